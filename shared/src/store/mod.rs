@@ -1,0 +1,128 @@
+//! The store: rows below a low seam, and above it typed methods per entity, one file each, that alone know the keys.
+
+#[cfg(feature = "aws")]
+pub mod dynamo;
+pub mod row;
+#[cfg(feature = "embedded")]
+pub mod sqlite;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use row::{Error, Result};
+use row::{Found, Key, Query, Rev, Row, Write};
+
+/// Where the rows are.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// DynamoDB.
+    #[cfg(feature = "aws")]
+    Dynamo(dynamo::Dynamo),
+    /// One SQLite file.
+    #[cfg(feature = "embedded")]
+    Sqlite(sqlite::Sqlite),
+}
+
+/// Hands one operation to the backend that there is.
+macro_rules! on_backend {
+    ($self:expr, $backend:ident => $call:expr) => {
+        match $self {
+            #[cfg(feature = "aws")]
+            Backend::Dynamo($backend) => $call,
+            #[cfg(feature = "embedded")]
+            Backend::Sqlite($backend) => $call,
+        }
+    };
+}
+
+impl Backend {
+    /// The row, as it is at this moment (never an older state).
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Broken`].
+    pub async fn get(&self, key: &Key) -> Result<Option<Row>> {
+        on_backend!(self, backend => backend.get(key).await)
+    }
+
+    /// The rows, as they are now, each in the place of its key; any number of keys, no key twice.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Broken`].
+    pub async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        on_backend!(self, backend => backend.batch_get(keys).await)
+    }
+
+    /// A page of rows of one partition. On [`row::Index::Primary`] it sees every write that was answered before.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Broken`].
+    pub async fn query(&self, query: &Query) -> Result<Found> {
+        on_backend!(self, backend => backend.query(query).await)
+    }
+
+    /// All of these writes or none; 1 to [`row::TRANSACTION_LIMIT`] of them.
+    ///
+    /// A lost reply is not a failure: the backend finds out whether its write was applied before it answers.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when a condition does not hold; otherwise as [`Error`] says.
+    pub async fn transact(&self, writes: Vec<Write>) -> Result<()> {
+        on_backend!(self, backend => backend.transact(writes).await)
+    }
+
+    /// Puts any number of rows that nobody else writes, without conditions and not together: after an error some may be there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::TooLarge`], [`Error::Broken`].
+    pub async fn put_many(&self, rows: Vec<Row>) -> Result<()> {
+        on_backend!(self, backend => backend.put_many(rows).await)
+    }
+}
+
+/// The store. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    backend: Backend,
+}
+
+/// A value read from a row, with the row's revision.
+#[derive(Debug, Clone)]
+pub struct Versioned<T> {
+    /// The value.
+    pub value: T,
+    /// The revision to name when it is written back.
+    pub rev: Rev,
+}
+
+impl Store {
+    /// The store over a backend.
+    #[must_use]
+    pub const fn new(backend: Backend) -> Self {
+        Self { backend }
+    }
+
+    /// The rows below: for the contract tests.
+    #[must_use]
+    pub const fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Versioned<T>>> {
+        self.backend.get(key).await?.as_ref().map(read).transpose()
+    }
+
+    async fn batch_get<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<Option<Versioned<T>>>> {
+        let rows = self.backend.batch_get(keys).await?;
+        rows.iter().map(|row| row.as_ref().map(read).transpose()).collect()
+    }
+}
+
+fn read<T: DeserializeOwned>(row: &Row) -> Result<Versioned<T>> {
+    let value = serde_json::from_str(&row.body).map_err(|error| Error::Broken(error.into()))?;
+    Ok(Versioned { value, rev: row.rev })
+}
+
+/// A row without a place in an index.
+fn row<T: Serialize>(key: Key, value: &T) -> Result<Row> {
+    let body = serde_json::to_string(value).map_err(|error| Error::Broken(error.into()))?;
+    Ok(Row { key, rev: Rev::fresh(), body, listed: None, due: None, expires_at_s: None })
+}

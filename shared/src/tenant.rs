@@ -1,0 +1,129 @@
+//! Whose data: the proof that the store asks for, and who is calling.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{KeyId, OrgId};
+
+/// The proof that work is done for an organisation. Every query of the store takes one, and only this crate can make one:
+/// from a valid key, or from a row or message that was written under that organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tenant(OrgId);
+
+impl Tenant {
+    pub(crate) const fn of(org: OrgId) -> Self {
+        Self(org)
+    }
+
+    /// The organisation.
+    #[must_use]
+    pub const fn org(self) -> OrgId {
+        self.0
+    }
+}
+
+/// What a key may do. A key without scopes may do everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Scope {
+    /// Look at agents.
+    #[serde(rename = "agents:read")]
+    AgentsRead,
+    /// Make, change and delete agents.
+    #[serde(rename = "agents:write")]
+    AgentsWrite,
+    /// Look at runs and batches.
+    #[serde(rename = "runs:read")]
+    RunsRead,
+    /// Start, cancel and retry runs and batches.
+    #[serde(rename = "runs:write")]
+    RunsWrite,
+    /// Make, list, rotate and revoke keys.
+    #[serde(rename = "keys:manage")]
+    KeysManage,
+}
+
+impl Scope {
+    /// Every scope, in the order of the documentation.
+    pub const ALL: [Self; 5] = [Self::AgentsRead, Self::AgentsWrite, Self::RunsRead, Self::RunsWrite, Self::KeysManage];
+
+    /// The scope's name, as it is written everywhere.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AgentsRead => "agents:read",
+            Self::AgentsWrite => "agents:write",
+            Self::RunsRead => "runs:read",
+            Self::RunsWrite => "runs:write",
+            Self::KeysManage => "keys:manage",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|scope| scope.name() == text).ok_or_else(|| {
+            format!("unknown scope '{text}'; known: {}", Self::ALL.map(Self::name).join(", "))
+        })
+    }
+}
+
+/// Who is calling: made by [`crate::api_key::authenticate`] alone.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub(crate) tenant: Tenant,
+    pub(crate) key_id: KeyId,
+    pub(crate) scopes: Vec<Scope>,
+    pub(crate) limits: crate::limit::KeyLimits,
+}
+
+impl Caller {
+    /// The caller's organisation.
+    #[must_use]
+    pub const fn tenant(&self) -> Tenant {
+        self.tenant
+    }
+
+    /// The key that was used.
+    #[must_use]
+    pub const fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// What the key may do; empty means everything.
+    #[must_use]
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    /// The limits that were set when the key was made.
+    #[must_use]
+    pub const fn limits(&self) -> crate::limit::KeyLimits {
+        self.limits
+    }
+
+    /// Whether the key may do this.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.is_empty() || self.scopes.contains(&scope)
+    }
+
+    /// Refuses a key that may not do this.
+    ///
+    /// # Errors
+    /// [`crate::Error::Forbidden`] with the scope that is missing.
+    pub fn require(&self, scope: Scope) -> crate::Result<()> {
+        if self.may(scope) {
+            return Ok(());
+        }
+        Err(crate::Error::Forbidden { message: format!("the key lacks the scope {scope}"), missing: vec![scope] })
+    }
+}
