@@ -6,14 +6,26 @@
 #[cfg(not(any(feature = "aws", feature = "embedded")))]
 compile_error!("a store is needed: enable the feature `aws` or `embedded`");
 
+pub mod agent;
+pub mod api_key;
+pub mod app;
+pub mod batch;
 pub mod clock;
+pub mod config;
+pub mod engine;
 pub mod error;
 pub mod id;
+pub mod idempotency;
 pub mod limit;
+pub mod message;
 pub mod model;
+pub mod page;
 pub mod queue;
+pub mod run;
+pub mod seal;
 pub mod store;
 pub mod tenant;
 
+pub use app::App;
 pub use error::{Error, Result};
 pub use tenant::{Caller, Scope, Tenant};

@@ -1,6 +1,24 @@
-//! Limits per key: requests a minute, and requests at a time.
+//! Limits per key: requests a minute (GCRA, the generic cell rate algorithm of ITU-T I.371), and requests in flight.
+//!
+//! Where one process serves everything, the state is in its memory. Where many do, it is in the store: a row per key for
+//! the rate, of which a process takes a few requests at a time, and a row per place for the requests in flight, each with
+//! an end, so that a process that died holds none for long.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
 use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::App,
+    clock::Timestamp,
+    error::{Error, Result},
+    id::KeyId,
+    store,
+    tenant::Caller,
+};
 
 /// The limits that were set when a key was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,4 +27,250 @@ pub struct KeyLimits {
     pub requests_per_minute: Option<u32>,
     /// Requests in flight at a time; 0 is no limit; `None` is the surface's default.
     pub in_flight: Option<u32>,
+}
+
+/// The limits that apply to a request: 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Applied {
+    /// Requests a minute.
+    pub requests_per_minute: u32,
+    /// Requests in flight at a time.
+    pub in_flight: u32,
+}
+
+/// The limits of a key that has none of its own, on every surface but CoAgent's.
+pub const DEFAULT: Applied = Applied { requests_per_minute: 6_000, in_flight: 200 };
+
+/// The limits of a key that has none of its own on the CoAgent surface: its vendor's documented numbers.
+pub const COAGENT: Applied = Applied { requests_per_minute: 100, in_flight: 20 };
+
+impl KeyLimits {
+    /// The limits that apply where the surface has these defaults.
+    #[must_use]
+    pub fn or(self, default: Applied) -> Applied {
+        Applied {
+            requests_per_minute: self.requests_per_minute.unwrap_or(default.requests_per_minute),
+            in_flight: self.in_flight.unwrap_or(default.in_flight),
+        }
+    }
+}
+
+/// How long a place in flight is held at most when nobody gives it back: longer than the longest call.
+const PLACE_MS: i64 = 16 * 60 * 1000;
+/// How many places are tried at random before all are looked at.
+const PLACES_TRIED: usize = 3;
+/// Of the limit, the part that a process takes from the store at a time: 5 %.
+const SHARE: u32 = 20;
+/// How often a row that others write is tried again.
+const TRIES: usize = 8;
+/// When to try again when all places are taken, in milliseconds: nobody knows when one gets free.
+const BUSY_RETRY_MS: u64 = 1_000;
+
+/// Where the state of the limits is.
+#[derive(Debug)]
+pub enum Limiter {
+    /// In this process, which serves everything.
+    Memory(Mutex<HashMap<KeyId, Usage>>),
+    /// In the store; here only what this process has taken in advance: theoretical arrival times not used yet.
+    Store(Mutex<HashMap<KeyId, u32>>),
+}
+
+/// What a key uses at the moment.
+#[derive(Debug, Default)]
+pub struct Usage {
+    arrival: Arrival,
+    in_flight: u32,
+}
+
+/// GCRA's state: the theoretical arrival time of the next request.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Arrival {
+    /// In microseconds since 1970, so that no limit up to 60 million a minute is rounded to nothing.
+    next_us: i64,
+}
+
+/// The outcome for one request: for the `RateLimit` headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests a minute; 0 is no limit.
+    pub limit: u32,
+    /// Requests that would pass at this moment.
+    pub remaining: u32,
+    /// Until all would pass again, in milliseconds.
+    pub reset_ms: u64,
+}
+
+impl Arrival {
+    /// Takes `n` requests at once, or says how long to wait, in milliseconds. A full minute's requests may come at once.
+    fn take(&mut self, now: Timestamp, per_minute: u32, n: u32) -> std::result::Result<Quota, u64> {
+        let now_us = now.millis().saturating_mul(1_000);
+        let each_us = 60_000_000 / i64::from(per_minute.max(1));
+        let window_us = each_us.saturating_mul(i64::from(per_minute));
+        let next = self.next_us.max(now_us).saturating_add(each_us.saturating_mul(i64::from(n)));
+        let over_us = next.saturating_sub(now_us.saturating_add(window_us));
+        if over_us > 0 {
+            return Err(u64::try_from(over_us / 1_000).unwrap_or(0).saturating_add(1));
+        }
+        self.next_us = next;
+        let used_us = next.saturating_sub(now_us);
+        let remaining = window_us.saturating_sub(used_us) / each_us;
+        Ok(Quota {
+            limit: per_minute,
+            remaining: u32::try_from(remaining).unwrap_or(0),
+            reset_ms: u64::try_from(used_us / 1_000).unwrap_or(0),
+        })
+    }
+}
+
+/// A place among the requests in flight: give it back with [`leave`].
+#[derive(Debug)]
+#[must_use = "a place that is not given back is taken until it expires"]
+pub struct Place(Held);
+
+#[derive(Debug)]
+enum Held {
+    Nothing,
+    Memory(KeyId),
+    Store(store::limits::HeldPlace),
+}
+
+impl Limiter {
+    /// For a process that serves everything.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::Memory(Mutex::default())
+    }
+
+    /// For processes that share a store.
+    #[must_use]
+    pub fn in_store() -> Self {
+        Self::Store(Mutex::default())
+    }
+}
+
+/// Lets a request in, or says when to try again.
+///
+/// # Errors
+/// [`Error::RateLimited`].
+pub async fn enter(app: &App, caller: &Caller, applied: Applied) -> Result<(Place, Quota)> {
+    let quota = take(app, caller, applied.requests_per_minute).await?;
+    let place = take_place(app, caller, applied.in_flight).await?;
+    Ok((place, quota))
+}
+
+/// Gives the place back.
+pub async fn leave(app: &App, place: Place) {
+    match (place.0, app.limiter()) {
+        (Held::Memory(key), Limiter::Memory(usages)) => {
+            let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(usage) = usages.get_mut(&key) {
+                usage.in_flight = usage.in_flight.saturating_sub(1);
+            }
+        }
+        // A place that is not given back gets free by itself.
+        (Held::Store(place), Limiter::Store(_)) => drop(app.store().leave_place(place).await),
+        (Held::Nothing | Held::Memory(_) | Held::Store(_), _) => {}
+    }
+}
+
+async fn take(app: &App, caller: &Caller, per_minute: u32) -> Result<Quota> {
+    if per_minute == 0 {
+        return Ok(Quota { limit: 0, remaining: 0, reset_ms: 0 });
+    }
+    let taken = match app.limiter() {
+        Limiter::Memory(usages) => {
+            let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
+            usages.entry(caller.key_id()).or_default().arrival.take(app.now(), per_minute, 1)
+        }
+        Limiter::Store(advance) => take_from_store(app, caller, per_minute, advance).await?,
+    };
+    taken.map_err(|retry_after_ms| Error::RateLimited { limit: format!("{per_minute} requests per minute"), retry_after_ms })
+}
+
+async fn take_from_store(
+    app: &App,
+    caller: &Caller,
+    per_minute: u32,
+    advance: &Mutex<HashMap<KeyId, u32>>,
+) -> Result<std::result::Result<Quota, u64>> {
+    let key = caller.key_id();
+    if let Some(left) = advance.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key).filter(|left| **left > 0) {
+        *left = left.saturating_sub(1);
+        return Ok(Ok(Quota { limit: per_minute, remaining: *left, reset_ms: 0 }));
+    }
+    for _ in 0..TRIES {
+        let mut seen = app.store().arrival(caller.tenant(), key).await?;
+        let share = (per_minute / SHARE).max(1);
+        let (mut taken, mut n) = (seen.arrival.take(app.now(), per_minute, share), share);
+        if taken.is_err() && share > 1 {
+            (taken, n) = (seen.arrival.take(app.now(), per_minute, 1), 1);
+        }
+        if taken.is_err() {
+            return Ok(taken);
+        }
+        match app.store().save_arrival(seen, app.now()).await {
+            Ok(()) => {
+                advance.lock().unwrap_or_else(PoisonError::into_inner).insert(key, n.saturating_sub(1));
+                return Ok(taken);
+            }
+            Err(store::Error::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Err(BUSY_RETRY_MS))
+}
+
+async fn take_place(app: &App, caller: &Caller, most: u32) -> Result<Place> {
+    let full = || Error::RateLimited { limit: format!("{most} requests in flight"), retry_after_ms: BUSY_RETRY_MS };
+    if most == 0 {
+        return Ok(Place(Held::Nothing));
+    }
+    match app.limiter() {
+        Limiter::Memory(usages) => {
+            let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
+            let usage = usages.entry(caller.key_id()).or_default();
+            if usage.in_flight >= most {
+                return Err(full());
+            }
+            usage.in_flight = usage.in_flight.saturating_add(1);
+            Ok(Place(Held::Memory(caller.key_id())))
+        }
+        Limiter::Store(_) => {
+            let (now, until) = (app.now(), app.now().plus_ms(PLACE_MS));
+            let place = app.store().take_place(caller.tenant(), caller.key_id(), most, PLACES_TRIED, (now, until)).await?;
+            place.map(|place| Place(Held::Store(place))).ok_or_else(full)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(per_minute: u32, seconds: i64, each_ms: usize) -> usize {
+        let mut arrival = Arrival::default();
+        let begin = 1_780_000_000_000;
+        (begin..begin + seconds * 1_000)
+            .step_by(each_ms)
+            .filter(|now| arrival.take(Timestamp::from_millis(*now), per_minute, 1).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn a_minute_lets_in_what_the_limit_says_and_the_burst() {
+        assert_eq!(accepted(100, 60, 10), 199);
+        assert_eq!(accepted(6_000, 1, 1), 1_000);
+    }
+
+    #[test]
+    fn who_waits_as_long_as_it_is_told_is_let_in() {
+        let mut arrival = Arrival::default();
+        let now = Timestamp::from_millis(1_780_000_000_000);
+        for _ in 0..7 {
+            arrival.take(now, 7, 1).unwrap();
+        }
+        let wait = arrival.take(now, 7, 1).unwrap_err();
+        assert!(arrival.take(now.plus_ms(i64::try_from(wait).unwrap() - 2), 7, 1).is_err());
+        assert!(arrival.take(now.plus_ms(i64::try_from(wait).unwrap()), 7, 1).is_ok());
+    }
 }

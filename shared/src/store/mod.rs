@@ -1,14 +1,21 @@
 //! The store: rows below a low seam, and above it typed methods per entity, one file each, that alone know the keys.
 
+pub(crate) mod agents;
+mod api_keys;
+mod batches;
 #[cfg(feature = "aws")]
 pub mod dynamo;
+mod idempotency;
 pub mod row;
+mod runs;
 #[cfg(feature = "embedded")]
 pub mod sqlite;
+pub(crate) mod limits;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use row::{Error, Result};
+pub(crate) use runs::{DUE_SHARDS, Due};
 use row::{Found, Key, Query, Rev, Row, Write};
 
 /// Where the rows are.

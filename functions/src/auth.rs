@@ -1,0 +1,20 @@
+//! Who calls, and whether now is the time: the key, then its limits. Knows no route.
+
+use shared::{App, Caller, Result, api_key, limit};
+
+use crate::{Request, Surface};
+
+/// Who calls. The request holds a place among those in flight until it is answered.
+///
+/// # Errors
+/// [`shared::Error::Unauthorized`], [`shared::Error::Forbidden`], [`shared::Error::RateLimited`].
+pub(crate) async fn caller(app: &App, request: &Request) -> Result<Caller> {
+    let caller = api_key::authenticate(app, request.bearer_key(), request.org_id()).await?;
+    let default = match request.envelope().surface {
+        Surface::Coagent => limit::COAGENT,
+        Surface::Native | Surface::Cotera | Surface::Cotool => limit::DEFAULT,
+    };
+    let admitted = limit::enter(app, &caller, caller.limits().or(default)).await?;
+    request.envelope().admit(admitted);
+    Ok(caller)
+}

@@ -1,0 +1,85 @@
+//! Changing an agent.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use shared::{
+    App, Error, Result,
+    agent::{self, AgentVersion, Draft},
+};
+
+use crate::{Request, Response, auth, response};
+
+/// What shall change about an agent. What is left out stays.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct UpdateAgent {
+    /// Every run that starts after the answer uses it; runs in flight keep theirs.
+    model: Option<String>,
+    #[schemars(length(min = 1, max = 200))]
+    name: Option<String>,
+    #[schemars(length(max = 2_000))]
+    description: Option<String>,
+    #[schemars(length(max = 200_000))]
+    system_prompt: Option<String>,
+    /// Must be empty: this version of Muster has no tools.
+    #[schemars(length(max = 0))]
+    tools: Option<Vec<serde_json::Value>>,
+}
+
+/// The agent as it is now.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct UpdatedView {
+    success: bool,
+    result: AgentView,
+}
+
+/// An agent.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct AgentView {
+    id: String,
+    name: String,
+    description: String,
+    system_prompt: String,
+    model: String,
+    tools: Vec<serde_json::Value>,
+    /// Counts up at each change.
+    version: u32,
+    created_at: String,
+    updated_at: String,
+}
+
+impl From<&AgentVersion> for AgentView {
+    fn from(version: &AgentVersion) -> Self {
+        let definition = version.definition.clone();
+        Self {
+            id: version.agent_id.to_string(),
+            name: definition.name,
+            description: definition.description,
+            system_prompt: definition.system_prompt,
+            model: definition.model.to_string(),
+            tools: Vec::new(),
+            version: version.number,
+            created_at: version.created_at.rfc3339(),
+            updated_at: version.updated_at.rfc3339(),
+        }
+    }
+}
+
+pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let id = request.id("agent_id")?;
+    let body: UpdateAgent = request.json()?;
+    if body.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
+        return Err(Error::invalid("tools", "must be empty: this version of Muster has no tools"));
+    }
+    let agent = agent::update(app, &caller, id, |draft: &mut Draft| {
+        let UpdateAgent { model, name, description, system_prompt, tools: _ } = body.clone();
+        draft.model = model.unwrap_or_else(|| std::mem::take(&mut draft.model));
+        draft.name = name.unwrap_or_else(|| std::mem::take(&mut draft.name));
+        draft.description = description.unwrap_or_else(|| std::mem::take(&mut draft.description));
+        draft.system_prompt = system_prompt.unwrap_or_else(|| std::mem::take(&mut draft.system_prompt));
+    })
+    .await?;
+    Ok(response::ok(&UpdatedView { success: true, result: AgentView::from(agent.as_ref()) }))
+}

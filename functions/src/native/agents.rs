@@ -1,0 +1,206 @@
+//! Agents on the native surface.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+use shared::{
+    App, Error, Result,
+    agent::{self, AgentVersion, Draft, Metadata},
+    idempotency::Claim,
+};
+
+use super::views::{ListQuery, ModeView, PageView};
+use crate::{
+    Request, Response, auth,
+    claims::{self, Claimed},
+    response,
+};
+
+/// What an agent shall be.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateAgent {
+    #[schemars(length(min = 1, max = 200))]
+    name: String,
+    #[schemars(length(max = 2_000))]
+    #[serde(default)]
+    description: String,
+    /// The instructions that the model is given before the message.
+    #[schemars(length(max = 200_000))]
+    #[serde(default)]
+    system_prompt: String,
+    /// A model of this deployment, as `provider/model` or an alias: see `GET /v1/models`.
+    model: String,
+    /// The most model calls of a run: 25 unless given.
+    #[schemars(range(min = 1, max = 200))]
+    max_steps: Option<u32>,
+    /// The most tokens of one answer: 4,096 unless given.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    max_tokens: Option<u32>,
+    /// The sampling temperature; nothing is the provider's own.
+    #[schemars(range(min = 0.0, max = 2.0))]
+    temperature: Option<f64>,
+    /// The most that a run may cost, in micro-USD.
+    #[schemars(range(min = 1))]
+    budget_micro_usd: Option<u64>,
+    /// Whether tool calls run by themselves: `auto` unless given.
+    mode: Option<ModeView>,
+    /// At most 16 pairs of your own; keys up to 64, values up to 512 characters.
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+impl From<CreateAgent> for Draft {
+    fn from(body: CreateAgent) -> Self {
+        let CreateAgent { name, description, system_prompt, model, max_steps, max_tokens, temperature, budget_micro_usd, mode, metadata } =
+            body;
+        let max_steps = max_steps.unwrap_or(agent::MAX_STEPS);
+        let mode = mode.map(Into::into).unwrap_or_default();
+        Self { name, description, system_prompt, model, max_steps, max_tokens, temperature, budget_micro_usd, mode, metadata }
+    }
+}
+
+/// What shall change about an agent. What is left out stays; `null` takes a limit away.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpdateAgent {
+    #[schemars(length(min = 1, max = 200))]
+    name: Option<String>,
+    #[schemars(length(max = 2_000))]
+    description: Option<String>,
+    #[schemars(length(max = 200_000))]
+    system_prompt: Option<String>,
+    model: Option<String>,
+    #[schemars(range(min = 1, max = 200))]
+    max_steps: Option<u32>,
+    #[serde(default, deserialize_with = "given")]
+    max_tokens: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given")]
+    temperature: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "given")]
+    budget_micro_usd: Option<Option<u64>>,
+    mode: Option<ModeView>,
+    /// Takes the place of all pairs.
+    metadata: Option<Metadata>,
+}
+
+/// Tells a field that is `null` from one that is left out.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl UpdateAgent {
+    fn apply(&self, draft: &mut Draft) {
+        let Self { name, description, system_prompt, model, max_steps, max_tokens, temperature, budget_micro_usd, mode, metadata } =
+            self.clone();
+        draft.name = name.unwrap_or_else(|| std::mem::take(&mut draft.name));
+        draft.description = description.unwrap_or_else(|| std::mem::take(&mut draft.description));
+        draft.system_prompt = system_prompt.unwrap_or_else(|| std::mem::take(&mut draft.system_prompt));
+        draft.model = model.unwrap_or_else(|| std::mem::take(&mut draft.model));
+        draft.max_steps = max_steps.unwrap_or(draft.max_steps);
+        draft.max_tokens = max_tokens.unwrap_or(draft.max_tokens);
+        draft.temperature = temperature.unwrap_or(draft.temperature);
+        draft.budget_micro_usd = budget_micro_usd.unwrap_or(draft.budget_micro_usd);
+        draft.mode = mode.map_or(draft.mode, Into::into);
+        draft.metadata = metadata.unwrap_or_else(|| std::mem::take(&mut draft.metadata));
+    }
+}
+
+/// An agent, as its current version says, or one of its versions.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AgentView {
+    id: String,
+    /// Counts up at each change.
+    version: u32,
+    name: String,
+    description: String,
+    system_prompt: String,
+    model: String,
+    max_steps: u32,
+    max_tokens: Option<u32>,
+    temperature: Option<f64>,
+    budget_micro_usd: Option<u64>,
+    mode: ModeView,
+    metadata: Metadata,
+    /// When the agent was made.
+    created_at: String,
+    /// When this version was made.
+    updated_at: String,
+}
+
+impl From<&AgentVersion> for AgentView {
+    fn from(version: &AgentVersion) -> Self {
+        let definition = version.definition.clone();
+        Self {
+            id: version.agent_id.prefixed(),
+            version: version.number,
+            name: definition.name,
+            description: definition.description,
+            system_prompt: definition.system_prompt,
+            model: definition.model.to_string(),
+            max_steps: definition.max_steps,
+            max_tokens: definition.max_tokens,
+            temperature: definition.temperature,
+            budget_micro_usd: definition.budget_micro_usd,
+            mode: definition.mode.into(),
+            metadata: definition.metadata,
+            created_at: version.created_at.rfc3339(),
+            updated_at: version.updated_at.rfc3339(),
+        }
+    }
+}
+
+pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let claim = match claims::claim(app, &caller, &request).await? {
+        Claimed::New(claim) => claim,
+        Claimed::Replay(response) => return Ok(response),
+        Claimed::Run(_) => return Err(Claim::in_progress()),
+    };
+    let body: CreateAgent = request.json()?;
+    let agent = agent::plan(app, &caller, body.into())?;
+    let response = response::created(&AgentView::from(&agent));
+    agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
+    Ok(response)
+}
+
+pub(super) async fn list_agents(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let (page, metadata) = request.query::<ListQuery>()?.page()?;
+    let page = agent::list(app, &caller, &page, &metadata).await?;
+    Ok(response::ok(&PageView::of(page, |agent| AgentView::from(&agent))))
+}
+
+pub(super) async fn get_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let agent = agent::get(app, &caller, request.id("agent_id")?).await?;
+    Ok(response::ok(&AgentView::from(agent.as_ref())))
+}
+
+pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let id = request.id("agent_id")?;
+    let body: UpdateAgent = request.json()?;
+    let agent = agent::update(app, &caller, id, |draft| body.apply(draft)).await?;
+    Ok(response::ok(&AgentView::from(agent.as_ref())))
+}
+
+pub(super) async fn delete_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    agent::delete(app, &caller, request.id("agent_id")?).await?;
+    Ok(response::no_content())
+}
+
+pub(super) async fn list_agent_versions(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let id = request.id("agent_id")?;
+    let (page, _) = request.query::<ListQuery>()?.page()?;
+    let page = agent::versions(app, &caller, id, &page).await?;
+    Ok(response::ok(&PageView::of(page, |version| AgentView::from(&version))))
+}
+
+pub(super) async fn restore_agent_version(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let number = request.parameter("version")?.parse().map_err(|_| Error::NotFound("agent version"))?;
+    let agent = agent::restore(app, &caller, request.id("agent_id")?, number).await?;
+    Ok(response::ok(&AgentView::from(agent.as_ref())))
+}

@@ -1,0 +1,220 @@
+//! Batches on the native surface.
+
+use http::header;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use shared::{
+    App, Caller, Error, Result,
+    agent::Metadata,
+    batch::{self, Batch, Counts, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, Planned, Progress},
+    error::Problem,
+    id::{AgentId, BatchId},
+    idempotency::Claim,
+    run::Origin,
+};
+
+use super::{
+    runs::{WaitQuery, look_later},
+    views::{ListQuery, PageView, UsageView, moment, prompt},
+};
+use crate::{
+    Request, Response, auth,
+    claims::{self, Claimed},
+    decode, response, wait,
+};
+
+/// What a batch shall be. As `application/x-ndjson` the body is one item a line, up to 10,000.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateBatch {
+    /// 1 to 1,000 items; each is a run of its own.
+    #[schemars(length(min = 1, max = 1_000), with = "Vec<BatchItem>")]
+    items: Vec<serde_json::Value>,
+    /// When its runs end if they have not: at most 24 hours from now, which it is unless given.
+    #[schemars(extend("format" = "date-time"))]
+    deadline: Option<String>,
+    /// At most 16 pairs of your own, for the batch and each of its runs.
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+/// An item: a `message` or `inputs`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchItem {
+    /// Your own id of it: 1 to 64 characters, no two of a batch the same.
+    #[schemars(length(min = 1, max = 64))]
+    custom_id: Option<String>,
+    /// What the agent is told.
+    message: Option<String>,
+    /// Inputs by name, which the model is given as JSON.
+    inputs: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// How many runs stand how.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CountsView {
+    queued: u32,
+    running: u32,
+    waiting: u32,
+    done: u32,
+    error: u32,
+    interrupted: u32,
+}
+
+impl From<Counts> for CountsView {
+    fn from(counts: Counts) -> Self {
+        let Counts { queued, running, waiting, done, error, interrupted } = counts;
+        Self { queued, running, waiting, done, error, interrupted }
+    }
+}
+
+/// A batch, and how far it is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BatchView {
+    id: String,
+    agent_id: String,
+    /// The version that its runs are pinned to.
+    agent_version: u32,
+    model: String,
+    /// `running`, `done` when every run has ended, or `cancelling`.
+    status: &'static str,
+    /// Whether every run has ended.
+    terminal: bool,
+    /// How many items it has.
+    items: u16,
+    counts: CountsView,
+    usage: UsageView,
+    /// What all runs cost together; `null` when a price is not known.
+    cost_micro_usd: Option<u64>,
+    /// From its acceptance to the end of its last run, or to now.
+    wall_ms: u64,
+    /// The runs' own times together: what one after the other would have taken.
+    sum_run_ms: u64,
+    metadata: Metadata,
+    /// The batch whose failed items it tries again.
+    retry_of: Option<String>,
+    deadline: String,
+    created_at: String,
+    ended_at: Option<String>,
+}
+
+impl BatchView {
+    fn new(app: &App, batch: &Batch, progress: &Progress) -> Self {
+        let terminal = progress.ended_at.is_some();
+        let status = match (terminal, batch.cancel_requested) {
+            (true, _) => "done",
+            (false, true) => "cancelling",
+            (false, false) => "running",
+        };
+        Self {
+            id: batch.id.prefixed(),
+            agent_id: batch.agent_id.prefixed(),
+            agent_version: batch.agent_version,
+            model: batch.model.to_string(),
+            status,
+            terminal,
+            items: batch.items,
+            counts: progress.counts.into(),
+            usage: UsageView::from(&progress.usage),
+            cost_micro_usd: progress.usage.cost_micro_usd(),
+            wall_ms: batch.wall_ms(progress, app.now()),
+            sum_run_ms: progress.sum_run_ms,
+            metadata: batch.metadata.clone(),
+            retry_of: batch.retry_of.map(BatchId::prefixed),
+            deadline: batch.deadline_at.rfc3339(),
+            created_at: batch.created_at.rfc3339(),
+            ended_at: progress.ended_at.map(|at| at.rfc3339()),
+        }
+    }
+}
+
+fn item(at: &str, item: BatchItem) -> Result<Item, Problem> {
+    let BatchItem { custom_id, message, inputs } = item;
+    Ok(Item { custom_id, prompt: prompt(at, message, inputs)?, mode: None })
+}
+
+/// The batch that the request asks for: one JSON object, or a line for each item.
+fn new_batch(request: &Request, agent_id: AgentId) -> Result<NewBatch> {
+    let media = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let lines = media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/x-ndjson"));
+    let (values, limit, deadline, metadata) = if lines {
+        (decode::lines(request.body())?, ITEMS_LIMIT, None, Metadata::new())
+    } else {
+        let CreateBatch { items, deadline, metadata } = request.json()?;
+        (items, INLINE_LIMIT, deadline, metadata)
+    };
+    let mut problems = Vec::new();
+    let mut items = Vec::with_capacity(values.len().min(limit));
+    for (index, value) in decode::each::<BatchItem>("items", values)?.into_iter().enumerate() {
+        match item(&format!("items[{index}]"), value) {
+            Ok(item) => items.push(item),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::Invalid(problems));
+    }
+    let deadline_at = moment("deadline", deadline)?;
+    Ok(NewBatch { agent_id, items, limit, items_field: "items", origin: Origin::Native, deadline_at, metadata })
+}
+
+pub(super) async fn create_batch(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let agent_id = request.id("agent_id")?;
+    let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
+    let claim = match claims::claim(app, &caller, &request).await? {
+        Claimed::New(claim) => claim,
+        Claimed::Replay(response) => return Ok(response),
+        Claimed::Run(_) => return Err(Claim::in_progress()),
+    };
+    let planned = batch::plan(app, &caller, new_batch(&request, agent_id)?).await?;
+    start(app, &caller, planned, claim, limit_ms).await
+}
+
+/// Accepts the batch. What a replay answers is what was true then: that it is accepted.
+async fn start(app: &App, caller: &Caller, planned: Planned, claim: Claim, limit_ms: u64) -> Result<Response> {
+    let location = format!("/v1/batches/{}", planned.batch().id.prefixed());
+    let view = BatchView::new(app, planned.batch(), &planned.progress());
+    let accepted = look_later(response::accepted(&view), &location);
+    let batch = batch::start(app, planned, claims::answered(claim, &accepted)).await?;
+    if limit_ms == 0 {
+        return Ok(accepted);
+    }
+    let (batch, progress) = wait::until_batch_ended(app, caller, batch.id, limit_ms).await?;
+    let view = BatchView::new(app, &batch, &progress);
+    let ended = progress.ended_at.is_some();
+    Ok(if ended { response::ok(&view) } else { look_later(response::accepted(&view), &location) })
+}
+
+pub(super) async fn list_batches(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let (page, metadata) = request.query::<ListQuery>()?.page()?;
+    let page = batch::list(app, &caller, &page, &metadata).await?;
+    Ok(response::ok(&PageView::of(page, |(batch, progress)| BatchView::new(app, &batch, &progress))))
+}
+
+pub(super) async fn get_batch(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let (batch, progress) = batch::get(app, &caller, request.id("batch_id")?).await?;
+    Ok(response::ok(&BatchView::new(app, &batch, &progress)))
+}
+
+pub(super) async fn cancel_batch(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let (batch, progress) = batch::cancel(app, &caller, request.id("batch_id")?).await?;
+    let view = BatchView::new(app, &batch, &progress);
+    Ok(if progress.ended_at.is_some() { response::ok(&view) } else { response::accepted(&view) })
+}
+
+pub(super) async fn retry_batch(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
+    let claim = match claims::claim(app, &caller, &request).await? {
+        Claimed::New(claim) => claim,
+        Claimed::Replay(response) => return Ok(response),
+        Claimed::Run(_) => return Err(Claim::in_progress()),
+    };
+    let planned = batch::plan_retry(app, &caller, request.id("batch_id")?).await?;
+    start(app, &caller, planned, claim, limit_ms).await
+}

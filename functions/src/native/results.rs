@@ -1,0 +1,205 @@
+//! The results of a batch, in the order of the request, as they are at this moment: JSON in pages, or all of it as lines or CSV.
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderValue, StatusCode, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use shared::{App, Caller, Error, Result, batch, id::BatchId, run::{self, Run}};
+
+use super::views::UsageView;
+use crate::{Body, Request, Response, auth, response};
+
+/// How many results are read at a time when all are asked for.
+const AT_A_TIME: usize = 500;
+
+/// How the results are written.
+#[derive(Debug, Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    /// A page of them.
+    #[default]
+    Json,
+    /// All of them, a JSON object a line.
+    Ndjson,
+    /// All of them, a line each below a line of names.
+    Csv,
+}
+
+/// Which results, and how.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResultsQuery {
+    /// `json` unless given, or as `Accept` says.
+    format: Option<Format>,
+    /// JSON only: at most so many, 1 to 100, 100 unless given.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<usize>,
+    /// JSON only: the index after which to begin.
+    after: Option<usize>,
+}
+
+/// The result of an item.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ResultView {
+    /// The item's place in the request, from 0.
+    index: u16,
+    custom_id: Option<String>,
+    run_id: String,
+    /// `queued`, `running`, `waiting`, `done`, `error` or `interrupted`.
+    status: &'static str,
+    reason: Option<&'static str>,
+    /// What the agent said at its end.
+    result: Option<String>,
+    error: Option<String>,
+    usage: UsageView,
+    /// `null` when a price is not known.
+    cost_micro_usd: Option<u64>,
+    /// From the moment a worker took it to its end, or to now.
+    run_ms: u64,
+}
+
+impl ResultView {
+    fn new(app: &App, run: &Run, result: Option<String>) -> Self {
+        let batch = run.batch.as_ref();
+        Self {
+            index: batch.map_or(0, |batch| batch.index),
+            custom_id: batch.and_then(|batch| batch.custom_id.clone()),
+            run_id: run.id.prefixed(),
+            status: run.status.name(),
+            reason: run.reason.map(run::Reason::name),
+            result,
+            error: run.error.clone(),
+            usage: UsageView::from(&run.usage),
+            cost_micro_usd: run.usage.cost_micro_usd(),
+            run_ms: run.run_ms(app.now()),
+        }
+    }
+}
+
+/// A page of results.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ResultsView {
+    data: Vec<ResultView>,
+    /// Whether more follow.
+    has_more: bool,
+    /// The index of the last one here: goes into `after`.
+    next_after: Option<usize>,
+}
+
+/// A line of CSV.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    index: u16,
+    custom_id: Option<&'a str>,
+    run_id: &'a str,
+    status: &'a str,
+    reason: Option<&'a str>,
+    result: Option<&'a str>,
+    error: Option<&'a str>,
+    model_calls: u32,
+    input_tokens: u64,
+    output_tokens: u64,
+    cost_micro_usd: Option<u64>,
+    run_ms: u64,
+}
+
+pub(super) async fn list_batch_results(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let id: BatchId = request.id("batch_id")?;
+    let query: ResultsQuery = request.query()?;
+    match query.format.unwrap_or_else(|| accepted(&request)) {
+        Format::Json => page(app, &caller, id, &query).await,
+        Format::Ndjson => all(app, &caller, id, "application/x-ndjson", lines).await,
+        Format::Csv => all(app, &caller, id, "text/csv; charset=utf-8", csv).await,
+    }
+}
+
+fn accepted(request: &Request) -> Format {
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match accept {
+        accept if accept.contains("ndjson") => Format::Ndjson,
+        accept if accept.contains("text/csv") => Format::Csv,
+        _ => Format::Json,
+    }
+}
+
+async fn page(app: &App, caller: &Caller, id: BatchId, query: &ResultsQuery) -> Result<Response> {
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=100).contains(&limit) {
+        return Err(Error::invalid("limit", "must be from 1 to 100"));
+    }
+    let from = query.after.map_or(0, |after| after.saturating_add(1));
+    let mut found = batch::results(app, caller, id, from, limit.saturating_add(1)).await?;
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let data: Vec<ResultView> = found.into_iter().map(|(run, result)| ResultView::new(app, &run, result)).collect();
+    let next_after = data.last().map(|last| usize::from(last.index)).filter(|_| has_more);
+    Ok(response::ok(&ResultsView { data, has_more, next_after }))
+}
+
+/// All results as a stream, written by `write`, which is told whether they are the first.
+async fn all(
+    app: &App,
+    caller: &Caller,
+    id: BatchId,
+    media: &'static str,
+    write: fn(&[ResultView], bool) -> Bytes,
+) -> Result<Response> {
+    let first = batch::results(app, caller, id, 0, AT_A_TIME).await?;
+    let (app, caller) = (app.clone(), caller.clone());
+    let pieces = stream::unfold(Some((0, Some(first))), move |state| {
+        let (app, caller) = (app.clone(), caller.clone());
+        async move {
+            let (from, read) = state?;
+            let found = match read {
+                Some(found) => found,
+                None => batch::results(&app, &caller, id, from, AT_A_TIME).await.inspect_err(|error| {
+                    tracing::warn!(%error, "the results of a batch end early");
+                }).ok()?,
+            };
+            let views: Vec<ResultView> = found.into_iter().map(|(run, result)| ResultView::new(&app, &run, result)).collect();
+            let next = (views.len() == AT_A_TIME).then_some((from.saturating_add(AT_A_TIME), None));
+            Some((write(&views, from == 0), next))
+        }
+    });
+    let mut response = Response::new(Body::Stream(Box::pin(pieces)));
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    Ok(response)
+}
+
+fn lines(views: &[ResultView], _first: bool) -> Bytes {
+    let mut text = Vec::new();
+    for view in views {
+        if let Ok(mut line) = serde_json::to_vec(view) {
+            text.append(&mut line);
+            text.push(b'\n');
+        }
+    }
+    text.into()
+}
+
+fn csv(views: &[ResultView], first: bool) -> Bytes {
+    let mut writer = csv::WriterBuilder::new().has_headers(first).from_writer(Vec::new());
+    for view in views {
+        let line = Line {
+            index: view.index,
+            custom_id: view.custom_id.as_deref(),
+            run_id: &view.run_id,
+            status: view.status,
+            reason: view.reason,
+            result: view.result.as_deref(),
+            error: view.error.as_deref(),
+            model_calls: view.usage.model_calls,
+            input_tokens: view.usage.input_tokens,
+            output_tokens: view.usage.output_tokens,
+            cost_micro_usd: view.cost_micro_usd,
+            run_ms: view.run_ms,
+        };
+        if let Err(error) = writer.serialize(line) {
+            tracing::error!(%error, "a result cannot be written as CSV");
+        }
+    }
+    writer.into_inner().map(Bytes::from).unwrap_or_default()
+}

@@ -1,0 +1,428 @@
+//! Runs on the native surface.
+
+use http::{HeaderValue, header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use shared::{
+    App, Caller, Error, Result,
+    agent::Metadata,
+    id::{AgentId, BatchId, RunId},
+    message::{self, Message},
+    model::Role,
+    page::PageRequest,
+    run::{self, AttemptEnd, Filter, NewRun, Origin, Run, Status},
+};
+
+use super::views::{ModeView, PageView, UsageView, metadata, moment, prompt};
+use crate::{
+    Request, Response, auth,
+    claims::{self, Claimed},
+    response, wait,
+};
+
+/// The longest `wait`, in seconds.
+const WAIT_LIMIT_S: u64 = 25;
+
+/// What a run shall be: a `message` or `inputs`, and what it changes about the agent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CreateRun {
+    /// What the agent is told.
+    message: Option<String>,
+    /// Inputs by name, which the model is given as JSON.
+    inputs: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Whether tool calls run by themselves; the agent's own unless given.
+    mode: Option<ModeView>,
+    /// Another model than the agent's.
+    model: Option<String>,
+    /// The most model calls; the agent's own unless given.
+    #[schemars(range(min = 1, max = 200))]
+    max_steps: Option<u32>,
+    /// The most that it may cost, in micro-USD; the agent's own unless given.
+    #[schemars(range(min = 1))]
+    budget_micro_usd: Option<u64>,
+    /// When it ends if it has not: at most 24 hours from now, which it is unless given.
+    #[schemars(extend("format" = "date-time"))]
+    deadline: Option<String>,
+    /// The chat to go on with: the id of its first run.
+    chat_id: Option<String>,
+    /// At most 16 pairs of your own.
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+impl CreateRun {
+    fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
+        let Self { message, inputs, mode, model, max_steps, budget_micro_usd, deadline, chat_id, metadata } = self;
+        let prompt = prompt("", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
+        let chat_id = chat_id
+            .map(|id| RunId::parse_prefixed(&id).map_err(|_| Error::invalid("chat_id", "must be the id of a run, as in run_…")))
+            .transpose()?;
+        let deadline_at = moment("deadline", deadline)?;
+        let mode = mode.map(Into::into);
+        Ok(NewRun { mode, model, max_steps, budget_micro_usd, deadline_at, chat_id, metadata, ..NewRun::of(agent_id, prompt, Origin::Native) })
+    }
+}
+
+/// How long to wait for the end.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WaitQuery {
+    /// Seconds: 0 to 25, 0 unless given.
+    #[schemars(range(max = 25))]
+    wait: Option<u64>,
+}
+
+impl WaitQuery {
+    /// In milliseconds.
+    pub(super) fn limit_ms(&self) -> Result<u64> {
+        let seconds = self.wait.unwrap_or(0);
+        if seconds > WAIT_LIMIT_S {
+            return Err(Error::invalid("wait", format!("must be from 0 to {WAIT_LIMIT_S}")));
+        }
+        Ok(seconds.saturating_mul(1_000))
+    }
+}
+
+/// Which runs of a list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListRuns {
+    /// At most so many entries: 1 to 100, 20 unless given.
+    #[schemars(range(min = 1, max = 100))]
+    limit: Option<usize>,
+    /// The previous page's `next_cursor`.
+    after: Option<String>,
+    /// Those of this agent.
+    agent_id: Option<String>,
+    /// Those of this batch.
+    batch_id: Option<String>,
+    /// Those that stand so: `queued`, `running`, `waiting`, `done`, `error`, `interrupted`.
+    status: Option<String>,
+    /// Those that have all of these pairs: a JSON object of strings.
+    metadata: Option<String>,
+}
+
+impl ListRuns {
+    fn parse(self) -> Result<(Filter, PageRequest)> {
+        let Self { limit, after, agent_id, batch_id, status, metadata: pairs } = self;
+        let agent_id = agent_id
+            .map(|id| AgentId::parse_prefixed(&id).map_err(|_| Error::invalid("agent_id", "must be an id, as in agent_…")))
+            .transpose()?;
+        let batch_id = batch_id
+            .map(|id| BatchId::parse_prefixed(&id).map_err(|_| Error::invalid("batch_id", "must be an id, as in batch_…")))
+            .transpose()?;
+        let known = || Status::ALL.map(Status::name).join(", ");
+        let status = status
+            .map(|name| Status::named(&name).ok_or_else(|| Error::invalid("status", format!("must be one of {}", known()))))
+            .transpose()?;
+        let filter = Filter { agent_id, status, batch_id, metadata: metadata(pairs.as_deref())?, first_of_chat: false };
+        Ok((filter, PageRequest::new(limit, after)?))
+    }
+}
+
+/// A run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RunView {
+    id: String,
+    agent_id: String,
+    /// The version that it is pinned to.
+    agent_version: u32,
+    model: String,
+    mode: ModeView,
+    /// `queued`, `running`, `waiting`, `done`, `error` or `interrupted`.
+    status: &'static str,
+    /// Whether it has ended.
+    terminal: bool,
+    /// Why it stands so, for machines.
+    reason: Option<&'static str>,
+    /// What went wrong, for people.
+    error: Option<String>,
+    /// What the agent said at its end.
+    result: Option<String>,
+    /// The chat that it belongs to: the id of its first run.
+    chat_id: String,
+    batch_id: Option<String>,
+    /// The item's place in the batch's request, from 0.
+    batch_index: Option<u16>,
+    custom_id: Option<String>,
+    metadata: Metadata,
+    usage: UsageView,
+    /// What its tokens cost at the price of the moment; `null` when a price is not known.
+    cost_micro_usd: Option<u64>,
+    budget_micro_usd: Option<u64>,
+    max_steps: u32,
+    deadline: String,
+    created_at: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    /// From its acceptance to its end, or to now.
+    duration_ms: u64,
+}
+
+impl RunView {
+    pub(super) fn new(app: &App, run: &Run, result: Option<String>) -> Self {
+        let batch = run.batch.as_ref();
+        Self {
+            id: run.id.prefixed(),
+            agent_id: run.agent_id.prefixed(),
+            agent_version: run.agent_version,
+            model: run.model.to_string(),
+            mode: run.mode.into(),
+            status: run.status.name(),
+            terminal: run.status.terminal(),
+            reason: run.reason.map(run::Reason::name),
+            error: run.error.clone(),
+            result,
+            chat_id: run.chat_id.prefixed(),
+            batch_id: batch.map(|batch| batch.id.prefixed()),
+            batch_index: batch.map(|batch| batch.index),
+            custom_id: batch.and_then(|batch| batch.custom_id.clone()),
+            metadata: run.metadata.clone(),
+            usage: UsageView::from(&run.usage),
+            cost_micro_usd: run.usage.cost_micro_usd(),
+            budget_micro_usd: run.budget_micro_usd,
+            max_steps: run.max_steps,
+            deadline: run.deadline_at.rfc3339(),
+            created_at: run.created_at.rfc3339(),
+            started_at: run.started_at.map(|at| at.rfc3339()),
+            ended_at: run.ended_at.map(|at| at.rfc3339()),
+            duration_ms: run.duration_ms(app.now()),
+        }
+    }
+}
+
+/// A message of a run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct MessageView {
+    id: String,
+    run_id: String,
+    /// `user` or `assistant`.
+    role: RoleView,
+    content: String,
+    /// The tools that the model wanted to be called.
+    tool_calls: Vec<ToolCallView>,
+    created_at: String,
+}
+
+/// Who said it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum RoleView {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+/// A tool that a model wanted to be called.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ToolCallView {
+    id: String,
+    name: String,
+    /// The arguments as the model wrote them.
+    arguments: String,
+}
+
+impl From<Message> for MessageView {
+    fn from(message: Message) -> Self {
+        let role = match message.role {
+            Role::System => RoleView::System,
+            Role::User => RoleView::User,
+            Role::Assistant => RoleView::Assistant,
+            Role::Tool => RoleView::Tool,
+        };
+        let call = |call: shared::model::ToolCall| ToolCallView { id: call.id, name: call.name, arguments: call.arguments };
+        Self {
+            id: message.id.prefixed(),
+            run_id: message.run_id.prefixed(),
+            role,
+            content: message.text,
+            tool_calls: message.tool_calls.into_iter().map(call).collect(),
+            created_at: message.created_at.rfc3339(),
+        }
+    }
+}
+
+/// The messages of a run, in order.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct MessagesView {
+    data: Vec<MessageView>,
+}
+
+/// Why a run stands where it stands.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ExplainView {
+    id: String,
+    status: &'static str,
+    reason: Option<&'static str>,
+    /// The whole of it in one sentence.
+    explanation: String,
+    /// Until when it waits, if it waits for a time.
+    waits_until: Option<String>,
+    /// The call that a worker is making.
+    in_flight: Option<InFlightView>,
+    /// The last attempts to call a model, at most 20.
+    attempts: Vec<AttemptView>,
+    /// How often it was handed from worker to worker.
+    hops: u32,
+    /// How often it was taken from a dead worker since its last step.
+    takeovers: u32,
+    /// How many steps have been written down, the input among them.
+    steps: u32,
+    cancel_requested: bool,
+    cost_micro_usd: Option<u64>,
+}
+
+/// A call that is being made.
+#[derive(Debug, Serialize, JsonSchema)]
+struct InFlightView {
+    model: String,
+    attempt: u32,
+    started_at: String,
+    /// What it may cost at most.
+    reserved_micro_usd: Option<u64>,
+}
+
+/// One attempt to call a model.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AttemptView {
+    /// The step that it was made for.
+    step: u32,
+    model: String,
+    started_at: String,
+    ended_at: String,
+    /// `answered`, `lost`, `cancelled`, or what went wrong: `busy`, `rate_limited`, `quota`, `refused`, `incomprehensible`, `broken`.
+    outcome: &'static str,
+    input_tokens: u64,
+    output_tokens: u64,
+    /// Whether the tokens are an estimate, on the high side.
+    estimated: bool,
+    cost_micro_usd: Option<u64>,
+    message: Option<String>,
+}
+
+impl From<&run::Attempt> for AttemptView {
+    fn from(attempt: &run::Attempt) -> Self {
+        Self {
+            step: attempt.slot,
+            model: attempt.model.to_string(),
+            started_at: attempt.started_at.rfc3339(),
+            ended_at: attempt.ended_at.rfc3339(),
+            outcome: outcome(attempt.end),
+            input_tokens: attempt.tokens.input,
+            output_tokens: attempt.tokens.output,
+            estimated: attempt.estimated,
+            cost_micro_usd: attempt.cost_micro_usd,
+            message: attempt.message.clone(),
+        }
+    }
+}
+
+const fn outcome(end: AttemptEnd) -> &'static str {
+    use shared::model::FaultKind;
+    match end {
+        AttemptEnd::Answered => "answered",
+        AttemptEnd::Lost => "lost",
+        AttemptEnd::Cancelled => "cancelled",
+        AttemptEnd::Failed(FaultKind::Busy) => "busy",
+        AttemptEnd::Failed(FaultKind::Lost) => "broken",
+        AttemptEnd::Failed(FaultKind::RateLimited) => "rate_limited",
+        AttemptEnd::Failed(FaultKind::Quota) => "quota",
+        AttemptEnd::Failed(FaultKind::Refused) => "refused",
+        AttemptEnd::Failed(FaultKind::Incomprehensible) => "incomprehensible",
+    }
+}
+
+pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let agent_id = request.id("agent_id")?;
+    let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
+    let claim = match claims::claim(app, &caller, &request).await? {
+        Claimed::New(claim) => claim,
+        Claimed::Replay(response) => return Ok(response),
+        Claimed::Run(id) => return Ok(claims::replayed(started(app, &caller, run::get(app, &caller, id).await?).await?)),
+    };
+    let body: CreateRun = request.json()?;
+    let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;
+    if limit_ms == 0 {
+        let response = started(app, &caller, planned.run().clone()).await?;
+        run::start(app, planned, claims::answered(claim, &response)).await?;
+        return Ok(response);
+    }
+    let run = wait::start_and_wait(app, &caller, planned, claim, limit_ms).await?;
+    started(app, &caller, run).await
+}
+
+/// 200 for a run that has ended, 202 with where to look for one that has not.
+async fn started(app: &App, caller: &Caller, run: Run) -> Result<Response> {
+    let result = run::output(app, caller, &run).await?;
+    let view = RunView::new(app, &run, result);
+    if run.status.terminal() {
+        return Ok(response::ok(&view));
+    }
+    Ok(look_later(response::accepted(&view), &format!("/v1/runs/{}", run.id.prefixed())))
+}
+
+/// Says where to look, and when.
+pub(super) fn look_later(mut response: Response, location: &str) -> Response {
+    let headers = response.headers_mut();
+    if let Ok(location) = HeaderValue::from_str(location) {
+        headers.insert(header::LOCATION, location);
+    }
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+pub(super) async fn list_runs(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let (filter, page) = request.query::<ListRuns>()?.parse()?;
+    let page = run::list(app, &caller, &filter, &page).await?;
+    let mut results = run::outputs(app, &caller, &page.entries).await?.into_iter();
+    Ok(response::ok(&PageView::of(page, |run| RunView::new(app, &run, results.next().flatten()))))
+}
+
+pub(super) async fn get_run(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let run = run::get(app, &caller, request.id("run_id")?).await?;
+    let result = run::output(app, &caller, &run).await?;
+    Ok(response::ok(&RunView::new(app, &run, result)))
+}
+
+pub(super) async fn list_run_messages(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let messages = message::list(app, &caller, request.id("run_id")?).await?;
+    Ok(response::ok(&MessagesView { data: messages.into_iter().map(MessageView::from).collect() }))
+}
+
+pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let run = run::get(app, &caller, request.id("run_id")?).await?;
+    let in_flight = run.in_flight.as_ref().map(|call| InFlightView {
+        model: call.model.to_string(),
+        attempt: call.attempt,
+        started_at: call.started_at.rfc3339(),
+        reserved_micro_usd: call.reserved_micro_usd,
+    });
+    Ok(response::ok(&ExplainView {
+        id: run.id.prefixed(),
+        status: run.status.name(),
+        reason: run.reason.map(run::Reason::name),
+        explanation: run::explain(&run),
+        waits_until: (run.status == Status::Waiting).then(|| run.next_check_at.rfc3339()),
+        in_flight,
+        attempts: run.attempts.iter().map(AttemptView::from).collect(),
+        hops: run.hops,
+        takeovers: run.takeovers,
+        steps: run.step,
+        cancel_requested: run.cancel_requested,
+        cost_micro_usd: run.usage.cost_micro_usd(),
+    }))
+}
+
+pub(super) async fn cancel_run(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let run = run::cancel(app, &caller, request.id("run_id")?).await?;
+    let view = RunView::new(app, &run, None);
+    Ok(if run.status.terminal() { response::ok(&view) } else { response::accepted(&view) })
+}

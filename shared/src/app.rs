@@ -1,0 +1,117 @@
+//! The application: everything that an operation needs, made once per process.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lru::LruCache;
+
+use crate::{
+    agent::AgentVersion,
+    clock::{Clock, Timestamp},
+    config::Config,
+    engine::Signals,
+    id::{AgentId, OrgId},
+    limit::Limiter,
+    model::catalogue::Models,
+    queue::Queue,
+    seal::{Failure, Sealer},
+    store::Store,
+};
+
+/// How many agent versions a process remembers: they never change.
+const REMEMBERED_VERSIONS: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+
+/// Everything that an operation needs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct App {
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    config: Config,
+    clock: Clock,
+    store: Store,
+    queue: Queue,
+    models: Models,
+    sealer: Sealer,
+    limiter: Limiter,
+    signals: Signals,
+    /// What this process calls itself in leases.
+    owner: String,
+    versions: Mutex<LruCache<(OrgId, AgentId, u32), Arc<AgentVersion>>>,
+}
+
+impl App {
+    /// The application over this store and queue.
+    ///
+    /// # Errors
+    /// [`Failure::Pepper`] when the pepper is too short.
+    pub fn new(config: Config, clock: Clock, store: Store, queue: Queue, limiter: Limiter) -> Result<Self, Failure> {
+        let sealer = Sealer::new(&config.pepper)?;
+        let models = Models::new(config.models.clone());
+        let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));
+        let owner = config.sole_epoch.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        let signals = Signals::default();
+        Ok(Self { parts: Arc::new(Parts { config, clock, store, queue, models, sealer, limiter, signals, owner, versions }) })
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.parts.config
+    }
+
+    /// This moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    /// The queue.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.parts.queue
+    }
+
+    /// The models that this deployment can call.
+    #[must_use]
+    pub fn models(&self) -> &Models {
+        &self.parts.models
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.parts.sealer
+    }
+
+    /// What this process calls itself in leases.
+    pub(crate) fn owner(&self) -> String {
+        self.parts.owner.clone()
+    }
+
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.parts.signals
+    }
+
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.parts.limiter
+    }
+
+    pub(crate) fn remembered_version(&self, org: OrgId, agent: AgentId, version: u32) -> Option<Arc<AgentVersion>> {
+        let mut versions = self.parts.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.get(&(org, agent, version)).cloned()
+    }
+
+    pub(crate) fn remember_version(&self, org: OrgId, version: Arc<AgentVersion>) {
+        let mut versions = self.parts.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.put((org, version.agent_id, version.number), version);
+    }
+}

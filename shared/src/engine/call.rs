@@ -1,0 +1,257 @@
+//! One slot of the journal: a model is called, as often as it takes, and its answer fills the slot.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Held, fault, held::Saved};
+use crate::{
+    agent::{AgentVersion, MAX_TOKENS},
+    app::App,
+    clock::Timestamp,
+    error::{Error, Result},
+    message::{self, Record, Slot},
+    model::{
+        Answer, FaultKind, ModelFault, Request, Role, Tokens, Turn,
+        retry::Next as Retry,
+    },
+    run::{AttemptEnd, InFlight, Reason},
+};
+
+/// How often a holder that is not alone looks at the row for a cancel, in milliseconds.
+const LOOK_MS: u64 = 2_000;
+/// A token is taken for at least so many bytes of text when nobody has counted: on the high side for what is not code or CJK.
+const BYTES_PER_TOKEN: usize = 2;
+/// Tokens that a provider adds around each message, at most.
+const TOKENS_PER_TURN: u64 = 16;
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Called {
+    /// The slot is filled, and written with what comes next; or the run was changed by others. Decide anew.
+    Again,
+    /// The run ended; write it.
+    Ended,
+    /// The provider asks to come back then; write it.
+    Waits(Timestamp),
+    /// The run is not ours any more.
+    Gone,
+}
+
+/// Writes the intent of the first call into the row of a run that is about to be created, so that creating it, taking it and
+/// saying what is done next are one write. Whether it did; if not, the intent is a write of its own.
+pub(super) async fn intend_first(app: &App, held: &mut Held) -> bool {
+    let Ok(agent) = crate::agent::version(app, held.tenant(), held.run.agent_id, held.run.agent_version).await else {
+        return false;
+    };
+    match request(app, held, &agent).await {
+        Ok(request) => intend(app, held, &request, 1),
+        Err(_) => false,
+    }
+}
+
+/// Calls the model until the next slot is filled.
+pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) -> Result<Called> {
+    let request = request(app, held, agent).await?;
+    let mut attempt = 1;
+    loop {
+        // The intent of a run's very first call may be written already, with its creation.
+        if !std::mem::take(&mut held.intended) {
+            match begin(app, held, &request, attempt).await? {
+                Saved::Yes => {}
+                Saved::Changed => return Ok(Called::Again),
+                Saved::Gone => return Ok(Called::Gone),
+            }
+        }
+        if held.run.status.terminal() {
+            return Ok(Called::Ended);
+        }
+        fault::point("K4");
+        let outcome = match execute(app, held, &request).await? {
+            Executed::Answered(outcome) => outcome,
+            Executed::Cancelled => {
+                held.run.ends_now(app.now());
+                return Ok(Called::Ended);
+            }
+            Executed::Gone => return Ok(Called::Gone),
+        };
+        fault::point("K6");
+        match outcome {
+            Ok(answer) => return accept(app, held, answer).map(|()| Called::Again),
+            Err(failed) => match retry(app, held, &failed, attempt).await {
+                Some(called) => return Ok(called),
+                None => attempt = attempt.saturating_add(1),
+            },
+        }
+    }
+}
+
+/// Says what is about to be done and writes it, unless the run may not go on: then the row in memory says so.
+async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> Result<Saved> {
+    if held.run.ends_now(app.now()) || !intend(app, held, request, attempt) {
+        return Ok(Saved::Yes);
+    }
+    let saved = held.save(app).await?;
+    if saved == Saved::Yes && held.run.cancel_requested {
+        // The cancel came with the write; nothing was sent, so nothing is booked.
+        held.run.in_flight = None;
+        held.run.ends_now(app.now());
+    }
+    Ok(saved)
+}
+
+/// Puts the next call into the row, if the budget allows it; otherwise the run fails.
+fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32) -> bool {
+    let now = app.now();
+    let price = app.models().price(&request.model);
+    let reserved = most_tokens(request);
+    let reserved_micro_usd = price.map(|price| price.cost_micro_usd(reserved));
+    let next = InFlight { slot: held.run.step, attempt, model: request.model.clone(), started_at: now, reserved, reserved_micro_usd };
+    // What a dead worker was doing counts before the budget is looked at.
+    held.run.book_lost(now, AttemptEnd::Lost);
+    if let (Some(budget), Some(next_costs)) = (held.run.budget_micro_usd, reserved_micro_usd) {
+        let spent = held.run.usage.priced_micro_usd;
+        if spent.saturating_add(next_costs) > budget {
+            let message = format!("the next model call may cost {next_costs} micro-USD, and {spent} of {budget} are spent");
+            held.run.fail(Reason::BudgetExceeded, message, now);
+            return false;
+        }
+    }
+    held.run.intend(next, now);
+    true
+}
+
+/// Books the answer and fills the slot with it.
+fn accept(app: &App, held: &mut Held, answer: Answer) -> Result<()> {
+    let now = app.now();
+    let model = held.run.in_flight.as_ref().map_or_else(|| held.run.model.clone(), |call| call.model.clone());
+    let price = app.models().price(&model);
+    held.run.book(AttemptEnd::Answered, answer.tokens, price.as_ref(), None, now);
+    let Answer { text, tool_calls, finish, tokens } = answer;
+    held.fill(app, Record::Answer { text, tool_calls, finish, model, tokens }.at(now))?;
+    fault::point("K7");
+    Ok(())
+}
+
+/// Books the fault, and pauses before the next attempt; or says why there is none.
+async fn retry(app: &App, held: &mut Held, failed: &ModelFault, attempt: u32) -> Option<Called> {
+    let now = app.now();
+    let tokens = match failed.kind {
+        FaultKind::Lost | FaultKind::Incomprehensible => None,
+        FaultKind::Busy | FaultKind::RateLimited | FaultKind::Quota | FaultKind::Refused => Some(Tokens::default()),
+    };
+    held.run.book(AttemptEnd::Failed(failed.kind), tokens, None, Some(failed.message.clone()), now);
+    tracing::debug!(run = %held.id(), kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
+    match app.models().next(&held.run.model, attempt, failed) {
+        Retry::After(ms) => {
+            let woken = held.wake.clone();
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(ms)) => {}
+                () = woken.notified() => {}
+            }
+            None
+        }
+        Retry::Yield(ms) => Some(Called::Waits(now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX)))),
+        Retry::GiveUp => {
+            let reason = if failed.kind == FaultKind::Quota { Reason::ProviderQuota } else { Reason::ModelError };
+            held.run.fail(reason, failed.message.clone(), now);
+            Some(Called::Ended)
+        }
+    }
+}
+
+enum Executed {
+    Answered(Result<Answer, ModelFault>),
+    Cancelled,
+    Gone,
+}
+
+/// Calls the model once, and meanwhile renews the lease and looks for a cancel.
+async fn execute(app: &App, held: &mut Held, request: &Request) -> Result<Executed> {
+    let models = app.models();
+    let call = models.call(request);
+    tokio::pin!(call);
+    let wake = held.wake.clone();
+    let alone = app.config().sole_epoch.is_some();
+    let renew_ms = u64::try_from(app.config().lease_ms / 3).unwrap_or(1).max(1);
+    let mut renewed = app.now();
+    fault::point("K5");
+    loop {
+        let pause = Duration::from_millis(if alone { renew_ms } else { LOOK_MS.min(renew_ms) });
+        tokio::select! {
+            outcome = &mut call => return Ok(Executed::Answered(outcome)),
+            () = wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+        let deadline_passed = held.run.deadline_at <= app.now();
+        if deadline_passed || cancelled(app, held).await {
+            return Ok(Executed::Cancelled);
+        }
+        if app.now().since_ms(renewed) >= renew_ms {
+            renewed = app.now();
+            match renew(app, held).await {
+                Ok(Saved::Yes | Saved::Changed) => {}
+                Ok(Saved::Gone) => return Ok(Executed::Gone),
+                Err(error) => tracing::warn!(run = %held.id(), error = %error, "a lease was not renewed"),
+            }
+        }
+    }
+}
+
+async fn renew(app: &App, held: &mut Held) -> Result<Saved, Error> {
+    held.run.renew(app.now(), app.config().lease_ms);
+    Ok(held.save(app).await?)
+}
+
+/// Whether somebody asked to cancel, as the row says. A look that fails is no answer.
+async fn cancelled(app: &App, held: &mut Held) -> bool {
+    if let Ok(Some(found)) = app.store().run(held.tenant(), held.id()).await {
+        held.run.cancel_requested |= found.value.cancel_requested;
+    }
+    held.run.cancel_requested
+}
+
+/// The call that fills the next slot: the chat so far, and the run's journal.
+async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request> {
+    let mut turns = earlier(app, held).await?;
+    turns.extend(held.journal.iter().map(turn));
+    Ok(Request {
+        model: held.run.model.clone(),
+        system: agent.definition.system_prompt.clone(),
+        turns,
+        max_tokens: agent.definition.max_tokens.unwrap_or(MAX_TOKENS),
+        temperature: agent.definition.temperature,
+        timeout_ms: app.config().model_timeout_ms,
+    })
+}
+
+/// What was said in the chat before this run.
+async fn earlier(app: &App, held: &Held) -> Result<Vec<Turn>> {
+    let run = &held.run;
+    if run.chat_id == run.id {
+        return Ok(Vec::new());
+    }
+    let Some(first) = app.store().run(held.tenant(), run.chat_id).await? else { return Ok(Vec::new()) };
+    let mut turns = Vec::new();
+    let before = first.value.continued_by.clone();
+    let ids = std::iter::once(first.value.id).chain(before).take_while(|id| *id != run.id);
+    for id in ids {
+        let Some(found) = app.store().run(held.tenant(), id).await? else { continue };
+        let messages = message::of_run(app, held.tenant(), &found.value).await?;
+        turns.extend(messages.into_iter().map(|message| Turn { role: message.role, text: message.text }));
+    }
+    Ok(turns)
+}
+
+fn turn(slot: &Slot) -> Turn {
+    match &slot.record {
+        Record::Input { text } => Turn { role: Role::User, text: text.clone() },
+        Record::Answer { text, .. } => Turn { role: Role::Assistant, text: text.clone() },
+    }
+}
+
+/// The most tokens that a call may use: its text on the high side, and the longest answer.
+fn most_tokens(request: &Request) -> Tokens {
+    let bytes = request.turns.iter().map(|turn| turn.text.len()).fold(request.system.len(), usize::saturating_add);
+    let turns = u64::try_from(request.turns.len()).unwrap_or(u64::MAX).saturating_add(1);
+    let input = u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
+    Tokens { input: input.saturating_add(turns.saturating_mul(TOKENS_PER_TURN)), cached_input: 0, output: u64::from(request.max_tokens) }
+}

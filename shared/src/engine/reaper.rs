@@ -1,0 +1,148 @@
+//! The reaper: looks at what is due and brings it back to work, or to its end. It repairs lost messages, dead workers, passed
+//! deadlines, and batches that were never accepted.
+
+use std::collections::HashMap;
+
+use super::ask_for_workers;
+use crate::{
+    app::App,
+    batch,
+    clock::Timestamp,
+    error::Result,
+    id::RunId,
+    run::Run,
+    store::{self, DUE_SHARDS, Due, Versioned},
+    tenant::Tenant,
+};
+
+/// How long a batch may take to be accepted after its first run was written, in milliseconds; then its runs are taken away.
+const STAGED_MS: i64 = 60 * 60 * 1000;
+/// How many entries one tick looks at in a shard.
+const PER_TICK: usize = 1_000;
+
+/// What one tick of the reaper found and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Runs for which a worker was asked.
+    pub asked: usize,
+    /// Runs that were brought to their end.
+    pub ended: usize,
+    /// Runs of batches that were never accepted, taken away.
+    pub discarded: usize,
+    /// Batches that were looked at.
+    pub batches: usize,
+}
+
+/// One tick: everything whose time has come.
+///
+/// # Errors
+/// As the store says; the next tick goes on.
+pub async fn reap(app: &App) -> Result<Reaped> {
+    let mut reaped = Reaped::default();
+    for shard in 0..DUE_SHARDS {
+        let (mut after, mut looked_at) = (None, 0_usize);
+        loop {
+            let (due, next) = app.store().due(shard, Some(app.now()), after).await?;
+            looked_at = looked_at.saturating_add(due.len());
+            look_at(app, due, &mut reaped).await?;
+            match next {
+                Some(next) if looked_at < PER_TICK => after = Some(next),
+                _ => break,
+            }
+        }
+    }
+    Ok(reaped)
+}
+
+/// Asks for workers for every run that has not ended: for a host that is alone, when it starts.
+///
+/// # Errors
+/// As the store says.
+pub async fn recover(app: &App) -> Result<usize> {
+    let mut waiting: HashMap<Tenant, Vec<RunId>> = HashMap::new();
+    for shard in 0..DUE_SHARDS {
+        let mut after = None;
+        loop {
+            let (due, next) = app.store().due(shard, None, after).await?;
+            for due in due {
+                if let Due::Run(tenant, id) = due {
+                    waiting.entry(tenant).or_default().push(id);
+                }
+            }
+            match next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+    }
+    let count = waiting.values().map(Vec::len).sum();
+    for (tenant, mut runs) in waiting {
+        runs.sort_unstable();
+        ask_for_workers(app, tenant, &runs).await;
+    }
+    Ok(count)
+}
+
+async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
+    let mut runs: HashMap<Tenant, Vec<RunId>> = HashMap::new();
+    for due in due {
+        match due {
+            Due::Run(tenant, id) => runs.entry(tenant).or_default().push(id),
+            Due::Batch(tenant, id) => {
+                batch::settle(app, tenant, id).await?;
+                reaped.batches = reaped.batches.saturating_add(1);
+            }
+        }
+    }
+    for (tenant, ids) in runs {
+        let mut wanted = Vec::new();
+        for found in app.store().runs(tenant, &ids).await?.into_iter().flatten() {
+            let id = found.value.id;
+            match look_at_run(app, tenant, found).await {
+                Ok(Looked::Asks) => wanted.push(id),
+                Ok(Looked::Ended) => reaped.ended = reaped.ended.saturating_add(1),
+                Ok(Looked::Discarded) => reaped.discarded = reaped.discarded.saturating_add(1),
+                // Somebody else wrote the row: it is being looked after.
+                Ok(Looked::Nothing) | Err(store::Error::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        reaped.asked = reaped.asked.saturating_add(wanted.len());
+        ask_for_workers(app, tenant, &wanted).await;
+    }
+    Ok(())
+}
+
+enum Looked {
+    Asks,
+    Ended,
+    Discarded,
+    Nothing,
+}
+
+async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store::Result<Looked> {
+    let Versioned { value: mut run, rev } = found;
+    let now = app.now();
+    if let Some(batch) = run.batch.as_ref().filter(|_| !run.accepted)
+        && app.store().batch(tenant, batch.id).await?.is_none()
+    {
+        if run.created_at.plus_ms(STAGED_MS) > now {
+            return Ok(Looked::Nothing);
+        }
+        app.store().discard_staged(tenant, run.id, rev).await?;
+        return Ok(Looked::Discarded);
+    }
+    if run.status.terminal() || !run.free(now, app.config().sole_epoch.as_deref()) {
+        return Ok(Looked::Nothing);
+    }
+    let ended = run.ends_now(now);
+    if !ended {
+        run.next_check_at = later(app, now).min(run.deadline_at);
+    }
+    app.store().save_run(&run, Some(rev), Vec::new()).await?;
+    Ok(if ended { Looked::Ended } else { Looked::Asks })
+}
+
+fn later(app: &App, now: Timestamp) -> Timestamp {
+    now.plus_ms(app.config().lease_ms)
+}

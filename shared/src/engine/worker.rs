@@ -1,0 +1,180 @@
+//! Workers: take runs and go on with each until it ends, waits, or the time is up.
+
+use std::collections::{HashMap, HashSet};
+
+use tokio::task::JoinSet;
+
+use super::{Held, ask_later, call::{self, Called}, decide::{Next, decide}, fault, held::Saved};
+use crate::{
+    agent,
+    app::App,
+    clock::Timestamp,
+    error::{Error, Result},
+    id::{BatchId, RunId},
+    message::Slot,
+    queue::{Chunk, DELAY_LIMIT_S},
+    run::{Reason, Run},
+    store::Versioned,
+    tenant::Tenant,
+};
+
+/// What a step needs besides the time of its call before a worker begins it, in milliseconds.
+const MARGIN_MS: i64 = 15_000;
+
+/// Works on the runs of a message side by side, until `until` at most. What has ended or is held by others is passed over.
+///
+/// # Errors
+/// When some could not be taken or written: the message should come again.
+pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Result<()> {
+    let tenant = chunk.tenant();
+    let found = app.store().runs(tenant, &chunk.runs).await?;
+    let accepted = accepted(app, tenant, found.iter().flatten()).await?;
+    let ready: Vec<Versioned<Run>> = found
+        .into_iter()
+        .flatten()
+        .filter(|run| run.value.free(app.now(), app.config().sole_epoch.as_deref()))
+        .filter(|run| run.value.accepted || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id)))
+        .collect();
+    let mut journals = journals(app, tenant, &ready).await?;
+    let mut workers = JoinSet::new();
+    for run in ready {
+        let journal = journals.remove(&run.value.id).unwrap_or_default();
+        let app = app.clone();
+        workers.spawn(async move { take(&app, run, journal, until).await });
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = workers.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => outcome = Err(error),
+            Err(error) => outcome = Err(Error::Internal(error.into())),
+        }
+    }
+    outcome
+}
+
+/// Which of the batches that these rows belong to are accepted.
+async fn accepted(app: &App, tenant: Tenant, runs: impl Iterator<Item = &Versioned<Run>>) -> Result<HashSet<BatchId>> {
+    let staged: HashSet<BatchId> =
+        runs.filter(|run| !run.value.accepted).filter_map(|run| run.value.batch.as_ref()).map(|batch| batch.id).collect();
+    let mut accepted = HashSet::new();
+    for id in staged {
+        if app.store().batch(tenant, id).await?.is_some() {
+            accepted.insert(id);
+        }
+    }
+    Ok(accepted)
+}
+
+/// The journals of these runs, read together.
+async fn journals(app: &App, tenant: Tenant, runs: &[Versioned<Run>]) -> Result<HashMap<RunId, Vec<Slot>>> {
+    let wanted: Vec<(RunId, u32)> =
+        runs.iter().flat_map(|run| (0..run.value.step).map(|slot| (run.value.id, slot))).collect();
+    let slots = app.store().slots(tenant, &wanted).await?;
+    let mut journals: HashMap<RunId, Vec<Slot>> = HashMap::with_capacity(runs.len());
+    for ((id, _), slot) in wanted.into_iter().zip(slots) {
+        let slot = slot.ok_or_else(|| Error::Internal("a slot of a journal is missing".into()))?;
+        journals.entry(id).or_default().push(slot);
+    }
+    Ok(journals)
+}
+
+async fn take(app: &App, run: Versioned<Run>, journal: Vec<Slot>, until: Option<Timestamp>) -> Result<()> {
+    fault::point("K3");
+    match Held::acquire(app, run, journal).await? {
+        Some(held) => work(app, held, until).await.map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Takes a run, if it wants a worker, and works on it.
+///
+/// # Errors
+/// As the store says; the run is then taken again later.
+pub async fn drive(app: &App, tenant: Tenant, id: RunId, until: Option<Timestamp>) -> Result<()> {
+    work_on(app, Chunk::new(tenant, vec![id]), until).await
+}
+
+/// Works on a run that is held until it ends, waits, or the time is up, and lets go of it. Answers the run as it stands.
+///
+/// # Errors
+/// As the store says; the run is then taken again when its lease has run out.
+pub async fn work(app: &App, mut held: Held, until: Option<Timestamp>) -> Result<Run> {
+    let outcome = go_on(app, &mut held, until).await;
+    held.let_go(app);
+    fault::point("K11");
+    outcome.map(|()| held.run)
+}
+
+async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<()> {
+    let agent = match agent::version(app, held.tenant(), held.run.agent_id, held.run.agent_version).await {
+        Ok(agent) => agent,
+        Err(Error::NotFound(_)) => return Err(Error::Internal("a run's agent version is missing".into())),
+        Err(error) => return Err(error),
+    };
+    loop {
+        if held.run.ends_now(app.now()) {
+            return save_end(app, held).await;
+        }
+        match decide(&held.journal, held.run.max_steps) {
+            Next::Finish(reason) => {
+                held.run.finish(reason, app.now());
+                return save_end(app, held).await;
+            }
+            Next::Fail(reason, message) => {
+                held.run.fail(reason, message, app.now());
+                return save_end(app, held).await;
+            }
+            Next::Call if !time_for_a_call(app, until) => return put_back(app, held).await,
+            Next::Call => match call::call(app, held, &agent).await? {
+                Called::Again => {}
+                Called::Ended => return save_end(app, held).await,
+                Called::Waits(until) => return wait(app, held, until).await,
+                Called::Gone => return Ok(()),
+            },
+        }
+    }
+}
+
+fn time_for_a_call(app: &App, until: Option<Timestamp>) -> bool {
+    let needed = i64::try_from(app.config().model_timeout_ms).unwrap_or(i64::MAX).saturating_add(MARGIN_MS);
+    until.is_none_or(|until| app.now().plus_ms(needed) < until)
+}
+
+/// Writes the end. When the row was changed under us the decision is taken anew by whoever holds the run then.
+async fn save_end(app: &App, held: &mut Held) -> Result<()> {
+    loop {
+        fault::point("K10");
+        match held.save(app).await? {
+            Saved::Yes | Saved::Gone => return Ok(()),
+            Saved::Changed => {
+                if !held.run.ends_now(app.now()) {
+                    return put_back(app, held).await;
+                }
+            }
+        }
+    }
+}
+
+/// The time is up: another worker goes on.
+async fn put_back(app: &App, held: &mut Held) -> Result<()> {
+    let now = app.now();
+    held.run.hand_on(now, now.plus_ms(app.config().lease_ms));
+    fault::point("K8");
+    if held.save(app).await? == Saved::Yes && !held.run.status.terminal() {
+        fault::point("K9");
+        super::ask_for_workers(app, held.tenant(), &[held.id()]).await;
+    }
+    Ok(())
+}
+
+/// The provider asks to wait longer than a worker should.
+async fn wait(app: &App, held: &mut Held, until: Timestamp) -> Result<()> {
+    let now = app.now();
+    held.run.wait(Reason::ProviderRateLimit, until, now);
+    if held.save(app).await? == Saved::Yes && !held.run.status.terminal() {
+        let delay_s = u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S).min(DELAY_LIMIT_S);
+        ask_later(app, held.tenant(), &[held.id()], delay_s).await;
+    }
+    Ok(())
+}

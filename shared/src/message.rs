@@ -1,0 +1,97 @@
+//! A run's journal: what was said and decided, one write-once slot after the other; and the messages that it tells of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::App,
+    clock::Timestamp,
+    error::Result,
+    id::{MessageId, RunId},
+    model::{Finish, ModelName, Role, Tokens, ToolCall},
+    run::{self, Run},
+    tenant::{Caller, Scope, Tenant},
+};
+
+/// The version in which slots are written. Readers accept every older one.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// A filled slot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Slot {
+    /// See [`SCHEMA`].
+    pub(crate) schema: u32,
+    pub(crate) at: Timestamp,
+    #[serde(flatten)]
+    pub(crate) record: Record,
+}
+
+/// What a slot says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Record {
+    /// What the caller said: slot 0.
+    Input { text: String },
+    /// What a model answered.
+    Answer { text: String, tool_calls: Vec<ToolCall>, finish: Finish, model: ModelName, tokens: Option<Tokens> },
+}
+
+impl Record {
+    pub(crate) fn at(self, at: Timestamp) -> Slot {
+        Slot { schema: SCHEMA, at, record: self }
+    }
+}
+
+/// A message of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Its id: the same at every look.
+    pub id: MessageId,
+    /// The run in which it was said.
+    pub run_id: RunId,
+    /// Who said it.
+    pub role: Role,
+    /// What was said.
+    pub text: String,
+    /// The tools that the model wanted to be called.
+    pub tool_calls: Vec<ToolCall>,
+    /// When it was written down.
+    pub created_at: Timestamp,
+}
+
+fn message(run: RunId, position: usize, slot: Slot) -> Message {
+    let position = u16::try_from(position).unwrap_or(u16::MAX);
+    let (role, text, tool_calls) = match slot.record {
+        Record::Input { text } => (Role::User, text, Vec::new()),
+        Record::Answer { text, tool_calls, .. } => (Role::Assistant, text, tool_calls),
+    };
+    Message { id: MessageId::of_run(run, position), run_id: run, role, text, tool_calls, created_at: slot.at }
+}
+
+/// The run's messages, in order.
+///
+/// # Errors
+/// [`crate::Error::NotFound`] when the caller's organisation has no such run.
+pub async fn list(app: &App, caller: &Caller, id: RunId) -> Result<Vec<Message>> {
+    caller.require(Scope::RunsRead)?;
+    let run = run::visible(app, caller.tenant(), id).await?.value;
+    of_run(app, caller.tenant(), &run).await
+}
+
+/// The messages of a whole chat, in order: those of its first run and of every run that went on with it.
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_chat(app: &App, caller: &Caller, id: RunId) -> Result<Vec<Message>> {
+    let chat = run::chat(app, caller, id).await?;
+    let mut messages = of_run(app, caller.tenant(), &chat.first).await?;
+    for next in &chat.first.continued_by {
+        let next = run::visible(app, caller.tenant(), *next).await?.value;
+        messages.extend(of_run(app, caller.tenant(), &next).await?);
+    }
+    Ok(messages)
+}
+
+pub(crate) async fn of_run(app: &App, tenant: Tenant, run: &Run) -> Result<Vec<Message>> {
+    let journal = app.store().journal(tenant, run.id, run.step).await?;
+    Ok(journal.into_iter().enumerate().map(|(position, slot)| message(run.id, position, slot)).collect())
+}

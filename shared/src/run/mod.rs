@@ -1,0 +1,346 @@
+//! Runs: one execution of one version of an agent. The type and its states are here; what callers do with it beside.
+
+mod cancel;
+mod read;
+mod start;
+mod transition;
+
+use serde::{Deserialize, Serialize};
+
+pub use cancel::cancel;
+pub(crate) use cancel::request_cancel;
+pub use read::{Chat, Filter, chat, explain, get, list, list_pages, output, outputs};
+pub(crate) use read::visible;
+pub use start::{NewRun, Planned, Prompt, begin, plan, start};
+pub(crate) use start::{Pinned, first_row, pin};
+pub(crate) use transition::Acquired;
+
+use crate::{
+    agent::{Metadata, Mode},
+    clock::Timestamp,
+    id::{AgentId, BatchId, KeyId, OrgId, RunId},
+    model::{FaultKind, ModelName, Tokens},
+    tenant::Tenant,
+};
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Accepted; no worker has begun, or one has put it back.
+    Queued,
+    /// A worker holds it.
+    Running,
+    /// It waits for a time or an event, and costs nothing meanwhile.
+    Waiting,
+    /// It ended well.
+    Done,
+    /// It ended badly: see the reason.
+    Error,
+    /// It was cancelled.
+    Interrupted,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 6] = [Self::Queued, Self::Running, Self::Waiting, Self::Done, Self::Error, Self::Interrupted];
+
+    /// Whether the run has ended.
+    #[must_use]
+    pub const fn terminal(self) -> bool {
+        matches!(self, Self::Done | Self::Error | Self::Interrupted)
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Done => "done",
+            Self::Error => "error",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The status of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+}
+
+/// Why a run ended as it did, or waits: for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The next model call could have cost more than what is left.
+    BudgetExceeded,
+    /// As many model calls as the agent allows.
+    MaxSteps,
+    /// Its deadline passed.
+    Deadline,
+    /// The provider says that the account's quota or money is used up.
+    ProviderQuota,
+    /// The provider asks to wait.
+    ProviderRateLimit,
+    /// The model could not be called, after retries.
+    ModelError,
+    /// The model's answer was cut off by the most tokens that it may write.
+    MaxTokens,
+    /// The provider's filter stopped the answer.
+    ContentFiltered,
+    /// The model asked for a tool that the agent does not have.
+    UnknownTool,
+    /// Worker after worker died while it held the run.
+    WorkerCrashLoop,
+    /// The run was handed on more often than a run may be.
+    HopLimit,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+impl Reason {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::MaxSteps => "max_steps",
+            Self::Deadline => "deadline",
+            Self::ProviderQuota => "provider_quota",
+            Self::ProviderRateLimit => "provider_rate_limit",
+            Self::ModelError => "model_error",
+            Self::MaxTokens => "max_tokens",
+            Self::ContentFiltered => "content_filtered",
+            Self::UnknownTool => "unknown_tool",
+            Self::WorkerCrashLoop => "worker_crash_loop",
+            Self::HopLimit => "hop_limit",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What a run or batch has used: of every attempt, also of failed and killed ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Attempts to call a model.
+    pub model_calls: u32,
+    /// Tokens; of an attempt whose answer was lost, an estimate on the high side.
+    pub tokens: Tokens,
+    /// What the priced attempts cost, in micro-USD.
+    pub priced_micro_usd: u64,
+    /// Attempts that used tokens at a price that is not known.
+    pub unpriced_calls: u32,
+}
+
+impl Usage {
+    /// The whole cost in micro-USD; `None` when the price of a part is not known.
+    #[must_use]
+    pub fn cost_micro_usd(&self) -> Option<u64> {
+        (self.unpriced_calls == 0).then_some(self.priced_micro_usd)
+    }
+
+    /// Adds what another used.
+    pub fn add(&mut self, other: &Self) {
+        self.model_calls = self.model_calls.saturating_add(other.model_calls);
+        self.tokens.input = self.tokens.input.saturating_add(other.tokens.input);
+        self.tokens.cached_input = self.tokens.cached_input.saturating_add(other.tokens.cached_input);
+        self.tokens.output = self.tokens.output.saturating_add(other.tokens.output);
+        self.priced_micro_usd = self.priced_micro_usd.saturating_add(other.priced_micro_usd);
+        self.unpriced_calls = self.unpriced_calls.saturating_add(other.unpriced_calls);
+    }
+}
+
+/// How an attempt to call a model ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptEnd {
+    /// With an answer.
+    Answered,
+    /// With a fault.
+    Failed(FaultKind),
+    /// The worker that made it died or was stopped before it could write the answer down.
+    Lost,
+    /// The run was cancelled meanwhile.
+    Cancelled,
+}
+
+/// One attempt to call a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The slot of the journal that it was made for.
+    pub slot: u32,
+    /// Which model.
+    pub model: ModelName,
+    /// When it was made.
+    pub started_at: Timestamp,
+    /// When its end was known.
+    pub ended_at: Timestamp,
+    /// How it ended.
+    pub end: AttemptEnd,
+    /// What it used, or an estimate on the high side.
+    pub tokens: Tokens,
+    /// Whether `tokens` is an estimate.
+    pub estimated: bool,
+    /// What it cost, in micro-USD; `None` when the price is not known.
+    pub cost_micro_usd: Option<u64>,
+    /// The provider's message when it failed.
+    pub message: Option<String>,
+}
+
+/// What a worker said that it is about to do, before it did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// The slot of the journal that it fills.
+    pub slot: u32,
+    /// Which try for this slot it is, from 1.
+    pub attempt: u32,
+    /// The model that is called.
+    pub model: ModelName,
+    /// When.
+    pub started_at: Timestamp,
+    /// The most tokens that it may use.
+    pub reserved: Tokens,
+    /// What they cost at most, in micro-USD; `None` when the price is not known.
+    pub reserved_micro_usd: Option<u64>,
+}
+
+/// The batch that a run belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InBatch {
+    /// The batch.
+    pub id: BatchId,
+    /// The item's place in the request, from 0.
+    pub index: u16,
+    /// The caller's own id of the item.
+    pub custom_id: Option<String>,
+}
+
+/// Who holds a run, and until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The process that holds it.
+    pub owner: String,
+    /// Until when nobody else may take it.
+    pub until: Timestamp,
+}
+
+/// Where the run came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The native surface.
+    Native,
+    /// The Cotera surface.
+    Cotera,
+    /// The Cotool surface.
+    Cotool,
+    /// The CoAgent surface.
+    CoAgent,
+}
+
+/// A run. Its row is rewritten as a whole, each time only if nobody else has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Whose it is.
+    pub(crate) org: OrgId,
+    /// The key that started it.
+    pub key_id: KeyId,
+    /// Where it was started.
+    pub origin: Origin,
+    /// The agent.
+    pub agent_id: AgentId,
+    /// The version it is pinned to.
+    pub agent_version: u32,
+    /// The agent's name at the start, for lists.
+    pub agent_name: String,
+    /// The model that it calls.
+    pub model: ModelName,
+    /// Whether its tools run by themselves.
+    pub mode: Mode,
+    /// The beginning of the message, for lists: at most 80 characters.
+    pub title: String,
+    /// The caller's own pairs.
+    pub metadata: Metadata,
+    /// The first run of the chat that it belongs to: itself, unless it goes on with one.
+    pub chat_id: RunId,
+    /// In the chat's first run: the runs that went on with it, in order.
+    pub continued_by: Vec<RunId>,
+    /// The batch that it belongs to.
+    pub batch: Option<InBatch>,
+    /// Whether its batch is known to be accepted: rows of a batch are written before the batch is.
+    pub(crate) accepted: bool,
+
+    /// Where it stands.
+    pub status: Status,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// What went wrong, for a person.
+    pub error: Option<String>,
+    /// How many slots of its journal are filled: the next one's number.
+    pub step: u32,
+    /// What a worker is doing.
+    pub in_flight: Option<InFlight>,
+    /// Who holds it.
+    pub lease: Option<Lease>,
+    /// Counts up at each time it is taken.
+    pub fence: u64,
+    /// How often it was taken from a dead worker since the last slot was filled.
+    pub takeovers: u32,
+    /// How often it was handed on.
+    pub hops: u32,
+    /// Somebody wants it to end.
+    pub cancel_requested: bool,
+    /// When it ends if it has not.
+    pub deadline_at: Timestamp,
+    /// When the reaper looks at it again.
+    pub next_check_at: Timestamp,
+    /// The most model calls.
+    pub max_steps: u32,
+    /// The most that it may cost, in micro-USD.
+    pub budget_micro_usd: Option<u64>,
+    /// What it has used.
+    pub usage: Usage,
+    /// The last attempts: at most [`ATTEMPTS_KEPT`].
+    pub attempts: Vec<Attempt>,
+
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When a worker first took it.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// When its row was written last.
+    pub updated_at: Timestamp,
+}
+
+/// How many attempts a run's row keeps; the usage counts all.
+pub const ATTEMPTS_KEPT: usize = 20;
+/// How long a run may take unless set otherwise, in milliseconds: 24 hours, which is also the most.
+pub const DEADLINE_MS: i64 = 24 * 60 * 60 * 1000;
+/// How often a run may be handed on from worker to worker.
+pub const HOPS_LIMIT: u32 = 200;
+/// How often a run may be taken from a dead worker before a slot is filled.
+pub const TAKEOVERS_LIMIT: u32 = 3;
+
+impl Run {
+    pub(crate) fn tenant(&self) -> Tenant {
+        Tenant::of(self.org)
+    }
+
+    /// How long it took, or has taken at this moment, in milliseconds, from its acceptance on.
+    #[must_use]
+    pub fn duration_ms(&self, now: Timestamp) -> u64 {
+        self.ended_at.unwrap_or(now).since_ms(self.created_at)
+    }
+
+    /// How long workers had it, from the first taking to its end, in milliseconds; 0 before.
+    #[must_use]
+    pub fn run_ms(&self, now: Timestamp) -> u64 {
+        self.started_at.map_or(0, |start| self.ended_at.unwrap_or(now).since_ms(start))
+    }
+}

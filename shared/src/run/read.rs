@@ -1,0 +1,226 @@
+//! Looking at runs.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Run, Status};
+use crate::{
+    agent::Metadata,
+    app::App,
+    error::{Error, Result},
+    id::{AgentId, BatchId, RunId},
+    message::Record,
+    page::{self, Page, PageRequest},
+    store::{Versioned, row::Rev},
+    tenant::{Caller, Scope, Tenant},
+};
+
+/// How far back a list by page number goes, in runs.
+pub const PAGES_LIMIT: usize = 10_000;
+
+/// Which runs a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Those of this agent.
+    pub agent_id: Option<AgentId>,
+    /// Those that stand so.
+    pub status: Option<Status>,
+    /// Those of this batch.
+    pub batch_id: Option<BatchId>,
+    /// Those that have all of these pairs.
+    pub metadata: Metadata,
+    /// Only the first run of each chat.
+    pub first_of_chat: bool,
+}
+
+impl Filter {
+    fn fits(&self, run: &Run) -> bool {
+        self.agent_id.is_none_or(|id| run.agent_id == id)
+            && self.status.is_none_or(|status| run.status == status)
+            && self.batch_id.is_none_or(|id| run.batch.as_ref().is_some_and(|batch| batch.id == id))
+            && self.metadata.iter().all(|(key, value)| run.metadata.get(key) == Some(value))
+            && (!self.first_of_chat || run.chat_id == run.id)
+    }
+}
+
+/// A chat: its first run, which bears its id, and its last.
+#[derive(Debug, Clone)]
+pub struct Chat {
+    /// The first run.
+    pub first: Run,
+    /// The last run; the first itself when nothing went on with it.
+    pub last: Run,
+    pub(crate) first_rev: Rev,
+}
+
+/// The run.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn get(app: &App, caller: &Caller, id: RunId) -> Result<Run> {
+    caller.require(Scope::RunsRead)?;
+    Ok(visible(app, caller.tenant(), id).await?.value)
+}
+
+/// The run, if its organisation may see it: a run of a batch is there when its batch is.
+pub(crate) async fn visible(app: &App, tenant: Tenant, id: RunId) -> Result<Versioned<Run>> {
+    let found = app.store().run(tenant, id).await?.ok_or(Error::NotFound("run"))?;
+    let accepted = found.value.accepted
+        || match &found.value.batch {
+            Some(batch) => app.store().batch(tenant, batch.id).await?.is_some(),
+            None => true,
+        };
+    if accepted { Ok(found) } else { Err(Error::NotFound("run")) }
+}
+
+/// The chat of this id.
+///
+/// # Errors
+/// [`Error::NotFound`], also for the id of a run that went on with a chat.
+pub async fn chat(app: &App, caller: &Caller, id: RunId) -> Result<Chat> {
+    caller.require(Scope::RunsRead)?;
+    let not_found = || Error::NotFound("chat");
+    let found = visible(app, caller.tenant(), id).await.map_err(|error| match error {
+        Error::NotFound(_) => not_found(),
+        other => other,
+    })?;
+    let first = found.value;
+    if first.chat_id != first.id {
+        return Err(not_found());
+    }
+    let last = match first.continued_by.last() {
+        Some(last) => visible(app, caller.tenant(), *last).await?.value,
+        None => first.clone(),
+    };
+    Ok(Chat { first, last, first_rev: found.rev })
+}
+
+/// What the run's agent said at its end; `None` when it has not said anything or has not ended well.
+///
+/// # Errors
+/// As the store says.
+pub async fn output(app: &App, caller: &Caller, run: &Run) -> Result<Option<String>> {
+    Ok(outputs(app, caller, std::slice::from_ref(run)).await?.pop().flatten())
+}
+
+/// What the agents of these runs said at their ends, each in the place of its run.
+///
+/// # Errors
+/// As the store says.
+pub async fn outputs(app: &App, caller: &Caller, runs: &[Run]) -> Result<Vec<Option<String>>> {
+    caller.require(Scope::RunsRead)?;
+    let ended: Vec<(RunId, u32)> =
+        runs.iter().filter(|run| run.status == Status::Done).map(|run| (run.id, run.step.saturating_sub(1))).collect();
+    let slots = app.store().slots(caller.tenant(), &ended).await?;
+    let mut said: HashMap<RunId, String> = HashMap::with_capacity(ended.len());
+    for ((id, _), slot) in ended.into_iter().zip(slots) {
+        if let Some(Record::Answer { text, .. }) = slot.map(|slot| slot.record) {
+            said.insert(id, text);
+        }
+    }
+    Ok(runs.iter().map(|run| said.remove(&run.id)).collect())
+}
+
+/// The organisation's runs that fit, newest first. A page may be short while more follow.
+///
+/// # Errors
+/// [`Error::Invalid`] for a cursor of another list.
+pub async fn list(app: &App, caller: &Caller, filter: &Filter, page: &PageRequest) -> Result<Page<Run>> {
+    caller.require(Scope::RunsRead)?;
+    let of = format!("runs?{filter:?}");
+    let mut before = page.position(&of)?;
+    let mut entries = Vec::new();
+    let mut looked_at: usize = 0;
+    loop {
+        let (runs, next) = listed(app, caller.tenant(), before.take(), page::LIMIT).await?;
+        looked_at = looked_at.saturating_add(runs.len());
+        let mut runs = runs.into_iter();
+        for run in runs.by_ref().filter(|run| filter.fits(run)) {
+            let position = run.id.to_string();
+            entries.push(run);
+            if entries.len() == page.limit {
+                let more = next.is_some() || runs.len() > 0;
+                return Ok(Page::new(entries, more.then_some(position.as_str()), &of));
+            }
+        }
+        match next {
+            Some(next) if looked_at < page::SCAN_LIMIT => before = Some(next),
+            next => return Ok(Page::new(entries, next.as_deref(), &of)),
+        }
+    }
+}
+
+/// Page `number` (from 0) of `size` runs that fit, newest first, and whether more follow.
+///
+/// # Errors
+/// [`Error::Invalid`] for a page that begins after [`PAGES_LIMIT`] runs.
+pub async fn list_pages(app: &App, caller: &Caller, filter: &Filter, number: usize, size: usize) -> Result<(Vec<Run>, bool)> {
+    caller.require(Scope::RunsRead)?;
+    let begin = number.saturating_mul(size);
+    if begin >= PAGES_LIMIT {
+        return Err(Error::invalid("page", format!("must begin within the last {PAGES_LIMIT} runs")));
+    }
+    let (mut entries, mut passed, mut before) = (Vec::new(), 0_usize, None);
+    loop {
+        let (runs, next) = listed(app, caller.tenant(), before, page::LIMIT).await?;
+        for run in runs.into_iter().filter(|run| filter.fits(run)) {
+            if entries.len() == size {
+                return Ok((entries, true));
+            }
+            if passed < begin {
+                passed = passed.saturating_add(1);
+            } else {
+                entries.push(run);
+            }
+        }
+        match next {
+            Some(next) => before = Some(next),
+            None => return Ok((entries, false)),
+        }
+    }
+}
+
+/// A page of the list as it is stored, without the runs whose batch was never accepted.
+async fn listed(app: &App, tenant: Tenant, before: Option<String>, limit: usize) -> Result<(Vec<Run>, Option<String>)> {
+    let (mut runs, next) = app.store().listed_runs(tenant, before, limit).await?;
+    let staged: HashSet<BatchId> =
+        runs.iter().filter(|run| !run.accepted).filter_map(|run| run.batch.as_ref()).map(|batch| batch.id).collect();
+    let mut missing = HashSet::new();
+    for batch in staged {
+        if app.store().batch(tenant, batch).await?.is_none() {
+            missing.insert(batch);
+        }
+    }
+    runs.retain(|run| run.accepted || run.batch.as_ref().is_none_or(|batch| !missing.contains(&batch.id)));
+    Ok((runs, next))
+}
+
+/// Why the run stands where it stands, for a person.
+#[must_use]
+pub fn explain(run: &Run) -> String {
+    let since = run.updated_at.rfc3339();
+    match run.status {
+        Status::Queued if run.hops > 0 => format!("put back at {since}; waits for a worker"),
+        Status::Queued => format!("accepted at {}; waits for a worker", run.created_at.rfc3339()),
+        Status::Running => match &run.in_flight {
+            Some(call) => format!(
+                "a worker has been calling {} since {} (attempt {} for step {})",
+                call.model,
+                call.started_at.rfc3339(),
+                call.attempt,
+                call.slot
+            ),
+            None => "a worker holds it".to_owned(),
+        },
+        Status::Waiting => {
+            let reason = run.reason.map_or("an event", super::Reason::name);
+            format!("waits until {} because of {reason}", run.next_check_at.rfc3339())
+        }
+        Status::Done => "ended well".to_owned(),
+        Status::Error => format!(
+            "ended with {}: {}",
+            run.reason.map_or("an error", super::Reason::name),
+            run.error.as_deref().unwrap_or_default()
+        ),
+        Status::Interrupted => "was cancelled".to_owned(),
+    }
+}

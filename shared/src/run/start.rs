@@ -1,0 +1,285 @@
+//! Starting runs: checked, pinned to a version of the agent, and accepted in one transaction.
+
+use std::sync::Arc;
+
+use super::{Chat, DEADLINE_MS, InBatch, Origin, Run, Status, Usage};
+use crate::{
+    agent::{self, AgentVersion, MAX_STEPS_LIMIT, Metadata, Mode},
+    app::App,
+    clock::Timestamp,
+    engine::{self, Held},
+    error::{Error, Problem, Result},
+    id::{AgentId, RunId},
+    idempotency::Claim,
+    message::{Record, Slot},
+    model::ModelName,
+    store::{
+        self, Versioned,
+        row::{Row, Write},
+    },
+    tenant::{Caller, Scope},
+};
+
+/// The longest message, in bytes of UTF-8: less than a body may have.
+pub const MESSAGE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// How many characters of the message a list shows.
+const TITLE_CHARS: usize = 80;
+/// How many runs may go on with one chat.
+pub const CHAT_LIMIT: usize = 200;
+
+/// What the agent is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prompt {
+    /// A message.
+    Message(String),
+    /// Inputs by name: given to the model as JSON.
+    Inputs(serde_json::Map<String, serde_json::Value>),
+}
+
+impl Prompt {
+    /// What the model reads; checked. `field` is where it came from.
+    pub(crate) fn text(self, field: &str) -> Result<String, Problem> {
+        let problem = |message: String| Problem { field: field.to_owned(), message };
+        let text = match self {
+            Self::Message(text) if text.trim().is_empty() => return Err(problem("must not be empty".to_owned())),
+            Self::Message(text) => text,
+            Self::Inputs(inputs) => serde_json::Value::Object(inputs).to_string(),
+        };
+        if text.len() > MESSAGE_LIMIT_BYTES {
+            return Err(problem(format!("must be at most {MESSAGE_LIMIT_BYTES} bytes long")));
+        }
+        Ok(text)
+    }
+}
+
+/// What a run shall be.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Whose version is run.
+    pub agent_id: AgentId,
+    /// What the agent is told.
+    pub prompt: Prompt,
+    /// Where the call came from.
+    pub origin: Origin,
+    /// Whether tools run by themselves; `None` is the agent's own.
+    pub mode: Option<Mode>,
+    /// Another model than the agent's.
+    pub model: Option<String>,
+    /// The most model calls, at most [`MAX_STEPS_LIMIT`]; `None` is the agent's own.
+    pub max_steps: Option<u32>,
+    /// The most that it may cost, in micro-USD; `None` is the agent's own.
+    pub budget_micro_usd: Option<u64>,
+    /// When it ends if it has not: at most 24 hours from now; `None` is 24 hours from now.
+    pub deadline_at: Option<Timestamp>,
+    /// The chat to go on with: the id of its first run.
+    pub chat_id: Option<RunId>,
+    /// The caller's own pairs.
+    pub metadata: Metadata,
+}
+
+impl NewRun {
+    /// A run with nothing but its prompt: the rest is the agent's own.
+    #[must_use]
+    pub const fn of(agent_id: AgentId, prompt: Prompt, origin: Origin) -> Self {
+        Self {
+            agent_id,
+            prompt,
+            origin,
+            mode: None,
+            model: None,
+            max_steps: None,
+            budget_micro_usd: None,
+            deadline_at: None,
+            chat_id: None,
+            metadata: Metadata::new(),
+        }
+    }
+}
+
+/// What runs of one request have in common: the version of the agent and what the request changed about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Pinned {
+    pub(crate) agent: Arc<AgentVersion>,
+    pub(crate) model: ModelName,
+    pub(crate) mode: Mode,
+    pub(crate) max_steps: u32,
+    pub(crate) budget_micro_usd: Option<u64>,
+    pub(crate) deadline_at: Timestamp,
+    pub(crate) metadata: Metadata,
+    pub(crate) origin: Origin,
+}
+
+/// Checks what the request changes about the agent's current version.
+pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinned> {
+    caller.require(Scope::RunsWrite)?;
+    let agent = agent::current(app, caller.tenant(), new.agent_id).await?;
+    let now = app.now();
+    let mut problems = Vec::new();
+    if new.max_steps.is_some_and(|most| !(1..=MAX_STEPS_LIMIT).contains(&most)) {
+        problems.push(Problem { field: "max_steps".to_owned(), message: format!("must be from 1 to {MAX_STEPS_LIMIT}") });
+    }
+    let latest = now.plus_ms(DEADLINE_MS);
+    if new.deadline_at.is_some_and(|end| end <= now || end > latest) {
+        let message = "must be in the future and at most 24 hours from now".to_owned();
+        problems.push(Problem { field: "deadline".to_owned(), message });
+    }
+    agent::check_metadata(&new.metadata, &mut problems);
+    if !problems.is_empty() {
+        return Err(Error::Invalid(problems));
+    }
+    // The agent's own model was known when the version was made; whether it still is shows here, before anything starts.
+    let model = agent::resolve_model(app, new.model.as_deref().unwrap_or_else(|| agent.definition.model.as_str()))?;
+    let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
+    agent::check_budget(app, &model, budget_micro_usd)?;
+    Ok(Pinned {
+        model,
+        mode: new.mode.unwrap_or(agent.definition.mode),
+        max_steps: new.max_steps.unwrap_or(agent.definition.max_steps),
+        budget_micro_usd,
+        deadline_at: new.deadline_at.unwrap_or(latest),
+        metadata: new.metadata.clone(),
+        origin: new.origin,
+        agent,
+    })
+}
+
+/// A run's first row. A run of a batch is not accepted before the batch is.
+pub(crate) fn first_row(app: &App, caller: &Caller, pinned: &Pinned, id: RunId, text: &str, batch: Option<InBatch>) -> Run {
+    let now = app.now();
+    let mut run = Run {
+        id,
+        org: caller.tenant().org(),
+        key_id: caller.key_id(),
+        origin: pinned.origin,
+        agent_id: pinned.agent.agent_id,
+        agent_version: pinned.agent.number,
+        agent_name: pinned.agent.definition.name.clone(),
+        model: pinned.model.clone(),
+        mode: pinned.mode,
+        title: text.chars().take(TITLE_CHARS).collect(),
+        metadata: pinned.metadata.clone(),
+        chat_id: id,
+        continued_by: Vec::new(),
+        accepted: batch.is_none(),
+        batch,
+        status: Status::Queued,
+        reason: None,
+        error: None,
+        step: 1,
+        in_flight: None,
+        lease: None,
+        fence: 0,
+        takeovers: 0,
+        hops: 0,
+        cancel_requested: false,
+        deadline_at: pinned.deadline_at,
+        next_check_at: now,
+        max_steps: pinned.max_steps,
+        budget_micro_usd: pinned.budget_micro_usd,
+        usage: Usage::default(),
+        attempts: Vec::new(),
+        created_at: now,
+        started_at: None,
+        ended_at: None,
+        updated_at: now,
+    };
+    run.first_check(now, app.config().lease_ms);
+    run
+}
+
+/// A run that is checked and has its id, not yet accepted: see [`start`] and [`begin`].
+#[derive(Debug)]
+pub struct Planned {
+    run: Run,
+    input: Slot,
+    /// The first run of the chat that it goes on with, as it was read.
+    chat: Option<Versioned<Run>>,
+}
+
+impl Planned {
+    /// The run as it will be when it is accepted.
+    #[must_use]
+    pub const fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// What must be written with the run's row.
+    fn writes(&self, app: &App, claim: Claim) -> Result<Vec<Write>> {
+        let mut writes = vec![app.store().slot_write(self.run.tenant(), self.run.id, 0, &self.input)?];
+        if let Some(first) = &self.chat {
+            let mut longer = first.value.clone();
+            longer.continued_by.push(self.run.id);
+            let row: Row = app.store().run_row(&longer)?;
+            writes.push(Write::Put(row, store::row::When::Rev(first.rev)));
+        }
+        writes.extend(claim.write(app, Some(self.run.id))?);
+        Ok(writes)
+    }
+
+    /// What a conflict at this write of the transaction means: the row itself and its input are new, so it is another's.
+    fn conflict(&self, index: usize) -> Error {
+        if index == 2 && self.chat.is_some() { chat_busy() } else { Claim::in_progress() }
+    }
+}
+
+fn chat_busy() -> Error {
+    Error::Conflict("the chat's last run has not ended; wait for it or cancel it".to_owned())
+}
+
+/// Checks a run and gives it its id.
+///
+/// # Errors
+/// [`Error::NotFound`] for the agent or the chat; [`Error::Invalid`]; [`Error::UnknownModel`]; [`Error::Conflict`] when the
+/// chat's last run has not ended.
+pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
+    let pinned = pin(app, caller, &new).await?;
+    let field = if matches!(new.prompt, Prompt::Message(_)) { "message" } else { "inputs" };
+    let text = new.prompt.text(field).map_err(|problem| Error::Invalid(vec![problem]))?;
+    let mut run = first_row(app, caller, &pinned, RunId::new(app.now()), &text, None);
+    let mut chat = None;
+    if let Some(chat_id) = new.chat_id {
+        let Chat { first, last, first_rev } = super::chat(app, caller, chat_id).await?;
+        if first.agent_id != run.agent_id {
+            return Err(Error::invalid("chat_id", "is a chat with another agent"));
+        }
+        if !last.status.terminal() {
+            return Err(chat_busy());
+        }
+        if first.continued_by.len() >= CHAT_LIMIT {
+            return Err(Error::Conflict(format!("the chat has {CHAT_LIMIT} runs already, which is the most")));
+        }
+        run.chat_id = chat_id;
+        chat = Some(Versioned { value: first, rev: first_rev });
+    }
+    let input = Record::Input { text }.at(app.now());
+    Ok(Planned { run, input, chat })
+}
+
+/// Accepts the run and asks for a worker.
+///
+/// # Errors
+/// [`Error::Conflict`] when a request with the same idempotency key, or for the same chat, was faster.
+pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Run> {
+    engine::fault::point("K1");
+    let writes = planned.writes(app, claim)?;
+    match app.store().save_new_run(&planned.run, writes).await {
+        Err(store::Error::Conflict { index }) => return Err(planned.conflict(index)),
+        other => other?,
+    }
+    engine::fault::point("K2");
+    engine::ask_for_workers(app, planned.run.tenant(), &[planned.run.id]).await;
+    Ok(planned.run)
+}
+
+/// Accepts the run and takes it for this process, in one transaction with the first intent: see [`engine::work`].
+///
+/// # Errors
+/// As [`start`].
+pub async fn begin(app: &App, planned: Planned, claim: Claim) -> Result<Held> {
+    engine::fault::point("K1");
+    let writes = planned.writes(app, claim)?;
+    Held::create(app, planned.run.clone(), planned.input.clone(), writes).await.map_err(|error| match error {
+        store::Error::Conflict { index } => planned.conflict(index),
+        other => other.into(),
+    })
+}

@@ -1,0 +1,142 @@
+//! Digests and sealing with keys derived from the deployment's pepper (HKDF-SHA-256, RFC 5869).
+
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf, hmac,
+    rand::{SecureRandom, SystemRandom},
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::error::{Error, Fault};
+
+/// The least length of a pepper, in bytes.
+pub const PEPPER_MIN_BYTES: usize = 16;
+
+/// What is sealed cannot be opened, or cannot be sealed.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub enum Failure {
+    /// The pepper is shorter than [`PEPPER_MIN_BYTES`].
+    #[error("the pepper is shorter than {PEPPER_MIN_BYTES} bytes")]
+    Pepper,
+    /// The text was sealed with another pepper, for something else, or was changed.
+    #[error("sealed text cannot be opened")]
+    Open,
+    /// The system gave no randomness, or the key could not be used.
+    #[error("cannot seal")]
+    Seal,
+}
+
+/// The keys derived from the pepper. `Debug` shows none of them.
+pub struct Sealer {
+    digest: hmac::Key,
+    cipher: LessSafeKey,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealer")
+    }
+}
+
+impl Sealer {
+    /// The keys of this pepper.
+    ///
+    /// # Errors
+    /// [`Failure::Pepper`] when it is too short.
+    pub fn new(pepper: &SecretString) -> Result<Self, Failure> {
+        let pepper = pepper.expose_secret().as_bytes();
+        if pepper.len() < PEPPER_MIN_BYTES {
+            return Err(Failure::Pepper);
+        }
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"muster").extract(pepper);
+        let digest = root.expand(&[b"api-key-digest"], hmac::HMAC_SHA256).map_err(|_| Failure::Seal)?;
+        let cipher = root.expand(&[b"sealed-answers"], &AES_256_GCM).map_err(|_| Failure::Seal)?;
+        Ok(Self { digest: hmac::Key::from(digest), cipher: LessSafeKey::new(UnboundKey::from(cipher)) })
+    }
+
+    /// HMAC-SHA-256 of the text, in lower-case hexadecimal.
+    #[must_use]
+    pub fn digest(&self, text: &str) -> String {
+        hex(hmac::sign(&self.digest, text.as_bytes()).as_ref())
+    }
+
+    /// Seals the text (AES-256-GCM, random nonce) so that it can only be opened for the same purpose; base64.
+    ///
+    /// # Errors
+    /// [`Failure::Seal`] when the system gives no randomness.
+    pub fn seal(&self, purpose: &str, text: &[u8]) -> Result<String, Failure> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| Failure::Seal)?;
+        let mut sealed = text.to_vec();
+        self.cipher
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose.as_bytes()), &mut sealed)
+            .map_err(|_| Failure::Seal)?;
+        let mut whole = nonce.to_vec();
+        whole.append(&mut sealed);
+        Ok(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, whole))
+    }
+
+    /// Opens what [`Sealer::seal`] sealed for the same purpose.
+    ///
+    /// # Errors
+    /// [`Failure::Open`] when it was sealed otherwise or changed.
+    pub fn open(&self, purpose: &str, sealed: &str) -> Result<Vec<u8>, Failure> {
+        let whole = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, sealed).map_err(|_| Failure::Open)?;
+        let (nonce, text) = whole.split_at_checked(NONCE_LEN).ok_or(Failure::Open)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Failure::Open)?;
+        let mut text = text.to_vec();
+        let opened = self.cipher.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).map_err(|_| Failure::Open)?;
+        Ok(opened.to_vec())
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Internal(Fault::from(failure))
+    }
+}
+
+/// SHA-256 of the parts, each preceded by its length, in lower-case hexadecimal.
+#[must_use]
+pub fn fingerprint(parts: &[&[u8]]) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    hex(context.finish().as_ref())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealer(pepper: &str) -> Sealer {
+        Sealer::new(&SecretString::from(pepper.to_owned())).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_only_with_the_same_pepper_and_purpose() {
+        let ours = sealer("0123456789abcdef");
+        let sealed = ours.seal("org/1", b"answer").unwrap();
+        assert_ne!(sealed, ours.seal("org/1", b"answer").unwrap());
+        assert_eq!(ours.open("org/1", &sealed).unwrap(), b"answer");
+        assert!(ours.open("org/2", &sealed).is_err());
+        assert!(sealer("0123456789abcdeX").open("org/1", &sealed).is_err());
+        assert!(ours.open("org/1", "AAAA").is_err());
+    }
+
+    #[test]
+    fn a_short_pepper_is_refused() {
+        assert!(Sealer::new(&SecretString::from("short".to_owned())).is_err());
+    }
+
+    #[test]
+    fn parts_cannot_be_moved_from_one_to_the_next() {
+        assert_ne!(fingerprint(&[b"ab", b"c"]), fingerprint(&[b"a", b"bc"]));
+    }
+}

@@ -1,0 +1,54 @@
+//! Batches in the store: a row each. The runs' ids follow from the batch's.
+
+use super::{
+    Result, Store, Versioned, read,
+    row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
+    runs::due_entry,
+};
+use crate::{batch::Batch, id::{BatchId, OrgId}, tenant::Tenant};
+
+fn key(org: OrgId, id: BatchId) -> Key {
+    Key::new(Table::Runs, format!("O#{org}#B#{id}"), "META")
+}
+
+fn list_partition(org: OrgId) -> String {
+    format!("O#{org}#BATCHES")
+}
+
+impl Store {
+    pub(crate) async fn batch(&self, tenant: Tenant, id: BatchId) -> Result<Option<Versioned<Batch>>> {
+        self.get(&key(tenant.org(), id)).await
+    }
+
+    /// Writes the batch's row with the claim, if the row is as it was seen (`None`: if it is new).
+    pub(crate) async fn save_batch(&self, batch: &Batch, seen: Option<Rev>, claim: Option<Write>) -> Result<()> {
+        let org = batch.tenant().org();
+        let row = super::row(key(org, batch.id), batch)?;
+        let listed = Some(Entry { partition: list_partition(org), sort: batch.id.to_string() });
+        let due = batch.settled.is_none().then(|| due_entry(batch.next_check_at, org, 'B', batch.id.uuid()));
+        let mut writes = vec![Write::Put(Row { listed, due, ..row }, seen.map_or(When::Absent, When::Rev))];
+        writes.extend(claim);
+        self.backend.transact(writes).await
+    }
+
+    /// A page of the list of batches, newest first, and where the next begins.
+    pub(crate) async fn listed_batches(
+        &self,
+        tenant: Tenant,
+        before: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<Batch>, Option<String>)> {
+        let query = Query {
+            table: Table::Runs,
+            index: Index::Listed,
+            partition: list_partition(tenant.org()),
+            after: None,
+            before,
+            descending: true,
+            limit,
+        };
+        let Found { rows, next } = self.backend.query(&query).await?;
+        let batches: Result<Vec<Versioned<Batch>>> = rows.iter().map(read).collect();
+        Ok((batches?.into_iter().map(|batch| batch.value).collect(), next))
+    }
+}

@@ -1,0 +1,166 @@
+//! Runs and their journals in the store: a row per run, which is rewritten, and a row per slot, which is written once.
+
+use super::{
+    Error, Result, Store, Versioned, read,
+    row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
+};
+use crate::{
+    clock::Timestamp,
+    id::{BatchId, OrgId, RunId},
+    message::Slot,
+    run::Run,
+    tenant::Tenant,
+};
+
+/// Over how many partitions of the index what is due is spread.
+pub(crate) const DUE_SHARDS: u8 = 16;
+
+/// What the reaper has to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Run(Tenant, RunId),
+    Batch(Tenant, BatchId),
+}
+
+fn partition(org: OrgId, id: RunId) -> String {
+    format!("O#{org}#R#{id}")
+}
+
+fn run_key(org: OrgId, id: RunId) -> Key {
+    Key::new(Table::Runs, partition(org, id), "META")
+}
+
+fn slot_key(org: OrgId, id: RunId, slot: u32) -> Key {
+    Key::new(Table::Messages, partition(org, id), format!("J#{slot:08}"))
+}
+
+fn list_partition(org: OrgId) -> String {
+    format!("O#{org}#RUNS")
+}
+
+/// An entry of what is due: the time first, then what it is.
+pub(super) fn due_entry(at: Timestamp, org: OrgId, kind: char, id: uuid::Uuid) -> Entry {
+    let [.., last] = *id.as_bytes();
+    Entry {
+        partition: due_partition(last % DUE_SHARDS),
+        sort: format!("{:013}#{kind}#{org}#{}", at.millis_unsigned(), id.as_hyphenated()),
+    }
+}
+
+fn due_partition(shard: u8) -> String {
+    format!("DUE#{shard:02}")
+}
+
+fn parse_due(sort: &str) -> Option<Due> {
+    let mut parts = sort.split('#').skip(1);
+    let (kind, org, id) = (parts.next()?, parts.next()?, parts.next()?);
+    let tenant = Tenant::of(org.parse().ok()?);
+    match kind {
+        "R" => Some(Due::Run(tenant, id.parse().ok()?)),
+        "B" => Some(Due::Batch(tenant, id.parse().ok()?)),
+        _ => None,
+    }
+}
+
+impl Store {
+    pub(crate) async fn run(&self, tenant: Tenant, id: RunId) -> Result<Option<Versioned<Run>>> {
+        self.get(&run_key(tenant.org(), id)).await
+    }
+
+    /// These runs, each in its place.
+    pub(crate) async fn runs(&self, tenant: Tenant, ids: &[RunId]) -> Result<Vec<Option<Versioned<Run>>>> {
+        let keys: Vec<Key> = ids.iter().map(|id| run_key(tenant.org(), *id)).collect();
+        self.batch_get(&keys).await
+    }
+
+    /// A page of the list of runs, newest first, and where the next begins.
+    pub(crate) async fn listed_runs(&self, tenant: Tenant, before: Option<String>, limit: usize) -> Result<(Vec<Run>, Option<String>)> {
+        let query = Query {
+            table: Table::Runs,
+            index: Index::Listed,
+            partition: list_partition(tenant.org()),
+            after: None,
+            before,
+            descending: true,
+            limit,
+        };
+        let Found { rows, next } = self.backend.query(&query).await?;
+        let runs: Result<Vec<Versioned<Run>>> = rows.iter().map(read).collect();
+        Ok((runs?.into_iter().map(|run| run.value).collect(), next))
+    }
+
+    /// The run's row, with its places in the indexes: due as long as it has not ended.
+    pub(crate) fn run_row(&self, run: &Run) -> Result<Row> {
+        let org = run.tenant().org();
+        let row = super::row(run_key(org, run.id), run)?;
+        let listed = Some(Entry { partition: list_partition(org), sort: run.id.to_string() });
+        let due = (!run.status.terminal()).then(|| due_entry(run.next_check_at, org, 'R', run.id.uuid()));
+        Ok(Row { listed, due, ..row })
+    }
+
+    /// Writes the run's row together with these writes, if the row is as it was seen (`None`: if it is new).
+    /// A conflict's index is 0 for the row, and from 1 on for the others.
+    pub(crate) async fn save_run(&self, run: &Run, seen: Option<Rev>, others: Vec<Write>) -> Result<Rev> {
+        let row = self.run_row(run)?;
+        let rev = row.rev;
+        let mut writes = vec![Write::Put(row, seen.map_or(When::Absent, When::Rev))];
+        writes.extend(others);
+        self.backend.transact(writes).await?;
+        Ok(rev)
+    }
+
+    pub(crate) async fn save_new_run(&self, run: &Run, others: Vec<Write>) -> Result<()> {
+        self.save_run(run, None, others).await.map(|_| ())
+    }
+
+    /// The write that fills a slot, which fails when the slot is filled.
+    pub(crate) fn slot_write(&self, tenant: Tenant, id: RunId, number: u32, slot: &Slot) -> Result<Write> {
+        Ok(Write::Put(super::row(slot_key(tenant.org(), id, number), slot)?, When::Absent))
+    }
+
+    /// Writes runs of a batch that is not accepted yet, with their inputs.
+    pub(crate) async fn stage_runs(&self, tenant: Tenant, runs: &[(Run, Slot)]) -> Result<()> {
+        let mut rows = Vec::with_capacity(runs.len().saturating_mul(2));
+        for (run, input) in runs {
+            rows.push(self.run_row(run)?);
+            rows.push(super::row(slot_key(tenant.org(), run.id, 0), input)?);
+        }
+        self.backend.put_many(rows).await
+    }
+
+    /// Takes a staged run away whose batch was never accepted, if nobody touched it.
+    pub(crate) async fn discard_staged(&self, tenant: Tenant, id: RunId, seen: Rev) -> Result<()> {
+        let org = tenant.org();
+        let writes = vec![Write::Delete(run_key(org, id), When::Rev(seen)), Write::Delete(slot_key(org, id, 0), When::Any)];
+        self.backend.transact(writes).await
+    }
+
+    /// The first `step` slots of the run's journal, in order.
+    pub(crate) async fn journal(&self, tenant: Tenant, id: RunId, step: u32) -> Result<Vec<Slot>> {
+        let wanted: Vec<(RunId, u32)> = (0..step).map(|slot| (id, slot)).collect();
+        let slots = self.slots(tenant, &wanted).await?;
+        slots.into_iter().map(|slot| slot.ok_or_else(|| Error::Broken("a slot of a journal is missing".into()))).collect()
+    }
+
+    /// These slots, each in its place.
+    pub(crate) async fn slots(&self, tenant: Tenant, wanted: &[(RunId, u32)]) -> Result<Vec<Option<Slot>>> {
+        let keys: Vec<Key> = wanted.iter().map(|(id, slot)| slot_key(tenant.org(), *id, *slot)).collect();
+        Ok(self.batch_get(&keys).await?.into_iter().map(|slot| slot.map(|slot| slot.value)).collect())
+    }
+
+    /// A page of what is due in a shard before a moment (`None`: ever), and where the next begins.
+    pub(crate) async fn due(&self, shard: u8, before: Option<Timestamp>, after: Option<String>) -> Result<(Vec<Due>, Option<String>)> {
+        let query = Query {
+            table: Table::Runs,
+            index: Index::Due,
+            partition: due_partition(shard),
+            after,
+            before: before.map(|at| format!("{:013}", at.millis_unsigned())),
+            descending: false,
+            limit: 1_000,
+        };
+        let Found { rows, next } = self.backend.query(&query).await?;
+        let due = rows.iter().filter_map(|row| row.due.as_ref()).filter_map(|entry| parse_due(&entry.sort)).collect();
+        Ok((due, next))
+    }
+}
