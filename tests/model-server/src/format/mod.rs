@@ -48,13 +48,21 @@ impl Format {
             "/api/chat" => return Some((Format::Ollama, None)),
             _ => {}
         }
-        let between = |before: &str, after: &str| path.strip_prefix(before)?.strip_suffix(after).map(str::to_owned);
+        let between = |before: &str, after: &str| {
+            path.strip_prefix(before)?
+                .strip_suffix(after)
+                .map(str::to_owned)
+        };
         between("/v1beta/models/", ":generateContent")
             .map(|model| (Format::Gemini, Some(model)))
             .or_else(|| between("/model/", "/converse").map(|model| (Format::Bedrock, Some(model))))
     }
 
-    pub(crate) fn parse(self, model: Option<String>, body: &[u8]) -> Result<Call, serde_json::Error> {
+    pub(crate) fn parse(
+        self,
+        model: Option<String>,
+        body: &[u8],
+    ) -> Result<Call, serde_json::Error> {
         let mut call = match self {
             Format::OpenAi => openai::parse(body)?,
             Format::Anthropic => anthropic::parse(body)?,
@@ -80,16 +88,26 @@ impl Format {
 
     /// The body of an injected failure.
     pub(crate) fn refusal(self, spec: &Spec) -> Value {
-        let code = if spec.quota { "insufficient_quota" } else { "injected" };
+        let code = if spec.quota {
+            "insufficient_quota"
+        } else {
+            "injected"
+        };
         self.error(spec.fail_status, code, "injected failure")
     }
 
     pub(crate) fn error(self, status: u16, code: &str, message: &str) -> Value {
         use serde_json::json;
         match self {
-            Format::OpenAi => json!({"error": {"message": message, "type": code, "param": null, "code": code}}),
-            Format::Anthropic => json!({"type": "error", "error": {"type": code, "message": message}}),
-            Format::Gemini => json!({"error": {"code": status, "message": message, "status": code}}),
+            Format::OpenAi => {
+                json!({"error": {"message": message, "type": code, "param": null, "code": code}})
+            }
+            Format::Anthropic => {
+                json!({"type": "error", "error": {"type": code, "message": message}})
+            }
+            Format::Gemini => {
+                json!({"error": {"code": status, "message": message, "status": code}})
+            }
             Format::Ollama => json!({"error": message}),
             Format::Bedrock => json!({"message": message}),
         }
@@ -100,15 +118,25 @@ impl Format {
 fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
+        Value::Array(parts) => parts
+            .iter()
+            .filter_map(|part| part.get("text")?.as_str())
+            .collect(),
         _ => String::new(),
     }
 }
 
 /// The text of the last message with that role, below that key.
 fn last_of_user(body: &Value, messages: &str, content: &str) -> String {
-    let messages = body.get(messages).and_then(Value::as_array).into_iter().flatten();
-    messages.rev().find(|message| message["role"] == "user").map_or_else(String::new, |message| text_of(&message[content]))
+    let messages = body
+        .get(messages)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    messages
+        .rev()
+        .find(|message| message["role"] == "user")
+        .map_or_else(String::new, |message| text_of(&message[content]))
 }
 
 fn number(body: &Value, pointer: &str) -> Option<usize> {
@@ -116,5 +144,8 @@ fn number(body: &Value, pointer: &str) -> Option<usize> {
 }
 
 fn string(body: &Value, key: &str) -> String {
-    body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    body.get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
