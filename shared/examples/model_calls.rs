@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let running: Vec<_> = (0..calls)
             .map(|number| {
                 let (models, request) = (models.clone(), request(&model, number));
-                tokio::spawn(async move { models.call(&request).await.is_ok() })
+                tokio::spawn(succeeds(models, request))
             })
             .collect();
         let mut failed = 0_u32;
@@ -49,6 +49,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
+}
+
+async fn succeeds(models: Arc<Models>, request: Request) -> bool {
+    models.call(&request).await.is_ok()
 }
 
 fn request(model: &shared::model::ModelName, number: u32) -> Request {

@@ -160,9 +160,10 @@ impl Models {
             ..request.clone()
         });
         let request = renamed.as_ref().unwrap_or(request);
-        let answer = match vendor {
-            Vendor::Demo => self.scripted.call(request).await,
-            _ => self.network.call(request).await,
+        let answer = if vendor == Vendor::Demo {
+            self.scripted.call(request).await
+        } else {
+            self.network.call(request).await
         };
         if let (Ok(_), Some(bucket)) = (&answer, self.buckets.get(&vendor)) {
             bucket.refund();

@@ -139,19 +139,23 @@ impl PriceList {
             aliases: BTreeMap::new(),
         };
         for json in [Some(BUILT_IN), override_json].into_iter().flatten() {
-            let document: Document = serde_json::from_str(json)
-                .map_err(|error| SettingsError::Prices(error.to_string()))?;
-            for row in document.models {
-                if !row.name.contains('/') {
-                    return Err(SettingsError::Prices(format!(
-                        "'{}' is not provider/model",
-                        row.name
-                    )));
-                }
-                list.insert(row.into());
-            }
+            list.read(json)?;
         }
         Ok(list)
+    }
+
+    fn read(&mut self, json: &str) -> Result<(), SettingsError> {
+        let document: Document =
+            serde_json::from_str(json).map_err(|error| SettingsError::Prices(error.to_string()))?;
+        if let Some(row) = document.models.iter().find(|row| !row.name.contains('/')) {
+            let problem = format!("'{}' is not provider/model", row.name);
+            return Err(SettingsError::Prices(problem));
+        }
+        document
+            .models
+            .into_iter()
+            .for_each(|row| self.insert(row.into()));
+        Ok(())
     }
 
     fn insert(&mut self, entry: Entry) {

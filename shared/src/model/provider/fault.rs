@@ -105,35 +105,40 @@ fn without_status(kind: FaultKind, message: String) -> ModelFault {
 
 /// What that error means.
 pub(super) fn of(error: &Error, redaction: &Redaction) -> ModelFault {
-    match error {
-        Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } => {
-            match webc_error {
-                webc::Error::ResponseFailedStatus {
-                    status,
-                    body,
-                    headers,
-                } => of_status(
-                    status.as_u16(),
-                    headers,
-                    body,
-                    redaction,
-                    OffsetDateTime::now_utc(),
-                ),
-                webc::Error::Reqwest(error) => of_transport(error),
-                webc::Error::ResponseFailedNotJson { .. }
-                | webc::Error::ResponseFailedInvalidJson { .. }
-                | webc::Error::JsonValueExt(_) => incomprehensible(),
-            }
-        }
+    if let Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } = error
+    {
+        return of_exchange(webc_error, redaction);
+    }
+    let unreadable = matches!(
+        error,
         Error::ChatResponseGeneration { .. }
-        | Error::ChatResponse { .. }
-        | Error::NoChatResponse { .. }
-        | Error::InvalidJsonResponseElement { .. } => incomprehensible(),
-        // What is left is said before anything is sent: the request cannot be put in the provider's format.
-        _ => without_status(
-            FaultKind::Refused,
-            "the request cannot be sent to this model".to_owned(),
-        ),
+            | Error::ChatResponse { .. }
+            | Error::NoChatResponse { .. }
+            | Error::InvalidJsonResponseElement { .. }
+    );
+    if unreadable {
+        return incomprehensible();
+    }
+    // What is left is said before anything is sent: the request cannot be put in the provider's
+    // format.
+    let message = "the request cannot be sent to this model".to_owned();
+    without_status(FaultKind::Refused, message)
+}
+
+fn of_exchange(error: &webc::Error, redaction: &Redaction) -> ModelFault {
+    match error {
+        webc::Error::ResponseFailedStatus {
+            status,
+            body,
+            headers,
+        } => {
+            let now = OffsetDateTime::now_utc();
+            of_status(status.as_u16(), headers, body, redaction, now)
+        }
+        webc::Error::Reqwest(error) => of_transport(error),
+        webc::Error::ResponseFailedNotJson { .. }
+        | webc::Error::ResponseFailedInvalidJson { .. }
+        | webc::Error::JsonValueExt(_) => incomprehensible(),
     }
 }
 

@@ -78,12 +78,8 @@ impl Genai {
         let client = self
             .client
             .get_or_init(|| {
-                Some(
-                    Client::builder()
-                        .with_reqwest(client::client().ok()?)
-                        .build()
-                        .ok()?,
-                )
+                let client = client::client().ok()?;
+                Client::builder().with_reqwest(client).build().ok()
             })
             .as_ref()
             .ok_or_else(|| refused("the HTTP client could not be made"))?;
