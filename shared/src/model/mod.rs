@@ -3,7 +3,9 @@
 pub mod catalogue;
 pub mod price;
 pub mod provider;
+pub mod retry;
 pub mod scripted;
+pub mod settings;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};

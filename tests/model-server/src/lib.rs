@@ -1,1 +1,51 @@
-//! .
+//! A deterministic, very cheap stand-in for language-model providers: the *upstream* of tests and benchmarks.
+//!
+//! It answers every request after a configured delay, with text that depends only on the request, and counts what it saw. It holds
+//! thousands of waiting requests at the cost of one timer and one socket each. It is not a model and checks no keys.
+//!
+//! # Endpoints
+//! | method, path                             | what                                                            |
+//! |------------------------------------------|-----------------------------------------------------------------|
+//! | `POST /v1/chat/completions`              | OpenAI chat completions (Mistral, OpenRouter), streamed or not   |
+//! | `POST /v1/messages`                      | Anthropic messages, not streamed                                 |
+//! | `POST /v1beta/models/{m}:generateContent`| Gemini, not streamed                                             |
+//! | `POST /api/chat`                         | Ollama, not streamed                                             |
+//! | `POST /model/{m}/converse`               | Bedrock Converse, not streamed                                   |
+//! | `GET  /v1/models`                        | a list with one model                                            |
+//! | `GET  /health`                           | `ok`                                                             |
+//! | `GET  /stats`                            | counters as JSON                                                 |
+//! | `POST /reset`                            | sets the counters to zero, answers the old ones                  |
+//!
+//! # Behaviour is chosen by the model's name
+//! The name is `fake` followed by `-KEYVALUE` parts, in any order (a prefix such as `openai/` or `openai:` is ignored):
+//!
+//! | part   | meaning                                                                 | default     |
+//! |--------|-------------------------------------------------------------------------|-------------|
+//! | `l500` | total latency of one call, ms                                           | the server's |
+//! | `j100` | extra latency of 0..=100 ms, drawn from the prompt's hash                | 0           |
+//! | `f80`  | streaming: ms until the first chunk (the rest is spread evenly)          | latency / 4 |
+//! | `c20`  | streaming: number of content chunks                                      | 8           |
+//! | `o64`  | words in the answer, fewer when the request's most tokens are fewer      | 12          |
+//! | `h30`  | tokens of the prompt that are said to be cached                          | 0           |
+//! | `t2`   | tool rounds: so many answers since the last user message are tool calls (OpenAI format) | 0 |
+//! | `p3`   | parallel tool calls in each such answer                                  | 1           |
+//! | `e1`   | the first N attempts of each distinct request fail                       | 0           |
+//! | `x429` | status of those failures                                                 | 500         |
+//! | `a2`   | those failures carry `Retry-After: 2`                                    | none        |
+//! | `q`    | those failures are 429 `insufficient_quota`; every attempt without `e`   | off         |
+//! | `r1`   | the first N attempts: the connection is cut after the request was read   | 0           |
+//! | `g1`   | the first N attempts are answered 200 with a body that is no JSON        | 0           |
+//!
+//! Example: `fake-l1000-t1` takes 1 s a call and asks for one tool round before it answers. A tool call is only made if the request
+//! offers tools; its arguments are filled from the tool's JSON schema (required properties only).
+
+mod answer;
+mod format;
+mod serve;
+mod spec;
+mod stats;
+mod stream;
+
+pub use format::Format;
+pub use serve::{Options, Recorded, Server};
+pub use stats::Counts;
