@@ -6,6 +6,8 @@
 #[cfg(not(any(feature = "aws", feature = "embedded")))]
 compile_error!("a store is needed: enable the feature `aws` or `embedded`");
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod clock;
 pub mod error;
 pub mod id;
