@@ -9,6 +9,8 @@ compile_error!("a store is needed: enable the feature `aws` or `embedded`");
 pub mod agent;
 pub mod api_key;
 pub mod app;
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod batch;
 pub mod clock;
 pub mod config;

@@ -41,6 +41,25 @@ impl Chunk {
         Tenant::of(self.org)
     }
 
+    /// The message as a text.
+    #[must_use]
+    pub fn body(&self) -> String {
+        let Self { org, runs } = self;
+        serde_json::json!({ "org": org, "runs": runs }).to_string()
+    }
+
+    /// Reads what [`Chunk::body`] wrote.
+    ///
+    /// # Errors
+    /// The reason why the text is no message.
+    pub fn from_body(body: &str) -> Result<Self, Fault> {
+        let chunk: Self = serde_json::from_str(body)?;
+        if chunk.runs.is_empty() || chunk.runs.len() > CHUNK_LIMIT {
+            return Err(format!("a message names {} runs", chunk.runs.len()).into());
+        }
+        Ok(chunk)
+    }
+
     /// Messages of at most [`CHUNK_LIMIT`] runs each, in order.
     #[must_use]
     pub fn split(tenant: Tenant, runs: &[RunId]) -> Vec<Self> {

@@ -1,0 +1,84 @@
+//! How AWS is called: one HTTP client with TLS by ring, timeouts, retries. Knows no table and no message.
+
+pub(crate) mod backoff;
+pub(crate) mod fault;
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+use crate::{queue::sqs::Sqs, store::dynamo::Dynamo};
+
+/// The longest wait for a connection with TLS: an endpoint of the same region answers within 10 ms, and a lost SYN is
+/// sent again after 1 s.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// The longest wait for an answer to one attempt. The slowest that is sound is a write of 16 MiB or a transaction of
+/// 4 MiB, some hundred milliseconds.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The longest that one operation may take with all its attempts: well below the 29 s of API Gateway.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often an operation is attempted.
+pub const ATTEMPTS: u32 = 8;
+
+/// The first wait between two attempts; each is random from 0 to a bound that doubles (full jitter).
+pub const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+
+/// The longest wait between two attempts.
+pub const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// How long [`warm`] may take.
+const WARM_LIMIT: Duration = Duration::from_secs(2);
+
+/// The configuration of this process: region, credentials and endpoint (`AWS_ENDPOINT_URL`) as the environment says.
+pub async fn config() -> SdkConfig {
+    loader().load().await
+}
+
+/// What [`config`] loads from: everything that is not the environment's is set. A test can set more.
+#[must_use]
+pub fn loader() -> ConfigLoader {
+    let retries = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(FIRST_BACKOFF)
+        .with_max_backoff(LONGEST_BACKOFF);
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client())
+        .retry_config(retries)
+        .timeout_config(timeouts)
+}
+
+/// A client whose connections every AWS service can share.
+#[must_use]
+pub fn http_client() -> SharedHttpClient {
+    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+/// Resolves the credentials and opens a connection to each service, so that the first request does not wait for it:
+/// to be called while Lambda initialises a function, when the CPU is free of charge. Errors are ignored; takes at most 2 s.
+pub async fn warm(store: Option<&Dynamo>, queue: Option<&Sqs>) {
+    let store = async {
+        if let Some(store) = store {
+            store.touch().await;
+        }
+    };
+    let queue = async {
+        if let Some(queue) = queue {
+            queue.touch().await;
+        }
+    };
+    // A first request that is slow is all that can come of it.
+    let _ = tokio::time::timeout(WARM_LIMIT, async { tokio::join!(store, queue) }).await;
+}

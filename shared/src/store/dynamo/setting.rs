@@ -1,0 +1,76 @@
+//! Conditions and update expressions. Every attribute is named through a placeholder, as some names are reserved words.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
+
+use super::item::{HISTORY, Item, OPTIONAL, PARTITION, REV, SORT, earlier, number};
+use crate::store::row::{Rev, When};
+
+/// A condition that fails answers with the row that is there.
+pub(super) const OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
+
+/// A condition as DynamoDB takes it; empty when there is none.
+#[derive(Debug, Default)]
+pub(super) struct Condition {
+    pub(super) expression: Option<String>,
+    pub(super) names: Option<HashMap<String, String>>,
+    pub(super) values: Option<Item>,
+}
+
+impl Condition {
+    pub(super) fn of(when: When) -> Self {
+        match when {
+            When::Any => Self::default(),
+            When::Absent => Self {
+                expression: Some("attribute_not_exists(#pk)".to_owned()),
+                names: Some(HashMap::from([("#pk".to_owned(), PARTITION.to_owned())])),
+                values: None,
+            },
+            When::Rev(Rev(seen)) => Self {
+                expression: Some("#rev = :seen".to_owned()),
+                names: Some(HashMap::from([("#rev".to_owned(), REV.to_owned())])),
+                values: Some(HashMap::from([(":seen".to_owned(), number(seen))])),
+            },
+        }
+    }
+}
+
+/// An update that replaces a whole item, but for the revisions that it remembers.
+#[derive(Debug)]
+pub(super) struct Setting {
+    pub(super) expression: String,
+    pub(super) condition: &'static str,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: Item,
+}
+
+/// Sets these attributes, removes the optional ones that are not among them, and moves the revisions on by one place:
+/// what stands on the right of a `SET` is the item as it was.
+pub(super) fn of(attributes: Item, Rev(seen): Rev) -> Setting {
+    let mut names = HashMap::new();
+    let mut values = Item::from([(":seen".to_owned(), number(seen)), (":none".to_owned(), number(0))]);
+    let mut placeholder = |name: &str| {
+        let placeholder = format!("#{name}");
+        names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    };
+    let removed = OPTIONAL.iter().filter(|name| !attributes.contains_key(**name));
+    let removed: Vec<String> = removed.map(|name| placeholder(name)).collect();
+    let mut set = vec![format!("{} = {}", placeholder(&earlier(1)), placeholder(REV))];
+    for n in 2..=HISTORY {
+        let (to, from) = (placeholder(&earlier(n)), placeholder(&earlier(n - 1)));
+        set.push(format!("{to} = if_not_exists({from}, :none)"));
+    }
+    for (name, value) in attributes {
+        if name != PARTITION && name != SORT {
+            set.push(format!("{} = :{name}", placeholder(&name)));
+            values.insert(format!(":{name}"), value);
+        }
+    }
+    let mut expression = format!("SET {}", set.join(", "));
+    if !removed.is_empty() {
+        expression = format!("{expression} REMOVE {}", removed.join(", "));
+    }
+    Setting { expression, condition: "#rev = :seen", names, values }
+}
