@@ -10,13 +10,9 @@ use shared::model::{Request, Role, Turn, catalogue::Models, settings::Settings};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let base_url = arguments
-        .next()
-        .ok_or("the base URL of a model server is needed")?;
+    let base_url = arguments.next().ok_or("the base URL of a model server is needed")?;
     let calls: u32 = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
-    let model = arguments
-        .next()
-        .unwrap_or_else(|| "openai/fake-l1000".to_owned());
+    let model = arguments.next().unwrap_or_else(|| "openai/fake-l1000".to_owned());
     let rounds: u32 = arguments.next().map_or(Ok(3), |text| text.parse())?;
 
     let lookup = |name: &str| match name {
@@ -56,17 +52,11 @@ async fn succeeds(models: Arc<Models>, request: Request) -> bool {
 }
 
 fn request(model: &shared::model::ModelName, number: u32) -> Request {
-    let text = format!(
-        "Prompt {number}: {}",
-        "describe this product in one sentence. ".repeat(10)
-    );
+    let text = format!("Prompt {number}: {}", "describe this product in one sentence. ".repeat(10));
     Request {
         model: model.clone(),
         system: "You are terse.".to_owned(),
-        turns: vec![Turn {
-            role: Role::User,
-            text,
-        }],
+        turns: vec![Turn { role: Role::User, text }],
         max_tokens: 200,
         temperature: None,
         timeout_ms: 60_000,
@@ -78,21 +68,12 @@ fn cpu_ms() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let fields = after_name.split_whitespace().skip(11).take(2);
-    fields
-        .filter_map(|field| field.parse::<f64>().ok())
-        .sum::<f64>()
-        * 10.0
+    fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() * 10.0
 }
 
 /// That line of `/proc/self/status`, in KiB.
 fn memory_kib(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with(name))
-        .unwrap_or_default();
-    line.split_whitespace()
-        .nth(1)
-        .and_then(|number| number.parse().ok())
-        .unwrap_or_default()
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
 }

@@ -131,10 +131,18 @@ impl Definition {
         ] {
             check(text.chars().count() <= most, field, format!("must be at most {most} characters long"));
         }
-        check((1..=MAX_STEPS_LIMIT).contains(&draft.max_steps), "max_steps", format!("must be from 1 to {MAX_STEPS_LIMIT}"));
+        check(
+            (1..=MAX_STEPS_LIMIT).contains(&draft.max_steps),
+            "max_steps",
+            format!("must be from 1 to {MAX_STEPS_LIMIT}"),
+        );
         let tokens = draft.max_tokens.is_none_or(|most| (1..=MAX_TOKENS_LIMIT).contains(&most));
         check(tokens, "max_tokens", format!("must be from 1 to {MAX_TOKENS_LIMIT}"));
-        check(draft.temperature.is_none_or(|t| (0.0..=2.0).contains(&t)), "temperature", "must be from 0 to 2".to_owned());
+        check(
+            draft.temperature.is_none_or(|t| (0.0..=2.0).contains(&t)),
+            "temperature",
+            "must be from 0 to 2".to_owned(),
+        );
         check_metadata(&draft.metadata, &mut problems);
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
@@ -158,10 +166,31 @@ impl Definition {
 
 impl From<Definition> for Draft {
     fn from(definition: Definition) -> Self {
-        let Definition { name, description, system_prompt, model, max_steps, max_tokens, temperature, budget_micro_usd, mode, metadata } =
-            definition;
+        let Definition {
+            name,
+            description,
+            system_prompt,
+            model,
+            max_steps,
+            max_tokens,
+            temperature,
+            budget_micro_usd,
+            mode,
+            metadata,
+        } = definition;
         let model = model.as_str().to_owned();
-        Self { name, description, system_prompt, model, max_steps, max_tokens, temperature, budget_micro_usd, mode, metadata }
+        Self {
+            name,
+            description,
+            system_prompt,
+            model,
+            max_steps,
+            max_tokens,
+            temperature,
+            budget_micro_usd,
+            mode,
+            metadata,
+        }
     }
 }
 
@@ -184,7 +213,9 @@ pub(crate) fn check_budget(app: &App, model: &ModelName, budget_micro_usd: Optio
         Some(0) => Err(Error::invalid("budget_micro_usd", "must be at least 1")),
         Some(_) if app.models().price(model).is_none() => Err(Error::invalid(
             "budget_micro_usd",
-            format!("the price of model '{model}' is not known, so a budget cannot be kept; set its price in MUSTER_PRICES"),
+            format!(
+                "the price of model '{model}' is not known, so a budget cannot be kept; set its price in MUSTER_PRICES"
+            ),
         )),
         Some(_) => Ok(()),
     }
@@ -262,7 +293,8 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
     let after = page.position(&of)?;
     let mut pointers = app.store().agent_pointers(caller.tenant()).await?;
     pointers.sort_unstable_by(|a, b| b.0.cmp(&a.0));
-    let mut rest = pointers.into_iter().filter(|(id, _)| after.as_ref().is_none_or(|after| id.to_string() < *after)).peekable();
+    let mut rest =
+        pointers.into_iter().filter(|(id, _)| after.as_ref().is_none_or(|after| id.to_string() < *after)).peekable();
     let mut entries = Vec::new();
     let mut last = None;
     while entries.len() < page.limit && rest.peek().is_some() {

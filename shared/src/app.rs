@@ -14,7 +14,7 @@ use crate::{
     engine::Signals,
     id::{AgentId, OrgId},
     limit::Limiter,
-    model::catalogue::Models,
+    model::{catalogue::Models, settings::SettingsError},
     queue::Queue,
     seal::{Failure, Sealer},
     store::Store,
@@ -22,6 +22,17 @@ use crate::{
 
 /// How many agent versions a process remembers: they never change.
 const REMEMBERED_VERSIONS: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+
+/// Settings that make no application.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The pepper is too short.
+    #[error(transparent)]
+    Pepper(#[from] Failure),
+    /// The models' settings make no sense.
+    #[error(transparent)]
+    Models(#[from] SettingsError),
+}
 
 /// Everything that an operation needs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -48,14 +59,16 @@ impl App {
     /// The application over this store and queue.
     ///
     /// # Errors
-    /// [`Failure::Pepper`] when the pepper is too short.
-    pub fn new(config: Config, clock: Clock, store: Store, queue: Queue, limiter: Limiter) -> Result<Self, Failure> {
+    /// [`Unusable`] when the settings make no application.
+    pub fn new(config: Config, clock: Clock, store: Store, queue: Queue, limiter: Limiter) -> Result<Self, Unusable> {
         let sealer = Sealer::new(&config.pepper)?;
-        let models = Models::new(config.models.clone());
+        let models = Models::new(&config.models)?;
         let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));
         let owner = config.sole_epoch.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         let signals = Signals::default();
-        Ok(Self { parts: Arc::new(Parts { config, clock, store, queue, models, sealer, limiter, signals, owner, versions }) })
+        Ok(Self {
+            parts: Arc::new(Parts { config, clock, store, queue, models, sealer, limiter, signals, owner, versions }),
+        })
     }
 
     /// The settings.

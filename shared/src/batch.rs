@@ -298,7 +298,12 @@ pub async fn get(app: &App, caller: &Caller, id: BatchId) -> Result<(Batch, Prog
 ///
 /// # Errors
 /// [`Error::Invalid`] for a cursor of another list.
-pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Metadata) -> Result<Page<(Batch, Progress)>> {
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    page: &PageRequest,
+    metadata: &Metadata,
+) -> Result<Page<(Batch, Progress)>> {
     caller.require(Scope::RunsRead)?;
     let of = format!("batches?{metadata:?}");
     let mut before = page.position(&of)?;
@@ -327,11 +332,18 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn results(app: &App, caller: &Caller, id: BatchId, from: usize, limit: usize) -> Result<Vec<(Run, Option<String>)>> {
+pub async fn results(
+    app: &App,
+    caller: &Caller,
+    id: BatchId,
+    from: usize,
+    limit: usize,
+) -> Result<Vec<(Run, Option<String>)>> {
     caller.require(Scope::RunsRead)?;
     let batch = app.store().batch(caller.tenant(), id).await?.ok_or(Error::NotFound("batch"))?.value;
     let ids: Vec<RunId> = batch.run_ids().into_iter().skip(from).take(limit).collect();
-    let runs: Vec<Run> = app.store().runs(caller.tenant(), &ids).await?.into_iter().flatten().map(|run| run.value).collect();
+    let runs: Vec<Run> =
+        app.store().runs(caller.tenant(), &ids).await?.into_iter().flatten().map(|run| run.value).collect();
     let outputs = run::outputs(app, caller, &runs).await?;
     Ok(runs.into_iter().zip(outputs).collect())
 }

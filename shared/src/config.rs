@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use crate::model::catalogue;
+use crate::model::settings;
 
 /// How long calls that wait for a run may wait, and who runs it meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Config {
     /// The secret from which key digests and sealing keys are derived: at least 16 bytes.
     pub pepper: SecretString,
     /// Providers and their keys, prices.
-    pub models: catalogue::Settings,
+    pub models: settings::Settings,
     /// How long a worker holds a run without renewing, in milliseconds; it renews after a third of it.
     pub lease_ms: i64,
     /// How long a model may take for one answer, in milliseconds.
@@ -74,10 +74,14 @@ impl Config {
     ///
     /// # Errors
     /// [`Invalid`] when a variable makes no sense.
-    pub fn from_environment(pepper: SecretString, sync_runs: SyncRuns, sole_epoch: Option<String>) -> Result<Self, Invalid> {
+    pub fn from_environment(
+        pepper: SecretString,
+        sync_runs: SyncRuns,
+        sole_epoch: Option<String>,
+    ) -> Result<Self, Invalid> {
         Ok(Self {
             pepper,
-            models: catalogue::Settings::from_lookup(variable),
+            models: settings::Settings::from_lookup(variable),
             lease_ms: number("MUSTER_LEASE_MS", LEASE_MS)?,
             model_timeout_ms: number("MUSTER_MODEL_TIMEOUT_MS", MODEL_TIMEOUT_MS)?,
             sync_runs,

@@ -184,7 +184,10 @@ async fn take(app: &App, caller: &Caller, per_minute: u32) -> Result<Quota> {
         }
         Limiter::Store(advance) => take_from_store(app, caller, per_minute, advance).await?,
     };
-    taken.map_err(|retry_after_ms| Error::RateLimited { limit: format!("{per_minute} requests per minute"), retry_after_ms })
+    taken.map_err(|retry_after_ms| Error::RateLimited {
+        limit: format!("{per_minute} requests per minute"),
+        retry_after_ms,
+    })
 }
 
 async fn take_from_store(
@@ -237,7 +240,8 @@ async fn take_place(app: &App, caller: &Caller, most: u32) -> Result<Place> {
         }
         Limiter::Store(_) => {
             let (now, until) = (app.now(), app.now().plus_ms(PLACE_MS));
-            let place = app.store().take_place(caller.tenant(), caller.key_id(), most, PLACES_TRIED, (now, until)).await?;
+            let place =
+                app.store().take_place(caller.tenant(), caller.key_id(), most, PLACES_TRIED, (now, until)).await?;
             place.map(|place| Place(Held::Store(place))).ok_or_else(full)
         }
     }

@@ -67,7 +67,8 @@ fn cursor(position: &str, of: &str) -> String {
 
 fn open(cursor: &str, of: &str) -> Result<String, Error> {
     let refused = || Error::invalid("after", "is not a cursor of this list with these filters");
-    let text = URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(refused)?;
+    let text =
+        URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(refused)?;
     let (bound, position) = text.split_at_checked(16).ok_or_else(refused)?;
     let ours = fingerprint(&[of.as_bytes(), position.as_bytes()]);
     if ours.starts_with(bound) { Ok(position.to_owned()) } else { Err(refused()) }

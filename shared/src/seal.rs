@@ -81,11 +81,13 @@ impl Sealer {
     /// # Errors
     /// [`Failure::Open`] when it was sealed otherwise or changed.
     pub fn open(&self, purpose: &str, sealed: &str) -> Result<Vec<u8>, Failure> {
-        let whole = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, sealed).map_err(|_| Failure::Open)?;
+        let whole =
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, sealed).map_err(|_| Failure::Open)?;
         let (nonce, text) = whole.split_at_checked(NONCE_LEN).ok_or(Failure::Open)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Failure::Open)?;
         let mut text = text.to_vec();
-        let opened = self.cipher.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).map_err(|_| Failure::Open)?;
+        let opened =
+            self.cipher.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).map_err(|_| Failure::Open)?;
         Ok(opened.to_vec())
     }
 }

@@ -70,9 +70,10 @@ impl FromStr for Scope {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|scope| scope.name() == text).ok_or_else(|| {
-            format!("unknown scope '{text}'; known: {}", Self::ALL.map(Self::name).join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.name() == text)
+            .ok_or_else(|| format!("unknown scope '{text}'; known: {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

@@ -4,7 +4,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking, in its helper functions too"
+    clippy::print_stdout,
+    reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
 
 mod models;
+mod store_contract;

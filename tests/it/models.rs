@@ -12,51 +12,18 @@ use shared::model::{
 
 /// Each network vendor with its format, the path of a call of `fake`, and the header that carries the key.
 const VENDORS: [(Vendor, Format, &str, &str); 7] = [
-    (
-        Vendor::OpenAi,
-        Format::OpenAi,
-        "/v1/chat/completions",
-        "authorization",
-    ),
-    (
-        Vendor::Mistral,
-        Format::OpenAi,
-        "/v1/chat/completions",
-        "authorization",
-    ),
-    (
-        Vendor::OpenRouter,
-        Format::OpenAi,
-        "/v1/chat/completions",
-        "authorization",
-    ),
-    (
-        Vendor::Anthropic,
-        Format::Anthropic,
-        "/v1/messages",
-        "x-api-key",
-    ),
-    (
-        Vendor::Gemini,
-        Format::Gemini,
-        "/v1beta/models/fake:generateContent",
-        "x-goog-api-key",
-    ),
-    (
-        Vendor::Bedrock,
-        Format::Bedrock,
-        "/model/fake/converse",
-        "authorization",
-    ),
+    (Vendor::OpenAi, Format::OpenAi, "/v1/chat/completions", "authorization"),
+    (Vendor::Mistral, Format::OpenAi, "/v1/chat/completions", "authorization"),
+    (Vendor::OpenRouter, Format::OpenAi, "/v1/chat/completions", "authorization"),
+    (Vendor::Anthropic, Format::Anthropic, "/v1/messages", "x-api-key"),
+    (Vendor::Gemini, Format::Gemini, "/v1beta/models/fake:generateContent", "x-goog-api-key"),
+    (Vendor::Bedrock, Format::Bedrock, "/model/fake/converse", "authorization"),
     (Vendor::Ollama, Format::Ollama, "/api/chat", ""),
 ];
 
 const SYSTEM: &str = "You are terse.";
-const TURNS: [(Role, &str); 3] = [
-    (Role::User, "What is 2 + 2?"),
-    (Role::Assistant, "4"),
-    (Role::User, "Und \"mal\" 3? 🙂"),
-];
+const TURNS: [(Role, &str); 3] =
+    [(Role::User, "What is 2 + 2?"), (Role::Assistant, "4"), (Role::User, "Und \"mal\" 3? 🙂")];
 
 async fn server() -> Server {
     Server::start(Options::default()).await.unwrap()
@@ -84,13 +51,7 @@ fn request(models: &Models, model: &str) -> Request {
     Request {
         model: models.resolve(model).unwrap(),
         system: SYSTEM.to_owned(),
-        turns: TURNS
-            .into_iter()
-            .map(|(role, text)| Turn {
-                role,
-                text: text.to_owned(),
-            })
-            .collect(),
+        turns: TURNS.into_iter().map(|(role, text)| Turn { role, text: text.to_owned() }).collect(),
         max_tokens: 64,
         temperature: Some(0.5),
         timeout_ms: 5_000,
@@ -115,33 +76,19 @@ fn conversation(format: Format, body: &Value) -> Vec<(String, String)> {
         Format::OpenAi | Format::Ollama => (None, &body["messages"], "content"),
         Format::Anthropic => (Some(text(&body["system"])), &body["messages"], "content"),
         Format::Bedrock => (Some(text(&body["system"])), &body["messages"], "content"),
-        Format::Gemini => (
-            Some(text(&body["systemInstruction"]["parts"])),
-            &body["contents"],
-            "parts",
-        ),
+        Format::Gemini => (Some(text(&body["systemInstruction"]["parts"])), &body["contents"], "parts"),
     };
     let said = messages.as_array().unwrap().iter().map(|message| {
-        let role = message["role"]
-            .as_str()
-            .unwrap()
-            .replace("model", "assistant");
+        let role = message["role"].as_str().unwrap().replace("model", "assistant");
         (role, text(&message[content]))
     });
-    system
-        .into_iter()
-        .map(|text| ("system".to_owned(), text))
-        .chain(said)
-        .collect()
+    system.into_iter().map(|text| ("system".to_owned(), text)).chain(said).collect()
 }
 
 fn settings_of(format: Format, body: &Value) -> (Value, Value) {
     let (max_tokens, temperature) = match format {
         Format::OpenAi | Format::Anthropic => ("/max_tokens", "/temperature"),
-        Format::Gemini => (
-            "/generationConfig/maxOutputTokens",
-            "/generationConfig/temperature",
-        ),
+        Format::Gemini => ("/generationConfig/maxOutputTokens", "/generationConfig/temperature"),
         Format::Ollama => ("/options/num_predict", "/options/temperature"),
         Format::Bedrock => ("/inferenceConfig/maxTokens", "/inferenceConfig/temperature"),
     };
@@ -155,38 +102,17 @@ async fn every_provider_is_sent_the_conversation_in_its_format() {
     let models = models(&server);
     for (vendor, format, path, key_header) in VENDORS {
         server.reset();
-        call(&models, &format!("{}/fake", vendor.prefix()))
-            .await
-            .unwrap();
-        let Recorded {
-            path: sent_to,
-            headers,
-            body,
-        } = server.last(format).expect("a request in its format");
+        call(&models, &format!("{}/fake", vendor.prefix())).await.unwrap();
+        let Recorded { path: sent_to, headers, body } = server.last(format).expect("a request in its format");
         assert_eq!(sent_to, path, "{vendor:?}");
         let said = conversation(format, &body);
-        let said: Vec<(&str, &str)> = said
-            .iter()
-            .map(|(role, text)| (role.as_str(), text.as_str()))
-            .collect();
-        let expected = [
-            ("system", SYSTEM),
-            ("user", TURNS[0].1),
-            ("assistant", TURNS[1].1),
-            ("user", TURNS[2].1),
-        ];
+        let said: Vec<(&str, &str)> = said.iter().map(|(role, text)| (role.as_str(), text.as_str())).collect();
+        let expected = [("system", SYSTEM), ("user", TURNS[0].1), ("assistant", TURNS[1].1), ("user", TURNS[2].1)];
         assert_eq!(said, expected, "{vendor:?}");
-        assert_eq!(
-            settings_of(format, &body),
-            (json!(64), json!(0.5)),
-            "{vendor:?}: {body}"
-        );
+        assert_eq!(settings_of(format, &body), (json!(64), json!(0.5)), "{vendor:?}: {body}");
         if !key_header.is_empty() {
             let sent = headers[key_header].to_str().unwrap();
-            assert!(
-                sent == "canary-key" || sent == "Bearer canary-key",
-                "{vendor:?}"
-            );
+            assert!(sent == "canary-key" || sent == "Bearer canary-key", "{vendor:?}");
         }
         assert_eq!(server.stats().calls, 1, "{vendor:?}");
         assert_eq!(server.calls_with(TURNS[2].1), 1, "{vendor:?}");
@@ -198,32 +124,16 @@ async fn every_providers_answer_is_read_with_its_tokens_and_its_end() {
     let server = server().await;
     let models = models(&server);
     for (vendor, ..) in VENDORS {
-        let whole = call(&models, &format!("{}/fake-o5-h7", vendor.prefix()))
-            .await
-            .unwrap();
+        let whole = call(&models, &format!("{}/fake-o5-h7", vendor.prefix())).await.unwrap();
         assert_eq!(whole.text.split(' ').count(), 5, "{vendor:?}");
         assert!(whole.text.starts_with("fake-"), "{vendor:?}");
         assert_eq!(whole.finish, Finish::Stop, "{vendor:?}");
-        let Tokens {
-            input,
-            cached_input,
-            output,
-        } = whole.tokens.unwrap();
+        let Tokens { input, cached_input, output } = whole.tokens.unwrap();
         assert!(input > 20 && output == 5, "{vendor:?}: {input} {output}");
         // Ollama tells nothing about its cache.
-        assert_eq!(
-            cached_input,
-            if vendor == Vendor::Ollama { 0 } else { 7 },
-            "{vendor:?}"
-        );
-        let cut = call(&models, &format!("{}/fake-o100", vendor.prefix()))
-            .await
-            .unwrap();
-        assert_eq!(
-            (cut.finish, cut.text.split(' ').count()),
-            (Finish::Length, 64),
-            "{vendor:?}"
-        );
+        assert_eq!(cached_input, if vendor == Vendor::Ollama { 0 } else { 7 }, "{vendor:?}");
+        let cut = call(&models, &format!("{}/fake-o100", vendor.prefix())).await.unwrap();
+        assert_eq!((cut.finish, cut.text.split(' ').count()), (Finish::Length, 64), "{vendor:?}");
     }
 }
 
@@ -250,15 +160,8 @@ async fn a_base_url_works_with_and_without_version_and_slash() {
     let server = server().await;
     for tail in ["", "/", "/v1", "/v1/"] {
         let models = models_at(&format!("http://{}{tail}", server.addr()));
-        for vendor in [
-            Vendor::OpenAi,
-            Vendor::Anthropic,
-            Vendor::Ollama,
-            Vendor::Bedrock,
-        ] {
-            call(&models, &format!("{}/fake", vendor.prefix()))
-                .await
-                .unwrap();
+        for vendor in [Vendor::OpenAi, Vendor::Anthropic, Vendor::Ollama, Vendor::Bedrock] {
+            call(&models, &format!("{}/fake", vendor.prefix())).await.unwrap();
         }
     }
 }
@@ -266,18 +169,10 @@ async fn a_base_url_works_with_and_without_version_and_slash() {
 #[tokio::test]
 async fn an_openai_format_server_needs_no_key_and_is_sent_none() {
     let server = server().await;
-    let lookup =
-        |name: &str| (name == "OPENAI_BASE_URL").then(|| format!("http://{}", server.addr()));
+    let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| format!("http://{}", server.addr()));
     let models = Models::new(&Settings::from_lookup(lookup)).unwrap();
     call(&models, "openai/fake").await.unwrap();
-    assert!(
-        server
-            .last(Format::OpenAi)
-            .unwrap()
-            .headers
-            .get("authorization")
-            .is_none()
-    );
+    assert!(server.last(Format::OpenAi).unwrap().headers.get("authorization").is_none());
 }
 
 #[tokio::test]
@@ -297,26 +192,10 @@ async fn a_fault_is_what_its_status_says_with_every_provider() {
         ] {
             server.reset();
             let fault = fault(&models, &format!("{}/fake-{parts}", vendor.prefix())).await;
-            assert_eq!(
-                (fault.kind, fault.status),
-                (kind, Some(status)),
-                "{vendor:?} {parts}"
-            );
-            assert_eq!(
-                fault.retry_after_ms,
-                parts.contains("a2").then_some(2_000),
-                "{vendor:?} {parts}"
-            );
-            assert_eq!(
-                fault.message,
-                format!("HTTP {status}: injected failure"),
-                "{vendor:?}"
-            );
-            assert_eq!(
-                server.stats().calls,
-                1,
-                "a call is one request: {vendor:?} {parts}"
-            );
+            assert_eq!((fault.kind, fault.status), (kind, Some(status)), "{vendor:?} {parts}");
+            assert_eq!(fault.retry_after_ms, parts.contains("a2").then_some(2_000), "{vendor:?} {parts}");
+            assert_eq!(fault.message, format!("HTTP {status}: injected failure"), "{vendor:?}");
+            assert_eq!(server.stats().calls, 1, "a call is one request: {vendor:?} {parts}");
         }
     }
 }
@@ -326,16 +205,8 @@ async fn a_used_up_quota_is_told_from_a_passing_limit() {
     let server = server().await;
     let models = models(&server);
     for vendor in ["openai", "mistral", "anthropic", "openrouter"] {
-        assert_eq!(
-            fault(&models, &format!("{vendor}/fake-q")).await.kind,
-            FaultKind::Quota,
-            "{vendor}"
-        );
-        assert_eq!(
-            fault(&models, &format!("{vendor}/fake-q-a1")).await.kind,
-            FaultKind::RateLimited,
-            "{vendor}"
-        );
+        assert_eq!(fault(&models, &format!("{vendor}/fake-q")).await.kind, FaultKind::Quota, "{vendor}");
+        assert_eq!(fault(&models, &format!("{vendor}/fake-q-a1")).await.kind, FaultKind::RateLimited, "{vendor}");
     }
 }
 
@@ -347,11 +218,7 @@ async fn a_cut_connection_is_a_lost_call_and_the_next_attempt_succeeds() {
         server.reset();
         let name = format!("{}/fake-r1", vendor.prefix());
         let fault = fault(&models, &name).await;
-        assert_eq!(
-            (fault.kind, fault.status),
-            (FaultKind::Lost, None),
-            "{vendor:?}"
-        );
+        assert_eq!((fault.kind, fault.status), (FaultKind::Lost, None), "{vendor:?}");
         call(&models, &name).await.unwrap();
         assert_eq!(server.stats().calls, 2, "{vendor:?}");
     }
@@ -364,11 +231,7 @@ async fn an_answer_that_makes_no_sense_is_told_so() {
     for (vendor, ..) in VENDORS {
         server.reset();
         let fault = fault(&models, &format!("{}/fake-g1", vendor.prefix())).await;
-        assert_eq!(
-            fault.kind,
-            FaultKind::Incomprehensible,
-            "{vendor:?}: {fault:?}"
-        );
+        assert_eq!(fault.kind, FaultKind::Incomprehensible, "{vendor:?}: {fault:?}");
     }
 }
 
@@ -406,10 +269,7 @@ async fn neither_key_nor_address_is_in_a_fault_or_in_debug() {
         for (vendor, ..) in VENDORS {
             let fault = fault(&models, &format!("{}/fake-{parts}", vendor.prefix())).await;
             let shown = format!("{fault} {fault:?} {models:?}");
-            assert!(
-                !shown.contains("canary") && !shown.contains(&host),
-                "{shown}"
-            );
+            assert!(!shown.contains("canary") && !shown.contains(&host), "{shown}");
         }
     }
 }
@@ -423,9 +283,5 @@ async fn a_thousand_calls_of_one_host_wait_at_the_same_time() {
     let answers = futures_util::future::join_all((0..1_000).map(|_| models.call(&request))).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(server.stats().max_in_flight, 1_000);
-    assert!(
-        started.elapsed() < Duration::from_secs(10),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }

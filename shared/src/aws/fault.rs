@@ -55,9 +55,7 @@ pub(crate) enum Outcome {
 pub(crate) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Outcome {
     match error {
         SdkError::ConstructionFailure(_) => Outcome::Refused,
-        SdkError::ServiceError(context) => {
-            answered(context.err().code().unwrap_or_default(), context.raw().status())
-        }
+        SdkError::ServiceError(context) => answered(context.err().code().unwrap_or_default(), context.raw().status()),
         // Timeouts, broken connections, answers that cannot be read, and whatever the SDK adds.
         _ => Outcome::Unknown,
     }

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ring::rand::{SecureRandom, SystemRandom};
+
 use super::{Held, fault, held::Saved};
 use crate::{
     agent::{AgentVersion, MAX_TOKENS},
@@ -9,11 +11,8 @@ use crate::{
     clock::Timestamp,
     error::{Error, Result},
     message::{self, Record, Slot},
-    model::{
-        Answer, FaultKind, ModelFault, Request, Role, Tokens, Turn,
-        retry::Next as Retry,
-    },
-    run::{AttemptEnd, InFlight, Reason},
+    model::{Answer, FaultKind, ModelFault, Request, Role, Tokens, Turn, retry::Next as Retry},
+    run::{Attempt, AttemptEnd, InFlight, Reason},
 };
 
 /// How often a holder that is not alone looks at the row for a cancel, in milliseconds.
@@ -51,7 +50,7 @@ pub(super) async fn intend_first(app: &App, held: &mut Held) -> bool {
 /// Calls the model until the next slot is filled.
 pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) -> Result<Called> {
     let request = request(app, held, agent).await?;
-    let mut attempt = 1;
+    let mut attempt = first_attempt(held);
     loop {
         // The intent of a run's very first call may be written already, with its creation.
         if !std::mem::take(&mut held.intended) {
@@ -84,6 +83,23 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
     }
 }
 
+/// The number of the first attempt: attempts for this slot by earlier workers count, unless the provider only asked to wait.
+fn first_attempt(held: &Held) -> u32 {
+    let waited = AttemptEnd::Failed(FaultKind::RateLimited);
+    let failed = |attempt: &&Attempt| {
+        attempt.slot == held.run.step && matches!(attempt.end, AttemptEnd::Failed(_)) && attempt.end != waited
+    };
+    u32::try_from(held.run.attempts.iter().filter(failed).count()).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// Uniform in 0..1, to spread retries.
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness retries are not spread, which is no reason to fail.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}
+
 /// Says what is about to be done and writes it, unless the run may not go on: then the row in memory says so.
 async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> Result<Saved> {
     if held.run.ends_now(app.now()) || !intend(app, held, request, attempt) {
@@ -104,13 +120,21 @@ fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32) -> bool {
     let price = app.models().price(&request.model);
     let reserved = most_tokens(request);
     let reserved_micro_usd = price.map(|price| price.cost_micro_usd(reserved));
-    let next = InFlight { slot: held.run.step, attempt, model: request.model.clone(), started_at: now, reserved, reserved_micro_usd };
+    let next = InFlight {
+        slot: held.run.step,
+        attempt,
+        model: request.model.clone(),
+        started_at: now,
+        reserved,
+        reserved_micro_usd,
+    };
     // What a dead worker was doing counts before the budget is looked at.
     held.run.book_lost(now, AttemptEnd::Lost);
     if let (Some(budget), Some(next_costs)) = (held.run.budget_micro_usd, reserved_micro_usd) {
         let spent = held.run.usage.priced_micro_usd;
         if spent.saturating_add(next_costs) > budget {
-            let message = format!("the next model call may cost {next_costs} micro-USD, and {spent} of {budget} are spent");
+            let message =
+                format!("the next model call may cost {next_costs} micro-USD, and {spent} of {budget} are spent");
             held.run.fail(Reason::BudgetExceeded, message, now);
             return false;
         }
@@ -140,7 +164,8 @@ async fn retry(app: &App, held: &mut Held, failed: &ModelFault, attempt: u32) ->
     };
     held.run.book(AttemptEnd::Failed(failed.kind), tokens, None, Some(failed.message.clone()), now);
     tracing::debug!(run = %held.id(), kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
-    match app.models().next(&held.run.model, attempt, failed) {
+    let remaining_ms = held.run.deadline_at.since_ms(now);
+    match app.models().next(&held.run.model, attempt, failed, random(), remaining_ms) {
         Retry::After(ms) => {
             let woken = held.wake.clone();
             tokio::select! {
@@ -253,5 +278,9 @@ fn most_tokens(request: &Request) -> Tokens {
     let bytes = request.turns.iter().map(|turn| turn.text.len()).fold(request.system.len(), usize::saturating_add);
     let turns = u64::try_from(request.turns.len()).unwrap_or(u64::MAX).saturating_add(1);
     let input = u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
-    Tokens { input: input.saturating_add(turns.saturating_mul(TOKENS_PER_TURN)), cached_input: 0, output: u64::from(request.max_tokens) }
+    Tokens {
+        input: input.saturating_add(turns.saturating_mul(TOKENS_PER_TURN)),
+        cached_input: 0,
+        output: u64::from(request.max_tokens),
+    }
 }

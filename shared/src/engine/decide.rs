@@ -26,12 +26,17 @@ pub(super) fn decide(journal: &[Slot], max_steps: u32) -> Next {
         Record::Input { .. } => call(journal, max_steps),
         Record::Answer { tool_calls, .. } if !tool_calls.is_empty() => {
             let names: Vec<&str> = tool_calls.iter().map(|call| call.name.as_str()).collect();
-            Next::Fail(Reason::UnknownTool, format!("the model called tools that the agent does not have: {}", names.join(", ")))
+            Next::Fail(
+                Reason::UnknownTool,
+                format!("the model called tools that the agent does not have: {}", names.join(", ")),
+            )
         }
         Record::Answer { finish, .. } => match finish {
             Finish::Stop | Finish::Other | Finish::ToolCalls => Next::Finish(None),
             Finish::Length => Next::Finish(Some(Reason::MaxTokens)),
-            Finish::Filtered => Next::Fail(Reason::ContentFiltered, "the provider's filter stopped the answer".to_owned()),
+            Finish::Filtered => {
+                Next::Fail(Reason::ContentFiltered, "the provider's filter stopped the answer".to_owned())
+            }
         },
     }
 }
@@ -47,16 +52,27 @@ fn call(journal: &[Slot], max_steps: u32) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Timestamp, model::{ModelName, ToolCall}};
+    use crate::{
+        clock::Timestamp,
+        model::{ModelName, ToolCall},
+    };
 
     fn slot(record: Record) -> Slot {
         record.at(Timestamp::from_millis(0))
     }
 
     fn answer(finish: Finish, tools: &[&str]) -> Slot {
-        let tool_calls =
-            tools.iter().map(|name| ToolCall { id: "1".to_owned(), name: (*name).to_owned(), arguments: "{}".to_owned() }).collect();
-        slot(Record::Answer { text: "said".to_owned(), tool_calls, finish, model: ModelName("m".to_owned()), tokens: None })
+        let tool_calls = tools
+            .iter()
+            .map(|name| ToolCall { id: "1".to_owned(), name: (*name).to_owned(), arguments: "{}".to_owned() })
+            .collect();
+        slot(Record::Answer {
+            text: "said".to_owned(),
+            tool_calls,
+            finish,
+            model: ModelName("m".to_owned()),
+            tokens: None,
+        })
     }
 
     #[test]
@@ -72,7 +88,10 @@ mod tests {
         ] {
             assert_eq!(decide(&[input.clone(), answer(finish, &[])], 1), next);
         }
-        assert!(matches!(decide(&[input.clone(), answer(Finish::Filtered, &[])], 1), Next::Fail(Reason::ContentFiltered, _)));
+        assert!(matches!(
+            decide(&[input.clone(), answer(Finish::Filtered, &[])], 1),
+            Next::Fail(Reason::ContentFiltered, _)
+        ));
         assert!(matches!(decide(&[input, answer(Finish::ToolCalls, &["rm"])], 1), Next::Fail(Reason::UnknownTool, _)));
     }
 }

@@ -12,7 +12,10 @@ use crate::{
     id::RunId,
     message::Slot,
     run::{Acquired, Run},
-    store::{self, Versioned, row::{Rev, Write}},
+    store::{
+        self, Versioned,
+        row::{Rev, Write},
+    },
     tenant::Tenant,
 };
 

@@ -4,7 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use tokio::task::JoinSet;
 
-use super::{Held, ask_later, call::{self, Called}, decide::{Next, decide}, fault, held::Saved};
+use super::{
+    Held, ask_later,
+    call::{self, Called},
+    decide::{Next, decide},
+    fault,
+    held::Saved,
+};
 use crate::{
     agent,
     app::App,
@@ -55,8 +61,11 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
 
 /// Which of the batches that these rows belong to are accepted.
 async fn accepted(app: &App, tenant: Tenant, runs: impl Iterator<Item = &Versioned<Run>>) -> Result<HashSet<BatchId>> {
-    let staged: HashSet<BatchId> =
-        runs.filter(|run| !run.value.accepted).filter_map(|run| run.value.batch.as_ref()).map(|batch| batch.id).collect();
+    let staged: HashSet<BatchId> = runs
+        .filter(|run| !run.value.accepted)
+        .filter_map(|run| run.value.batch.as_ref())
+        .map(|batch| batch.id)
+        .collect();
     let mut accepted = HashSet::new();
     for id in staged {
         if app.store().batch(tenant, id).await?.is_some() {

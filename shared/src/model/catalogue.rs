@@ -61,9 +61,7 @@ pub struct UnknownModel {
 }
 
 fn hint(variable: Option<&str>) -> String {
-    variable
-        .map(|variable| format!(": {variable} is not set"))
-        .unwrap_or_default()
+    variable.map(|variable| format!(": {variable} is not set")).unwrap_or_default()
 }
 
 impl Models {
@@ -72,18 +70,13 @@ impl Models {
     /// # Errors
     /// When a base URL or the operator's prices cannot be used.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let with_key = |(vendor, access): (&Vendor, &super::settings::Access)| {
-            access.key.is_some().then_some(*vendor)
-        };
+        let with_key = |(vendor, access): (&Vendor, &super::settings::Access)| access.key.is_some().then_some(*vendor);
         Ok(Self {
             network: Genai::new(settings)?,
             scripted: Scripted,
             prices: PriceList::new(settings.price_override_json.as_deref())?,
             keyed: settings.access.iter().filter_map(with_key).collect(),
-            buckets: Vendor::ALL
-                .into_iter()
-                .map(|vendor| (vendor, Bucket::default()))
-                .collect(),
+            buckets: Vendor::ALL.into_iter().map(|vendor| (vendor, Bucket::default())).collect(),
             policy: RetryPolicy::default(),
         })
     }
@@ -113,9 +106,7 @@ impl Models {
         let missing = vendor.filter(|vendor| self.network.vendors().all(|known| known != *vendor));
         Err(UnknownModel {
             name: text.to_owned(),
-            variable: missing
-                .filter(|vendor| *vendor != Vendor::Demo)
-                .and_then(Vendor::first_variable),
+            variable: missing.filter(|vendor| *vendor != Vendor::Demo).and_then(Vendor::first_variable),
             known: self.list().into_iter().map(|model| model.name).collect(),
         })
     }
@@ -140,9 +131,7 @@ impl Models {
     /// What a demo uses when no model is named: a cheap model of the first provider with a key, else the scripted one.
     #[must_use]
     pub fn default_model(&self) -> ModelName {
-        let first = DEFAULTS
-            .into_iter()
-            .find(|(vendor, _)| self.keyed.contains(vendor));
+        let first = DEFAULTS.into_iter().find(|(vendor, _)| self.keyed.contains(vendor));
         ModelName(first.map_or(SCRIPTED, |(_, name)| name).to_owned())
     }
 
@@ -155,16 +144,11 @@ impl Models {
         let Some(vendor) = vendor(canonical) else {
             return self.network.call(request).await;
         };
-        let renamed = (canonical != request.model.as_str()).then(|| Request {
-            model: ModelName(canonical.to_owned()),
-            ..request.clone()
-        });
+        let renamed = (canonical != request.model.as_str())
+            .then(|| Request { model: ModelName(canonical.to_owned()), ..request.clone() });
         let request = renamed.as_ref().unwrap_or(request);
-        let answer = if vendor == Vendor::Demo {
-            self.scripted.call(request).await
-        } else {
-            self.network.call(request).await
-        };
+        let answer =
+            if vendor == Vendor::Demo { self.scripted.call(request).await } else { self.network.call(request).await };
         if let (Ok(_), Some(bucket)) = (&answer, self.buckets.get(&vendor)) {
             bucket.refund();
         }
@@ -174,20 +158,9 @@ impl Models {
     /// What to do after call number `attempt` (the first is 1) of that model failed. `random` is uniform in 0..1; `remaining_ms` is
     /// how long this invocation may still run.
     #[must_use]
-    pub fn next(
-        &self,
-        model: &ModelName,
-        attempt: u32,
-        fault: &ModelFault,
-        random: f64,
-        remaining_ms: u64,
-    ) -> Next {
-        let bucket =
-            vendor(self.canonical(model.as_str())).and_then(|vendor| self.buckets.get(&vendor));
-        bucket.map_or(Next::GiveUp, |bucket| {
-            self.policy
-                .next(bucket, attempt, fault, random, remaining_ms)
-        })
+    pub fn next(&self, model: &ModelName, attempt: u32, fault: &ModelFault, random: f64, remaining_ms: u64) -> Next {
+        let bucket = vendor(self.canonical(model.as_str())).and_then(|vendor| self.buckets.get(&vendor));
+        bucket.map_or(Next::GiveUp, |bucket| self.policy.next(bucket, attempt, fault, random, remaining_ms))
     }
 
     /// What the model costs; `None` when that is not known.
@@ -195,11 +168,7 @@ impl Models {
     pub fn price(&self, model: &ModelName) -> Option<Price> {
         let canonical = self.canonical(model.as_str());
         // The scripted model's variants cost what it costs.
-        let name = if vendor(canonical) == Some(Vendor::Demo) {
-            SCRIPTED
-        } else {
-            canonical
-        };
+        let name = if vendor(canonical) == Some(Vendor::Demo) { SCRIPTED } else { canonical };
         self.prices.entry(name)?.price
     }
 
@@ -226,12 +195,7 @@ mod tests {
     use super::*;
 
     fn models(variables: &[(&str, &str)]) -> Models {
-        let lookup = |name: &str| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
+        let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Models::new(&Settings::from_lookup(lookup)).unwrap()
     }
 
@@ -239,27 +203,14 @@ mod tests {
     fn without_any_key_only_the_scripted_model_is_there() {
         let models = models(&[]);
         assert_eq!(models.default_model().as_str(), "demo/scripted");
-        assert_eq!(
-            models
-                .list()
-                .iter()
-                .map(|model| model.name.as_str())
-                .collect::<Vec<_>>(),
-            ["demo/scripted"]
-        );
+        assert_eq!(models.list().iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["demo/scripted"]);
         for name in ["demo/scripted", "scripted", "demo/scripted-l0"] {
             assert!(models.resolve(name).is_ok(), "{name}");
         }
         let unknown = models.resolve("gpt-5-mini").unwrap_err();
-        assert_eq!(
-            unknown.to_string(),
-            "model 'gpt-5-mini' is not available: OPENAI_API_KEY is not set"
-        );
+        assert_eq!(unknown.to_string(), "model 'gpt-5-mini' is not available: OPENAI_API_KEY is not set");
         assert_eq!(unknown.known, ["demo/scripted"]);
-        assert_eq!(
-            models.resolve("ollama/x").unwrap_err().variable,
-            Some("OLLAMA_BASE_URL")
-        );
+        assert_eq!(models.resolve("ollama/x").unwrap_err().variable, Some("OLLAMA_BASE_URL"));
         for name in ["", "/", "gpt", "nobody/x", "demo/other", "demo/scripted-e1"] {
             assert_eq!(models.resolve(name).unwrap_err().variable, None, "{name}");
         }
@@ -268,32 +219,15 @@ mod tests {
     #[test]
     fn a_key_makes_its_providers_models_callable() {
         let models = models(&[("MISTRAL_API_KEY", "k"), ("ANTHROPIC_API_KEY", "k")]);
-        for name in [
-            "mistral-large-3",
-            "mistral/mistral-large-3",
-            "mistral/new-model",
-            "claude-haiku-4-5",
-        ] {
+        for name in ["mistral-large-3", "mistral/mistral-large-3", "mistral/new-model", "claude-haiku-4-5"] {
             assert_eq!(models.resolve(name).unwrap().as_str(), name);
         }
-        for name in [
-            "openai/gpt-5",
-            "mistral/",
-            "mistral/a b",
-            "mistral/openai::x",
-            "openai/mistral-large-3",
-        ] {
+        for name in ["openai/gpt-5", "mistral/", "mistral/a b", "mistral/openai::x", "openai/mistral-large-3"] {
             assert!(models.resolve(name).is_err(), "{name}");
         }
-        assert_eq!(
-            models.default_model().as_str(),
-            "anthropic/claude-haiku-4-5"
-        );
+        assert_eq!(models.default_model().as_str(), "anthropic/claude-haiku-4-5");
         let price = |name| models.price(&models.resolve(name).unwrap());
-        assert_eq!(
-            price("mistral-large-3"),
-            price("mistral/mistral-large-2512")
-        );
+        assert_eq!(price("mistral-large-3"), price("mistral/mistral-large-2512"));
         assert!(price("mistral-large-3").is_some() && price("demo/scripted-l0").is_some());
         assert_eq!(price("mistral/new-model"), None);
     }
@@ -310,9 +244,6 @@ mod tests {
     fn a_bad_base_url_is_told_by_its_variable_only() {
         let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| "canary://x".to_owned());
         let error = Models::new(&Settings::from_lookup(lookup)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "OPENAI_BASE_URL is not an http or https URL"
-        );
+        assert_eq!(error.to_string(), "OPENAI_BASE_URL is not an http or https URL");
     }
 }

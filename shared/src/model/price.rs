@@ -47,14 +47,10 @@ impl Price {
             Some(long) if tokens.input > long.above => (long.input, long.cached_input, long.output),
             _ => (self.input, self.cached_input, self.output),
         };
-        let sum = [
-            (fresh, input),
-            (cached, cached_input.unwrap_or(input)),
-            (tokens.output, output),
-        ]
-        .into_iter()
-        .map(|(count, price)| u128::from(count).saturating_mul(u128::from(price)))
-        .fold(0_u128, u128::saturating_add);
+        let sum = [(fresh, input), (cached, cached_input.unwrap_or(input)), (tokens.output, output)]
+            .into_iter()
+            .map(|(count, price)| u128::from(count).saturating_mul(u128::from(price)))
+            .fold(0_u128, u128::saturating_add);
         u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 }
@@ -104,27 +100,9 @@ struct Row {
 
 impl From<Row> for Entry {
     fn from(row: Row) -> Self {
-        let Row {
-            name,
-            aliases,
-            input,
-            cached_input,
-            output,
-            long_prompt,
-            max_output_tokens,
-        } = row;
-        let price = input.zip(output).map(|(input, output)| Price {
-            input,
-            cached_input,
-            output,
-            long_prompt,
-        });
-        Self {
-            name,
-            aliases,
-            price,
-            max_output_tokens,
-        }
+        let Row { name, aliases, input, cached_input, output, long_prompt, max_output_tokens } = row;
+        let price = input.zip(output).map(|(input, output)| Price { input, cached_input, output, long_prompt });
+        Self { name, aliases, price, max_output_tokens }
     }
 }
 
@@ -134,10 +112,7 @@ impl PriceList {
     /// # Errors
     /// When the operator's JSON is not of the built-in one's shape, or names a model without its provider.
     pub fn new(override_json: Option<&str>) -> Result<Self, SettingsError> {
-        let mut list = Self {
-            entries: BTreeMap::new(),
-            aliases: BTreeMap::new(),
-        };
+        let mut list = Self { entries: BTreeMap::new(), aliases: BTreeMap::new() };
         for json in [Some(BUILT_IN), override_json].into_iter().flatten() {
             list.read(json)?;
         }
@@ -151,10 +126,7 @@ impl PriceList {
             let problem = format!("'{}' is not provider/model", row.name);
             return Err(SettingsError::Prices(problem));
         }
-        document
-            .models
-            .into_iter()
-            .for_each(|row| self.insert(row.into()));
+        document.models.into_iter().for_each(|row| self.insert(row.into()));
         Ok(())
     }
 
@@ -174,9 +146,7 @@ impl PriceList {
     /// The entry of a model by its canonical name, also with a date behind it (`…-2025-08-07`, `…-20250929`).
     #[must_use]
     pub fn entry(&self, name: &str) -> Option<&Entry> {
-        self.entries
-            .get(name)
-            .or_else(|| self.entries.get(without_date(name)?))
+        self.entries.get(name).or_else(|| self.entries.get(without_date(name)?))
     }
 
     /// All entries, by name.
@@ -187,13 +157,11 @@ impl PriceList {
 
 /// The name without the date at its end; `None` when there is none.
 fn without_date(name: &str) -> Option<&str> {
-    ["-20dd-dd-dd", "-20dddddd"]
-        .into_iter()
-        .find_map(|pattern| {
-            let (rest, end) = name.split_at_checked(name.len().checked_sub(pattern.len())?)?;
-            let fits = |(c, p): (char, char)| if p == 'd' { c.is_ascii_digit() } else { c == p };
-            end.chars().zip(pattern.chars()).all(fits).then_some(rest)
-        })
+    ["-20dd-dd-dd", "-20dddddd"].into_iter().find_map(|pattern| {
+        let (rest, end) = name.split_at_checked(name.len().checked_sub(pattern.len())?)?;
+        let fits = |(c, p): (char, char)| if p == 'd' { c.is_ascii_digit() } else { c == p };
+        end.chars().zip(pattern.chars()).all(fits).then_some(rest)
+    })
 }
 
 #[cfg(test)]
@@ -202,51 +170,23 @@ mod tests {
 
     use super::*;
 
-    const PRICE: Price = Price {
-        input: 250_000,
-        cached_input: Some(25_000),
-        output: 2_000_000,
-        long_prompt: None,
-    };
+    const PRICE: Price = Price { input: 250_000, cached_input: Some(25_000), output: 2_000_000, long_prompt: None };
 
     #[test]
     fn a_call_costs_its_tokens_rounded_up() {
-        let cost = |input, cached_input, output| {
-            PRICE.cost_micro_usd(Tokens {
-                input,
-                cached_input,
-                output,
-            })
-        };
+        let cost = |input, cached_input, output| PRICE.cost_micro_usd(Tokens { input, cached_input, output });
         assert_eq!(cost(0, 0, 0), 0);
         assert_eq!(cost(1, 0, 0), 1);
         assert_eq!(cost(1_000_000, 0, 0), 250_000);
         assert_eq!(cost(1_000_000, 1_000_000, 0), 25_000);
-        assert_eq!(
-            cost(1_000_000, 400_000, 500_000),
-            150_000 + 10_000 + 1_000_000
-        );
+        assert_eq!(cost(1_000_000, 400_000, 500_000), 150_000 + 10_000 + 1_000_000);
     }
 
     #[test]
     fn a_long_prompt_costs_its_own_prices_from_the_first_token_above() {
-        let long = LongPrompt {
-            above: 1_000_000,
-            input: 500_000,
-            cached_input: None,
-            output: 3_000_000,
-        };
-        let price = Price {
-            long_prompt: Some(long),
-            ..PRICE
-        };
-        let cost = |input| {
-            price.cost_micro_usd(Tokens {
-                input,
-                cached_input: 0,
-                output: 1_000_000,
-            })
-        };
+        let long = LongPrompt { above: 1_000_000, input: 500_000, cached_input: None, output: 3_000_000 };
+        let price = Price { long_prompt: Some(long), ..PRICE };
+        let cost = |input| price.cost_micro_usd(Tokens { input, cached_input: 0, output: 1_000_000 });
         assert_eq!(cost(1_000_000), 250_000 + 2_000_000);
         assert_eq!(cost(2_000_000), 1_000_000 + 3_000_000);
     }
@@ -256,34 +196,18 @@ mod tests {
         let list = PriceList::new(None).unwrap();
         for entry in list.entries() {
             let price = entry.price.expect("a listed model has a price");
-            assert!(
-                price
-                    .cached_input
-                    .is_none_or(|cached| cached <= price.input),
-                "{}",
-                entry.name
-            );
+            assert!(price.cached_input.is_none_or(|cached| cached <= price.input), "{}", entry.name);
             assert!(price.input <= price.output, "{}", entry.name);
             for alias in &entry.aliases {
-                assert_eq!(
-                    list.canonical(alias),
-                    Some(entry.name.as_str()),
-                    "the alias {alias} is not unique"
-                );
+                assert_eq!(list.canonical(alias), Some(entry.name.as_str()), "the alias {alias} is not unique");
             }
         }
     }
 
     #[test]
     fn a_dated_name_has_the_price_of_its_model() {
-        assert_eq!(
-            without_date("openai/gpt-5-mini-2025-08-07"),
-            Some("openai/gpt-5-mini")
-        );
-        assert_eq!(
-            without_date("anthropic/claude-haiku-4-5-20251001"),
-            Some("anthropic/claude-haiku-4-5")
-        );
+        assert_eq!(without_date("openai/gpt-5-mini-2025-08-07"), Some("openai/gpt-5-mini"));
+        assert_eq!(without_date("anthropic/claude-haiku-4-5-20251001"), Some("anthropic/claude-haiku-4-5"));
         assert_eq!(without_date("mistral/mistral-large-2512"), None);
         assert_eq!(without_date("openai/gpt-5"), None);
         assert_eq!(without_date("openai/20250807"), None);
@@ -297,24 +221,11 @@ mod tests {
         .unwrap();
         assert_eq!(
             list.entry("openai/gpt-5-mini").unwrap().price,
-            Some(Price {
-                input: 1,
-                cached_input: None,
-                output: 2,
-                long_prompt: None
-            })
+            Some(Price { input: 1, cached_input: None, output: 2, long_prompt: None })
         );
         assert_eq!(list.canonical("gpt-5-mini"), Some("openai/gpt-5-mini"));
-        assert_eq!(
-            list.entry(list.canonical("own").unwrap()).unwrap().price,
-            None
-        );
-        for bad in [
-            "[]",
-            "{",
-            r#"{"models": [{"name": "gpt"}]}"#,
-            r#"{"models": [{"name": "a/b", "input": -1}]}"#,
-        ] {
+        assert_eq!(list.entry(list.canonical("own").unwrap()).unwrap().price, None);
+        for bad in ["[]", "{", r#"{"models": [{"name": "gpt"}]}"#, r#"{"models": [{"name": "a/b", "input": -1}]}"#] {
             assert!(PriceList::new(Some(bad)).is_err(), "{bad}");
         }
     }

@@ -29,52 +29,36 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self {
-            max_attempts: 4,
-            base_ms: 500,
-            cap_ms: 20_000,
-        }
+        Self { max_attempts: 4, base_ms: 500, cap_ms: 20_000 }
     }
 }
 
 impl RetryPolicy {
-    /// What to do after the call number `attempt` (the first is 1) failed. `random` is uniform in 0..1: with full jitter the
+    /// What to do after the call number `attempt` (the first is 1) failed. A provider that limits the rate is never given up: the
+    /// run waits; and so it does when the provider's allowance of retries is used up. `random` is uniform in 0..1: with full jitter the
     /// pause is that part of the longest one. `remaining_ms` is how long this invocation may still run.
     #[must_use]
-    pub fn next(
-        &self,
-        bucket: &Bucket,
-        attempt: u32,
-        fault: &ModelFault,
-        random: f64,
-        remaining_ms: u64,
-    ) -> Next {
-        if !fault.retryable() || attempt >= self.max_attempts {
+    pub fn next(&self, bucket: &Bucket, attempt: u32, fault: &ModelFault, random: f64, remaining_ms: u64) -> Next {
+        if !fault.retryable() || (attempt >= self.max_attempts && fault.kind != FaultKind::RateLimited) {
             return Next::GiveUp;
+        }
+        let later = self.cap_ms.saturating_add(part(random, self.cap_ms));
+        if attempt >= self.max_attempts {
+            return Next::Yield(later);
         }
         let pause = match fault.retry_after_ms {
             // Some more than asked, so that a thousand runs do not come back in the same millisecond.
             Some(asked) => asked.saturating_add(part(random, self.base_ms)),
             None => part(random, self.longest_pause_ms(attempt)),
         };
-        if fault
-            .retry_after_ms
-            .is_some_and(|asked| asked > self.cap_ms)
-            || pause > remaining_ms
-        {
+        if fault.retry_after_ms.is_some_and(|asked| asked > self.cap_ms) || pause > remaining_ms {
             return Next::Yield(pause);
         }
-        if bucket.take(fault.kind) {
-            Next::After(pause)
-        } else {
-            Next::GiveUp
-        }
+        if bucket.take(fault.kind) { Next::After(pause) } else { Next::Yield(later) }
     }
 
     fn longest_pause_ms(&self, attempt: u32) -> u64 {
-        let doubled = 1_u64
-            .checked_shl(attempt.saturating_sub(1))
-            .unwrap_or(u64::MAX);
+        let doubled = 1_u64.checked_shl(attempt.saturating_sub(1)).unwrap_or(u64::MAX);
         self.base_ms.saturating_mul(doubled).min(self.cap_ms)
     }
 }
@@ -132,49 +116,23 @@ mod tests {
     use super::*;
 
     fn fault(kind: FaultKind, retry_after_ms: Option<u64>) -> ModelFault {
-        ModelFault {
-            kind,
-            status: None,
-            retry_after_ms,
-            message: String::new(),
-        }
+        ModelFault { kind, status: None, retry_after_ms, message: String::new() }
     }
 
     #[test]
     fn pauses_double_to_the_cap_and_end_after_four_calls() {
         let policy = RetryPolicy::default();
-        let next = |attempt| {
-            policy.next(
-                &Bucket::default(),
-                attempt,
-                &fault(FaultKind::Busy, None),
-                1.0,
-                u64::MAX,
-            )
-        };
+        let next = |attempt| policy.next(&Bucket::default(), attempt, &fault(FaultKind::Busy, None), 1.0, u64::MAX);
         assert_eq!(
             [next(1), next(2), next(3), next(4)],
-            [
-                Next::After(500),
-                Next::After(1_000),
-                Next::After(2_000),
-                Next::GiveUp
-            ]
+            [Next::After(500), Next::After(1_000), Next::After(2_000), Next::GiveUp]
         );
     }
 
     #[test]
     fn a_long_retry_after_lets_go_of_the_run() {
         let policy = RetryPolicy::default();
-        let next = |ms, left| {
-            policy.next(
-                &Bucket::default(),
-                1,
-                &fault(FaultKind::RateLimited, Some(ms)),
-                0.0,
-                left,
-            )
-        };
+        let next = |ms, left| policy.next(&Bucket::default(), 1, &fault(FaultKind::RateLimited, Some(ms)), 0.0, left);
         assert_eq!(next(20_000, u64::MAX), Next::After(20_000));
         assert_eq!(next(20_001, u64::MAX), Next::Yield(20_001));
         assert_eq!(next(5_000, 4_999), Next::Yield(5_000));
@@ -184,10 +142,7 @@ mod tests {
     fn what_cannot_succeed_is_not_tried_again() {
         let policy = RetryPolicy::default();
         for kind in [FaultKind::Quota, FaultKind::Refused] {
-            assert_eq!(
-                policy.next(&Bucket::default(), 1, &fault(kind, Some(1)), 0.5, u64::MAX),
-                Next::GiveUp
-            );
+            assert_eq!(policy.next(&Bucket::default(), 1, &fault(kind, Some(1)), 0.5, u64::MAX), Next::GiveUp);
         }
     }
 
@@ -195,9 +150,8 @@ mod tests {
     fn an_empty_bucket_stops_retries_until_calls_succeed() {
         let (policy, bucket) = (RetryPolicy::default(), Bucket::default());
         let next = |kind| policy.next(&bucket, 1, &fault(kind, None), 0.0, u64::MAX);
-        let retried = std::iter::repeat_with(|| next(FaultKind::Lost))
-            .take_while(|next| *next == Next::After(0))
-            .count();
+        let retried =
+            std::iter::repeat_with(|| next(FaultKind::Lost)).take_while(|next| *next == Next::After(0)).count();
         assert_eq!(retried, 50);
         (0..5).for_each(|_| bucket.refund());
         assert_eq!(next(FaultKind::Lost), Next::GiveUp);

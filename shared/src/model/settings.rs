@@ -56,9 +56,7 @@ impl Vendor {
     /// The vendor with that prefix.
     #[must_use]
     pub fn from_prefix(prefix: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|vendor| vendor.prefix() == prefix)
+        Self::ALL.into_iter().find(|vendor| vendor.prefix() == prefix)
     }
 
     /// The variables that hold its key, the first one set wins; none when it takes no key.
@@ -93,10 +91,7 @@ impl Vendor {
     /// The variable to set first when its models are wanted; `None` when they are always there.
     #[must_use]
     pub fn first_variable(self) -> Option<&'static str> {
-        self.key_variables()
-            .first()
-            .copied()
-            .or_else(|| self.base_url_variable())
+        self.key_variables().first().copied().or_else(|| self.base_url_variable())
     }
 
     /// Whether its models can be called with that access: a key is needed, but for an OpenAI-format server and for Ollama, whose
@@ -106,9 +101,7 @@ impl Vendor {
             Self::OpenAi => access.key.is_some() || access.base_url.is_some(),
             Self::Ollama => access.base_url.is_some(),
             Self::Demo => true,
-            Self::Anthropic | Self::Gemini | Self::Mistral | Self::Bedrock | Self::OpenRouter => {
-                access.key.is_some()
-            }
+            Self::Anthropic | Self::Gemini | Self::Mistral | Self::Bedrock | Self::OpenRouter => access.key.is_some(),
         }
     }
 }
@@ -124,10 +117,7 @@ pub struct Access {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access")
-            .field("key", &self.key.is_some())
-            .field("base_url", &self.base_url.is_some())
-            .finish()
+        f.debug_struct("Access").field("key", &self.key.is_some()).field("base_url", &self.base_url.is_some()).finish()
     }
 }
 
@@ -145,24 +135,14 @@ pub struct Settings {
 impl Settings {
     /// Collects the settings by asking for each variable by its name. An empty value counts as not set.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
-        let lookup = |name: &str| {
-            lookup(name)
-                .map(|value| value.trim().to_owned())
-                .filter(|value| !value.is_empty())
-        };
+        let lookup = |name: &str| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let access = Vendor::ALL
             .into_iter()
             .filter(|vendor| vendor.first_variable().is_some())
             .map(|vendor| {
                 let key = vendor.key_variables().iter().find_map(|name| lookup(name));
                 let base_url = vendor.base_url_variable().and_then(lookup);
-                (
-                    vendor,
-                    Access {
-                        key: key.map(SecretString::from),
-                        base_url: base_url.map(SecretString::from),
-                    },
-                )
+                (vendor, Access { key: key.map(SecretString::from), base_url: base_url.map(SecretString::from) })
             })
             .collect();
         Self {
@@ -201,12 +181,7 @@ mod tests {
     #[test]
     fn an_empty_variable_is_not_set() {
         let settings = Settings::from_lookup(|_| Some("  ".to_owned()));
-        assert!(
-            settings
-                .access
-                .values()
-                .all(|access| access.key.is_none() && access.base_url.is_none())
-        );
+        assert!(settings.access.values().all(|access| access.key.is_none() && access.base_url.is_none()));
         assert!(settings.price_override_json.is_none());
     }
 }

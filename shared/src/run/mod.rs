@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 pub use cancel::cancel;
 pub(crate) use cancel::request_cancel;
-pub use read::{Chat, Filter, chat, explain, get, list, list_pages, output, outputs};
 pub(crate) use read::visible;
-pub use start::{NewRun, Planned, Prompt, begin, plan, start};
-pub(crate) use start::{Pinned, first_row, pin};
+pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs};
+pub use start::{CHAT_LIMIT, MESSAGE_LIMIT_BYTES, NewRun, Planned, Prompt, begin, plan, start};
+pub(crate) use start::{first_row, pin};
 pub(crate) use transition::Acquired;
 
 use crate::{

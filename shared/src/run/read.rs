@@ -153,7 +153,13 @@ pub async fn list(app: &App, caller: &Caller, filter: &Filter, page: &PageReques
 ///
 /// # Errors
 /// [`Error::Invalid`] for a page that begins after [`PAGES_LIMIT`] runs.
-pub async fn list_pages(app: &App, caller: &Caller, filter: &Filter, number: usize, size: usize) -> Result<(Vec<Run>, bool)> {
+pub async fn list_pages(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    number: usize,
+    size: usize,
+) -> Result<(Vec<Run>, bool)> {
     caller.require(Scope::RunsRead)?;
     let begin = number.saturating_mul(size);
     if begin >= PAGES_LIMIT {

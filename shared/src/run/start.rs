@@ -116,7 +116,8 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
     let now = app.now();
     let mut problems = Vec::new();
     if new.max_steps.is_some_and(|most| !(1..=MAX_STEPS_LIMIT).contains(&most)) {
-        problems.push(Problem { field: "max_steps".to_owned(), message: format!("must be from 1 to {MAX_STEPS_LIMIT}") });
+        problems
+            .push(Problem { field: "max_steps".to_owned(), message: format!("must be from 1 to {MAX_STEPS_LIMIT}") });
     }
     let latest = now.plus_ms(DEADLINE_MS);
     if new.deadline_at.is_some_and(|end| end <= now || end > latest) {
@@ -144,7 +145,14 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
 }
 
 /// A run's first row. A run of a batch is not accepted before the batch is.
-pub(crate) fn first_row(app: &App, caller: &Caller, pinned: &Pinned, id: RunId, text: &str, batch: Option<InBatch>) -> Run {
+pub(crate) fn first_row(
+    app: &App,
+    caller: &Caller,
+    pinned: &Pinned,
+    id: RunId,
+    text: &str,
+    batch: Option<InBatch>,
+) -> Run {
     let now = app.now();
     let mut run = Run {
         id,

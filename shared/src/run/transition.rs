@@ -1,7 +1,9 @@
 //! How a run goes from state to state: pure, without a clock or a store. Whoever applies one writes the row back only if it
 //! is still the row that was read, so what held when it was decided holds when it is written.
 
-use super::{ATTEMPTS_KEPT, Attempt, AttemptEnd, HOPS_LIMIT, InFlight, Lease, Reason, Run, Status, TAKEOVERS_LIMIT, Usage};
+use super::{
+    ATTEMPTS_KEPT, Attempt, AttemptEnd, HOPS_LIMIT, InFlight, Lease, Reason, Run, Status, TAKEOVERS_LIMIT, Usage,
+};
 use crate::{
     clock::Timestamp,
     model::{Tokens, price::Price},
@@ -25,9 +27,10 @@ impl Run {
     /// Whether somebody may take the run now. A lease of another epoch of a process that is alone is nobody's.
     pub(crate) fn free(&self, now: Timestamp, sole_epoch: Option<&str>) -> bool {
         let waits = self.status == Status::Waiting && self.next_check_at > now && !self.cancel_requested;
-        let held = self.lease.as_ref().is_some_and(|lease| {
-            lease.until > now && sole_epoch.is_none_or(|epoch| lease.owner.starts_with(epoch))
-        });
+        let held = self
+            .lease
+            .as_ref()
+            .is_some_and(|lease| lease.until > now && sole_epoch.is_none_or(|epoch| lease.owner.starts_with(epoch)));
         !self.status.terminal() && !waits && !held
     }
 
@@ -84,7 +87,14 @@ impl Run {
     }
 
     /// Books how an attempt ended and what it used, at this price. `None` for the tokens books what was reserved.
-    pub(crate) fn book(&mut self, end: AttemptEnd, tokens: Option<Tokens>, price: Option<&Price>, message: Option<String>, now: Timestamp) {
+    pub(crate) fn book(
+        &mut self,
+        end: AttemptEnd,
+        tokens: Option<Tokens>,
+        price: Option<&Price>,
+        message: Option<String>,
+        now: Timestamp,
+    ) {
         let Some(call) = self.in_flight.take() else { return };
         let cost_micro_usd = match (tokens, price) {
             (None, _) => call.reserved_micro_usd,
@@ -185,7 +195,8 @@ impl Run {
 
     /// The next look is never after the deadline, and rounded up otherwise.
     fn check_at(&mut self, at: Timestamp, now: Timestamp) {
-        let rounded = at.millis().saturating_add(CHECK_EXACT_MS).div_euclid(CHECK_EXACT_MS).saturating_mul(CHECK_EXACT_MS);
+        let rounded =
+            at.millis().saturating_add(CHECK_EXACT_MS).div_euclid(CHECK_EXACT_MS).saturating_mul(CHECK_EXACT_MS);
         self.next_check_at = Timestamp::from_millis(rounded).min(self.deadline_at);
         self.updated_at = now;
     }

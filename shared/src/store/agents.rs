@@ -70,7 +70,8 @@ impl Store {
     pub(crate) async fn agent_bucket(&self, tenant: Tenant, id: AgentId) -> Result<Bucket> {
         let key = bucket_key(tenant.org(), bucket_of(id));
         let found = self.get::<Pointers>(&key).await?;
-        let (pointers, seen) = found.map_or_else(|| (Pointers::default(), None), |found| (found.value, Some(found.rev)));
+        let (pointers, seen) =
+            found.map_or_else(|| (Pointers::default(), None), |found| (found.value, Some(found.rev)));
         Ok(Bucket { key, seen, org: tenant.org(), pointers })
     }
 
@@ -117,7 +118,12 @@ impl Store {
     /// Writes the bucket back if nobody changed it, with a new version and a claim where given.
     ///
     /// A conflict's index is 0 for the bucket, 1 for the version (left behind by another change), and more for the claim.
-    pub(crate) async fn save_agent_bucket(&self, bucket: Bucket, version: Option<&AgentVersion>, claim: Option<Write>) -> Result<()> {
+    pub(crate) async fn save_agent_bucket(
+        &self,
+        bucket: Bucket,
+        version: Option<&AgentVersion>,
+        claim: Option<Write>,
+    ) -> Result<()> {
         let Bucket { key, seen, org, pointers } = bucket;
         let mut writes = vec![Write::Put(super::row(key, &pointers)?, seen.map_or(When::Absent, When::Rev))];
         if let Some(version) = version {

@@ -78,7 +78,12 @@ impl Store {
     }
 
     /// A page of keys, newest first, and where the next begins.
-    pub(crate) async fn keys(&self, tenant: Tenant, before: Option<String>, limit: usize) -> Result<(Vec<ApiKey>, Option<String>)> {
+    pub(crate) async fn keys(
+        &self,
+        tenant: Tenant,
+        before: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<ApiKey>, Option<String>)> {
         let query = Query {
             table: Table::ApiKeys,
             index: Index::Primary,

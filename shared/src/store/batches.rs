@@ -5,7 +5,11 @@ use super::{
     row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
     runs::due_entry,
 };
-use crate::{batch::Batch, id::{BatchId, OrgId}, tenant::Tenant};
+use crate::{
+    batch::Batch,
+    id::{BatchId, OrgId},
+    tenant::Tenant,
+};
 
 fn key(org: OrgId, id: BatchId) -> Key {
     Key::new(Table::Runs, format!("O#{org}#B#{id}"), "META")

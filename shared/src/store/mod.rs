@@ -6,17 +6,17 @@ mod batches;
 #[cfg(feature = "aws")]
 pub mod dynamo;
 mod idempotency;
+pub(crate) mod limits;
 pub mod row;
 mod runs;
 #[cfg(feature = "embedded")]
 pub mod sqlite;
-pub(crate) mod limits;
 
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use row::{Error, Result};
-pub(crate) use runs::{DUE_SHARDS, Due};
 use row::{Found, Key, Query, Rev, Row, Write};
+pub(crate) use runs::{DUE_SHARDS, Due};
 
 /// Where the rows are.
 #[derive(Debug, Clone)]

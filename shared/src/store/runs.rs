@@ -74,7 +74,12 @@ impl Store {
     }
 
     /// A page of the list of runs, newest first, and where the next begins.
-    pub(crate) async fn listed_runs(&self, tenant: Tenant, before: Option<String>, limit: usize) -> Result<(Vec<Run>, Option<String>)> {
+    pub(crate) async fn listed_runs(
+        &self,
+        tenant: Tenant,
+        before: Option<String>,
+        limit: usize,
+    ) -> Result<(Vec<Run>, Option<String>)> {
         let query = Query {
             table: Table::Runs,
             index: Index::Listed,
@@ -131,7 +136,8 @@ impl Store {
     /// Takes a staged run away whose batch was never accepted, if nobody touched it.
     pub(crate) async fn discard_staged(&self, tenant: Tenant, id: RunId, seen: Rev) -> Result<()> {
         let org = tenant.org();
-        let writes = vec![Write::Delete(run_key(org, id), When::Rev(seen)), Write::Delete(slot_key(org, id, 0), When::Any)];
+        let writes =
+            vec![Write::Delete(run_key(org, id), When::Rev(seen)), Write::Delete(slot_key(org, id, 0), When::Any)];
         self.backend.transact(writes).await
     }
 
@@ -139,7 +145,10 @@ impl Store {
     pub(crate) async fn journal(&self, tenant: Tenant, id: RunId, step: u32) -> Result<Vec<Slot>> {
         let wanted: Vec<(RunId, u32)> = (0..step).map(|slot| (id, slot)).collect();
         let slots = self.slots(tenant, &wanted).await?;
-        slots.into_iter().map(|slot| slot.ok_or_else(|| Error::Broken("a slot of a journal is missing".into()))).collect()
+        slots
+            .into_iter()
+            .map(|slot| slot.ok_or_else(|| Error::Broken("a slot of a journal is missing".into())))
+            .collect()
     }
 
     /// These slots, each in its place.
@@ -149,7 +158,12 @@ impl Store {
     }
 
     /// A page of what is due in a shard before a moment (`None`: ever), and where the next begins.
-    pub(crate) async fn due(&self, shard: u8, before: Option<Timestamp>, after: Option<String>) -> Result<(Vec<Due>, Option<String>)> {
+    pub(crate) async fn due(
+        &self,
+        shard: u8,
+        before: Option<Timestamp>,
+        after: Option<String>,
+    ) -> Result<(Vec<Due>, Option<String>)> {
         let query = Query {
             table: Table::Runs,
             index: Index::Due,

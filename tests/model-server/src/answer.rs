@@ -31,9 +31,7 @@ pub(crate) struct Answer {
     pub(crate) completion_tokens: u64,
 }
 
-const WORDS: [&str; 8] = [
-    "alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel",
-];
+const WORDS: [&str; 8] = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel"];
 
 /// The same text hashes alike in every process: `DefaultHasher::new()` has fixed keys.
 pub(crate) fn hash_of(text: &(impl Hash + ?Sized)) -> u64 {
@@ -47,29 +45,16 @@ impl Answer {
     pub(crate) fn to(call: &Call, spec: &Spec, hash: u64, body_bytes: usize) -> Answer {
         let prompt_tokens = (body_bytes as u64 / 4).max(1);
         let cached_tokens = spec.cached.min(prompt_tokens);
-        let (said, finish, completion_tokens) =
-            if call.tool_rounds_done < spec.tool_rounds && !call.tools.is_empty() {
-                let calls = tool_calls(&call.tools, spec.parallel, hash);
-                let tokens = 12 * calls.len() as u64;
-                (Said::ToolCalls(calls), Finish::ToolCalls, tokens)
-            } else {
-                let words = call
-                    .max_tokens
-                    .map_or(spec.words, |most| spec.words.min(most));
-                let finish = if words < spec.words {
-                    Finish::Length
-                } else {
-                    Finish::Stop
-                };
-                (Said::Text(text(words, hash)), finish, words as u64)
-            };
-        Answer {
-            said,
-            finish,
-            prompt_tokens,
-            cached_tokens,
-            completion_tokens,
-        }
+        let (said, finish, completion_tokens) = if call.tool_rounds_done < spec.tool_rounds && !call.tools.is_empty() {
+            let calls = tool_calls(&call.tools, spec.parallel, hash);
+            let tokens = 12 * calls.len() as u64;
+            (Said::ToolCalls(calls), Finish::ToolCalls, tokens)
+        } else {
+            let words = call.max_tokens.map_or(spec.words, |most| spec.words.min(most));
+            let finish = if words < spec.words { Finish::Length } else { Finish::Stop };
+            (Said::Text(text(words, hash)), finish, words as u64)
+        };
+        Answer { said, finish, prompt_tokens, cached_tokens, completion_tokens }
     }
 
     pub(crate) fn text(&self) -> Option<&str> {
@@ -81,11 +66,7 @@ impl Answer {
 }
 
 fn text(words: usize, hash: u64) -> String {
-    let mut text = if words == 0 {
-        String::new()
-    } else {
-        format!("fake-{hash:016x}")
-    };
+    let mut text = if words == 0 { String::new() } else { format!("fake-{hash:016x}") };
     for i in 1..words {
         text.push(' ');
         text.push_str(WORDS[(hash.rotate_left(i as u32 * 3) & 7) as usize]);
@@ -97,11 +78,7 @@ fn tool_calls(tools: &[(String, Value)], parallel: usize, hash: u64) -> Vec<Tool
     (0..parallel)
         .map(|i| {
             let (name, schema) = &tools[i % tools.len()];
-            (
-                format!("call_{hash:016x}_{i}"),
-                name.clone(),
-                example_arguments(schema).to_string(),
-            )
+            (format!("call_{hash:016x}_{i}"), name.clone(), example_arguments(schema).to_string())
         })
         .collect()
 }
@@ -110,33 +87,16 @@ fn tool_calls(tools: &[(String, Value)], parallel: usize, hash: u64) -> Vec<Tool
 fn example_arguments(schema: &Value) -> Value {
     match schema.get("type").and_then(Value::as_str) {
         Some("object") | None => {
-            let required = schema
-                .get("required")
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten();
-            let example = |name: &str| {
-                (
-                    name.to_owned(),
-                    example_arguments(&schema["properties"][name]),
-                )
-            };
-            Value::Object(
-                required
-                    .filter_map(Value::as_str)
-                    .map(example)
-                    .collect::<Map<_, _>>(),
-            )
+            let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+            let example = |name: &str| (name.to_owned(), example_arguments(&schema["properties"][name]));
+            Value::Object(required.filter_map(Value::as_str).map(example).collect::<Map<_, _>>())
         }
         Some("integer") => json!(7),
         Some("number") => json!(7.5),
         Some("boolean") => json!(true),
         Some("array") => json!([]),
         Some("null") => Value::Null,
-        Some(_) => schema
-            .pointer("/enum/0")
-            .cloned()
-            .unwrap_or_else(|| json!("example")),
+        Some(_) => schema.pointer("/enum/0").cloned().unwrap_or_else(|| json!("example")),
     }
 }
 
@@ -148,12 +108,7 @@ mod tests {
     fn answer(model: &str, rest: &str) -> Answer {
         let body = format!(r#"{{"model":"{model}",{rest}}}"#);
         let call = Format::OpenAi.parse(None, body.as_bytes()).unwrap();
-        Answer::to(
-            &call,
-            &Spec::parse(&call.model, 0),
-            hash_of(body.as_str()),
-            body.len(),
-        )
+        Answer::to(&call, &Spec::parse(&call.model, 0), hash_of(body.as_str()), body.len())
     }
 
     const TOOLS: &str = r#""tools":[{"type":"function","function":{"name":"add","parameters":{"type":"object",
@@ -168,17 +123,9 @@ mod tests {
 
     #[test]
     fn tool_rounds_are_counted_from_the_last_user_message() {
-        let first = answer(
-            "fake-t1",
-            &format!(r#""messages":[{{"role":"user","content":"hi"}}],{TOOLS}"#),
-        );
-        let Said::ToolCalls(calls) = first.said else {
-            panic!("a tool call was due")
-        };
-        assert_eq!(
-            (calls[0].1.as_str(), calls[0].2.as_str()),
-            ("add", r#"{"a":7}"#)
-        );
+        let first = answer("fake-t1", &format!(r#""messages":[{{"role":"user","content":"hi"}}],{TOOLS}"#));
+        let Said::ToolCalls(calls) = first.said else { panic!("a tool call was due") };
+        assert_eq!((calls[0].1.as_str(), calls[0].2.as_str()), ("add", r#"{"a":7}"#));
         let second = answer(
             "fake-t1",
             &format!(

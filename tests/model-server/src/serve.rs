@@ -46,10 +46,7 @@ pub struct Options {
 impl Default for Options {
     /// Any free port of this machine, no latency.
     fn default() -> Self {
-        Self {
-            addr: ([127, 0, 0, 1], 0).into(),
-            latency_ms: 0,
-        }
+        Self { addr: ([127, 0, 0, 1], 0).into(), latency_ms: 0 }
     }
 }
 
@@ -94,11 +91,7 @@ impl Server {
     /// # Errors
     /// When it cannot listen there.
     pub async fn start(options: Options) -> io::Result<Server> {
-        let socket = if options.addr.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
+        let socket = if options.addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
         socket.bind(options.addr)?;
         let listener = socket.listen(65_535)?; // the kernel cuts it to net.core.somaxconn
@@ -111,11 +104,7 @@ impl Server {
             last: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
-        Ok(Server {
-            addr,
-            shared,
-            accepting,
-        })
+        Ok(Server { addr, shared, accepting })
     }
 
     /// Where it listens.
@@ -138,10 +127,7 @@ impl Server {
     /// How often a model was called with that text as the last user message.
     #[must_use]
     pub fn calls_with(&self, prompt: &str) -> u64 {
-        locked(&self.shared.prompts)
-            .get(&hash_of(prompt))
-            .copied()
-            .unwrap_or(0)
+        locked(&self.shared.prompts).get(&hash_of(prompt)).copied().unwrap_or(0)
     }
 
     /// How many different last user messages models were called with.
@@ -154,11 +140,7 @@ impl Server {
     #[must_use]
     pub fn last(&self, format: Format) -> Option<Recorded> {
         let (path, headers, body) = locked(&self.shared.last).get(&format)?.clone();
-        Some(Recorded {
-            path,
-            headers,
-            body: serde_json::from_slice(&body).unwrap_or_default(),
-        })
+        Some(Recorded { path, headers, body: serde_json::from_slice(&body).unwrap_or_default() })
     }
 }
 
@@ -219,8 +201,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-type Reply =
-    Response<Either<Full<Bytes>, StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>>>;
+type Reply = Response<Either<Full<Bytes>, StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>>>;
 
 async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Reply> {
     let path = request.uri().path();
@@ -231,8 +212,7 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
     }
     Ok(match (request.method(), path) {
         (&Method::GET, "/v1/models" | "/models") => {
-            let model =
-                json!({"id": "fake", "object": "model", "created": 0, "owned_by": "model-server"});
+            let model = json!({"id": "fake", "object": "model", "created": 0, "owned_by": "model-server"});
             whole(StatusCode::OK, &json!({"object": "list", "data": [model]}))
         }
         (&Method::GET, "/health") => whole(StatusCode::OK, &json!("ok")),
@@ -242,10 +222,7 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
             shared.reset();
             whole(StatusCode::OK, &before)
         }
-        _ => whole(
-            StatusCode::NOT_FOUND,
-            &json!({"error": {"message": "no such path", "type": "not_found"}}),
-        ),
+        _ => whole(StatusCode::NOT_FOUND, &json!({"error": {"message": "no such path", "type": "not_found"}})),
     })
 }
 
@@ -259,24 +236,15 @@ async fn answer(
     let ticket = Ticket::take(&shared.stats);
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    shared
-        .stats
-        .request_bytes
-        .fetch_add(body.len() as u64, Relaxed);
+    shared.stats.request_bytes.fetch_add(body.len() as u64, Relaxed);
     let call = match format.parse(model, &body) {
         Ok(call) => call,
         Err(error) => {
             ticket.failed();
-            return Ok(whole(
-                StatusCode::BAD_REQUEST,
-                &format.error(400, "invalid_request_error", &error.to_string()),
-            ));
+            return Ok(whole(StatusCode::BAD_REQUEST, &format.error(400, "invalid_request_error", &error.to_string())));
         }
     };
-    let path = head
-        .uri
-        .path_and_query()
-        .map_or_else(String::new, ToString::to_string);
+    let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     locked(&shared.last).insert(format, (path, head.headers, body.clone()));
     count(&shared.prompts, hash_of(call.prompt.as_str()));
 
@@ -290,37 +258,19 @@ async fn answer(
         }
         if attempt <= spec.fail_first.max(spec.garbage_first) {
             ticket.failed();
-            return Ok(if attempt <= spec.fail_first {
-                failure(format, &spec)
-            } else {
-                garbage()
-            });
+            return Ok(if attempt <= spec.fail_first { failure(format, &spec) } else { garbage() });
         }
     }
 
-    let jitter_ms = if spec.jitter_ms > 0 {
-        hash % (spec.jitter_ms + 1)
-    } else {
-        0
-    };
+    let jitter_ms = if spec.jitter_ms > 0 { hash % (spec.jitter_ms + 1) } else { 0 };
     let total = Duration::from_millis(spec.latency_ms + jitter_ms);
     let answer = Answer::to(&call, &spec, hash, body.len());
     if let Said::ToolCalls(calls) = &answer.said {
-        shared
-            .stats
-            .tool_calls
-            .fetch_add(calls.len() as u64, Relaxed);
+        shared.stats.tool_calls.fetch_add(calls.len() as u64, Relaxed);
     }
     if call.stream && format == Format::OpenAi {
         shared.stats.streams.fetch_add(1, Relaxed);
-        return Ok(streamed(stream::chunks(
-            &call,
-            &spec,
-            hash,
-            &answer,
-            (started, total),
-            ticket,
-        )));
+        return Ok(streamed(stream::chunks(&call, &spec, hash, &answer, (started, total), ticket)));
     }
     let reply = whole(StatusCode::OK, &format.render(&call.model, hash, &answer));
     let due = started + total;
@@ -330,43 +280,31 @@ async fn answer(
 }
 
 fn failure(format: Format, spec: &Spec) -> Reply {
-    let status =
-        StatusCode::from_u16(spec.fail_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = StatusCode::from_u16(spec.fail_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = whole(status, &format.refusal(spec));
     if let Some(seconds) = spec.retry_after_s {
-        reply
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     reply
 }
 
 fn garbage() -> Reply {
-    let mut reply = Response::new(Either::Left(Full::new(Bytes::from_static(
-        b"{\"choices\": [{\"mess",
-    ))));
-    reply
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut reply = Response::new(Either::Left(Full::new(Bytes::from_static(b"{\"choices\": [{\"mess"))));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }
 
 fn whole(status: StatusCode, body: &Value) -> Reply {
     let mut reply = Response::new(Either::Left(Full::new(Bytes::from(body.to_string()))));
     *reply.status_mut() = status;
-    reply
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }
 
 fn streamed(chunks: BoxStream<'static, io::Result<Frame<Bytes>>>) -> Reply {
     let mut reply = Response::new(Either::Right(StreamBody::new(chunks)));
     let headers = reply.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     reply
 }

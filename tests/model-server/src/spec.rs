@@ -56,10 +56,7 @@ impl Spec {
             self.quota = true;
             return;
         }
-        let Some((key, Ok(n))) = part
-            .split_at_checked(1)
-            .map(|(key, value)| (key, value.parse::<u64>()))
-        else {
+        let Some((key, Ok(n))) = part.split_at_checked(1).map(|(key, value)| (key, value.parse::<u64>())) else {
             return;
         };
         let size = usize::try_from(n).unwrap_or(usize::MAX);
@@ -94,19 +91,10 @@ mod tests {
     #[test]
     fn the_models_name_chooses_the_behaviour() {
         let spec = Spec::parse("openai/fake-l1000-t2-p3-e1-x429-a2", 200);
-        assert_eq!(
-            (spec.latency_ms, spec.tool_rounds, spec.parallel),
-            (1000, 2, 3)
-        );
-        assert_eq!(
-            (spec.fail_first, spec.fail_status, spec.retry_after_s),
-            (1, 429, Some(2))
-        );
+        assert_eq!((spec.latency_ms, spec.tool_rounds, spec.parallel), (1000, 2, 3));
+        assert_eq!((spec.fail_first, spec.fail_status, spec.retry_after_s), (1, 429, Some(2)));
         assert_eq!(Spec::parse("gpt-4o-mini", 200).latency_ms, 200);
-        assert_eq!(
-            Spec::parse("fake-bogus-l5x-é1", 200),
-            Spec::parse("fake", 200)
-        );
+        assert_eq!(Spec::parse("fake-bogus-l5x-é1", 200), Spec::parse("fake", 200));
         assert_eq!(Spec::parse("fake-q", 0).fail_first, u64::MAX);
         assert_eq!(Spec::parse("fake-q-e1", 0).fail_first, 1);
     }

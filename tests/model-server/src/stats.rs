@@ -65,11 +65,7 @@ impl Stats {
 
     pub(crate) fn to_json(&self) -> Value {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
-        let (ok, first, last) = (
-            get(&self.ok),
-            get(&self.first_call_us),
-            get(&self.last_answer_us),
-        );
+        let (ok, first, last) = (get(&self.ok), get(&self.first_call_us), get(&self.last_answer_us));
         json!({
             "calls": get(&self.calls), "ok": ok, "failed": get(&self.failed), "aborted": get(&self.aborted),
             "tool_calls": get(&self.tool_calls), "streams": get(&self.streams),
@@ -103,13 +99,9 @@ impl Stats {
             &self.late_sum_us,
             &self.late_max_us,
         ];
-        counters
-            .into_iter()
-            .for_each(|counter| counter.store(0, Relaxed));
-        self.max_in_flight
-            .store(self.in_flight.load(Relaxed), Relaxed);
-        self.max_connections
-            .store(self.connections.load(Relaxed), Relaxed);
+        counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
+        self.max_in_flight.store(self.in_flight.load(Relaxed), Relaxed);
+        self.max_connections.store(self.connections.load(Relaxed), Relaxed);
     }
 
     pub(crate) fn connected(&self) {
@@ -133,16 +125,10 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(crate) fn take(stats: &Arc<Stats>) -> Ticket {
         stats.calls.fetch_add(1, Relaxed);
-        let _ = stats
-            .first_call_us
-            .compare_exchange(0, now_us(), Relaxed, Relaxed);
+        let _ = stats.first_call_us.compare_exchange(0, now_us(), Relaxed, Relaxed);
         let in_flight = stats.in_flight.fetch_add(1, Relaxed) + 1;
         stats.max_in_flight.fetch_max(in_flight, Relaxed);
-        Ticket {
-            stats: stats.clone(),
-            open: true,
-            ok: false,
-        }
+        Ticket { stats: stats.clone(), open: true, ok: false }
     }
 
     /// The answer leaves now; it was due then.
@@ -179,31 +165,18 @@ impl Drop for Ticket {
 }
 
 fn now_us() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_micros() as u64
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
 }
 
 /// User and system time of this process, from `/proc/self/stat` (100 ticks a second on Linux).
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or("");
-    let ticks = |index| {
-        after_name
-            .split_whitespace()
-            .nth(index)
-            .and_then(|field| field.parse::<f64>().ok())
-    };
+    let ticks = |index| after_name.split_whitespace().nth(index).and_then(|field| field.parse::<f64>().ok());
     (ticks(11).unwrap_or(0.0) + ticks(12).unwrap_or(0.0)) / 100.0
 }
 
 fn rss_kib() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm
-        .split_whitespace()
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok())
-        .unwrap_or(0)
-        * 4
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4
 }

@@ -27,10 +27,8 @@ pub(crate) fn chunks(
     (started, total): (Instant, Duration),
     ticket: Ticket,
 ) -> BoxStream<'static, io::Result<Frame<Bytes>>> {
-    let deltas: Vec<Bytes> = deltas(answer, spec)
-        .into_iter()
-        .map(|delta| event(call, hash, delta, Value::Null))
-        .collect();
+    let deltas: Vec<Bytes> =
+        deltas(answer, spec).into_iter().map(|delta| event(call, hash, delta, Value::Null)).collect();
     let mut tail = event(call, hash, json!({}), json!(openai::reason(answer.finish))).to_vec();
     if call.include_usage {
         let mut chunk = head(call, hash);
@@ -46,19 +44,16 @@ pub(crate) fn chunks(
     let mut plan: Vec<(Instant, Bytes)> = moments.zip(deltas).collect();
     plan.push((started + total, Bytes::from(tail)));
     let left = plan.len();
-    stream::unfold(
-        (plan.into_iter(), left, Some(ticket)),
-        |(mut plan, left, mut ticket)| async move {
-            let (at, bytes) = plan.next()?;
-            sleep_until(at.into()).await;
-            if left == 1
-                && let Some(ticket) = ticket.take()
-            {
-                ticket.answered(at);
-            }
-            Some((Ok(Frame::data(bytes)), (plan, left - 1, ticket)))
-        },
-    )
+    stream::unfold((plan.into_iter(), left, Some(ticket)), |(mut plan, left, mut ticket)| async move {
+        let (at, bytes) = plan.next()?;
+        sleep_until(at.into()).await;
+        if left == 1
+            && let Some(ticket) = ticket.take()
+        {
+            ticket.answered(at);
+        }
+        Some((Ok(Frame::data(bytes)), (plan, left - 1, ticket)))
+    })
     .boxed()
 }
 
@@ -67,10 +62,7 @@ fn deltas(answer: &Answer, spec: &Spec) -> Vec<Value> {
         Said::Text(text) => {
             let words: Vec<&str> = text.split_inclusive(' ').collect();
             let per_chunk = words.len().div_ceil(spec.chunks).max(1);
-            words
-                .chunks(per_chunk)
-                .map(|piece| json!({"content": piece.concat()}))
-                .collect()
+            words.chunks(per_chunk).map(|piece| json!({"content": piece.concat()})).collect()
         }
         Said::ToolCalls(calls) => {
             let delta = |(index, call)| {
@@ -93,7 +85,6 @@ fn head(call: &Call, hash: u64) -> Value {
 
 fn event(call: &Call, hash: u64, delta: Value, finish: Value) -> Bytes {
     let mut chunk = head(call, hash);
-    chunk["choices"] =
-        json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]);
+    chunk["choices"] = json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]);
     Bytes::from(format!("data: {chunk}\n\n"))
 }

@@ -8,11 +8,7 @@ use crate::model::settings::Vendor;
 const DEFAULT_AWS_REGION: &str = "us-east-1";
 
 /// The address below which the vendor's paths are, ending with `/`; `None` when the operator's base URL is not an http(s) URL.
-pub(super) fn endpoint(
-    vendor: Vendor,
-    base_url: Option<&str>,
-    aws_region: Option<&str>,
-) -> Option<String> {
+pub(super) fn endpoint(vendor: Vendor, base_url: Option<&str>, aws_region: Option<&str>) -> Option<String> {
     match base_url {
         Some(text) => joined(vendor, text),
         None => Some(match vendor {
@@ -23,37 +19,23 @@ pub(super) fn endpoint(
             Vendor::OpenRouter => "https://openrouter.ai/api/v1/".to_owned(),
             Vendor::Ollama | Vendor::Demo => "http://127.0.0.1:11434/".to_owned(),
             Vendor::Bedrock => {
-                format!(
-                    "https://bedrock-runtime.{}.amazonaws.com/",
-                    aws_region.unwrap_or(DEFAULT_AWS_REGION)
-                )
+                format!("https://bedrock-runtime.{}.amazonaws.com/", aws_region.unwrap_or(DEFAULT_AWS_REGION))
             }
         }),
     }
 }
 
 fn joined(vendor: Vendor, text: &str) -> Option<String> {
-    let mut url = Url::parse(text)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())?;
-    let mut segments: Vec<String> = url
-        .path()
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let mut url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())?;
+    let mut segments: Vec<String> =
+        url.path().split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect();
     match version(vendor) {
-        Some(version) if !segments.iter().any(|segment| is_version(segment)) => {
-            segments.push(version.to_owned())
-        }
+        Some(version) if !segments.iter().any(|segment| is_version(segment)) => segments.push(version.to_owned()),
         Some(_) => {}
         // Their paths carry the version or need none: a pasted `/v1` or `/api` is dropped.
         None => segments.retain(|segment| !is_version(segment) && segment != "api"),
     }
-    let path: String = segments
-        .iter()
-        .map(|segment| format!("{segment}/"))
-        .collect();
+    let path: String = segments.iter().map(|segment| format!("{segment}/")).collect();
     url.set_path(&path);
     url.set_fragment(None);
     if !is_chat_completions(vendor) {
@@ -76,17 +58,13 @@ const fn version(vendor: Vendor) -> Option<&'static str> {
 pub(super) const fn is_chat_completions(vendor: Vendor) -> bool {
     match vendor {
         Vendor::OpenAi | Vendor::Mistral | Vendor::OpenRouter => true,
-        Vendor::Anthropic | Vendor::Gemini | Vendor::Bedrock | Vendor::Ollama | Vendor::Demo => {
-            false
-        }
+        Vendor::Anthropic | Vendor::Gemini | Vendor::Bedrock | Vendor::Ollama | Vendor::Demo => false,
     }
 }
 
 /// Whether a path segment is a version, as in `v1`, `v4`, `v1beta`.
 fn is_version(segment: &str) -> bool {
-    segment
-        .strip_prefix('v')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    segment.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -95,58 +73,24 @@ mod tests {
 
     #[test]
     fn a_base_url_may_have_a_version_and_a_slash_or_not() {
-        for text in [
-            "http://h:1",
-            "http://h:1/",
-            "http://h:1/v1",
-            "http://h:1/v1/",
-        ] {
-            for vendor in [
-                Vendor::OpenAi,
-                Vendor::Anthropic,
-                Vendor::Mistral,
-                Vendor::OpenRouter,
-            ] {
-                assert_eq!(
-                    joined(vendor, text).as_deref(),
-                    Some("http://h:1/v1/"),
-                    "{vendor:?} {text}"
-                );
+        for text in ["http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/"] {
+            for vendor in [Vendor::OpenAi, Vendor::Anthropic, Vendor::Mistral, Vendor::OpenRouter] {
+                assert_eq!(joined(vendor, text).as_deref(), Some("http://h:1/v1/"), "{vendor:?} {text}");
             }
-            assert_eq!(
-                joined(Vendor::Ollama, text).as_deref(),
-                Some("http://h:1/"),
-                "{text}"
-            );
-            assert_eq!(
-                joined(Vendor::Bedrock, text).as_deref(),
-                Some("http://h:1/"),
-                "{text}"
-            );
+            assert_eq!(joined(Vendor::Ollama, text).as_deref(), Some("http://h:1/"), "{text}");
+            assert_eq!(joined(Vendor::Bedrock, text).as_deref(), Some("http://h:1/"), "{text}");
         }
-        assert_eq!(
-            joined(Vendor::Gemini, "http://h").as_deref(),
-            Some("http://h/v1beta/")
-        );
-        assert_eq!(
-            joined(Vendor::Ollama, "http://h/api").as_deref(),
-            Some("http://h/")
-        );
+        assert_eq!(joined(Vendor::Gemini, "http://h").as_deref(), Some("http://h/v1beta/"));
+        assert_eq!(joined(Vendor::Ollama, "http://h/api").as_deref(), Some("http://h/"));
     }
 
     #[test]
     fn a_gateways_own_path_is_kept() {
         let joined = |text| joined(Vendor::OpenAi, text).unwrap();
         assert_eq!(joined("https://h/openai"), "https://h/openai/v1/");
-        assert_eq!(
-            joined("https://h/v1beta/openai/"),
-            "https://h/v1beta/openai/"
-        );
+        assert_eq!(joined("https://h/v1beta/openai/"), "https://h/v1beta/openai/");
         assert_eq!(joined("https://h/api/paas/v4"), "https://h/api/paas/v4/");
-        assert_eq!(
-            joined("https://h/v1?api-version=2"),
-            "https://h/v1/?api-version=2"
-        );
+        assert_eq!(joined("https://h/v1?api-version=2"), "https://h/v1/?api-version=2");
     }
 
     #[test]

@@ -13,12 +13,8 @@ use crate::model::{FaultKind, ModelFault};
 /// How much of a provider's message is passed on, in characters.
 const MESSAGE_CHARS: usize = 500;
 /// The error codes that mean that an account's money or quota is used up.
-const QUOTA_CODES: [&str; 4] = [
-    "insufficient_quota",
-    "enforced_spend_limit_reached",
-    "billing_hard_limit_reached",
-    "billing_not_active",
-];
+const QUOTA_CODES: [&str; 4] =
+    ["insufficient_quota", "enforced_spend_limit_reached", "billing_hard_limit_reached", "billing_not_active"];
 
 /// What must not be in a message: the key and the parts of the base URL.
 pub(super) struct Redaction(Vec<SecretString>);
@@ -34,79 +30,42 @@ impl Redaction {
         let key = key.map(|key| key.expose_secret().to_owned());
         let url = Url::parse(endpoint).ok();
         let parts = url.iter().flat_map(|url| {
-            let of_url = [
-                url.password(),
-                Some(url.username()),
-                url.host_str(),
-                url.query(),
-            ];
-            of_url
-                .into_iter()
-                .flatten()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            let of_url = [url.password(), Some(url.username()), url.host_str(), url.query()];
+            of_url.into_iter().flatten().map(str::to_owned).collect::<Vec<_>>()
         });
-        Self(
-            key.into_iter()
-                .chain(parts)
-                .filter(|part| !part.is_empty())
-                .map(SecretString::from)
-                .collect(),
-        )
+        Self(key.into_iter().chain(parts).filter(|part| !part.is_empty()).map(SecretString::from).collect())
     }
 
     /// The text without secrets and addresses, cut.
     fn clean(&self, text: &str) -> String {
-        let known = self.0.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret.expose_secret(), "[redacted]")
-        });
+        let known =
+            self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "[redacted]"));
         let words = known.split_inclusive(char::is_whitespace).map(|word| {
             let bare = word.trim_start_matches(|c: char| !c.is_alphanumeric());
             // A provider that refuses a key repeats parts of it.
-            if word.contains("://") || bare.starts_with("sk-") {
-                "[redacted] "
-            } else {
-                word
-            }
+            if word.contains("://") || bare.starts_with("sk-") { "[redacted] " } else { word }
         });
-        words
-            .flat_map(str::chars)
-            .take(MESSAGE_CHARS)
-            .collect::<String>()
-            .trim_end()
-            .to_owned()
+        words.flat_map(str::chars).take(MESSAGE_CHARS).collect::<String>().trim_end().to_owned()
     }
 }
 
 /// The call took longer than it may.
 pub(super) fn timeout(timeout_ms: u64) -> ModelFault {
-    without_status(
-        FaultKind::Lost,
-        format!("the model did not answer within {timeout_ms} ms"),
-    )
+    without_status(FaultKind::Lost, format!("the model did not answer within {timeout_ms} ms"))
 }
 
 /// The answer has nothing of an answer in it.
 pub(super) fn incomprehensible() -> ModelFault {
-    without_status(
-        FaultKind::Incomprehensible,
-        "the provider's answer makes no sense".to_owned(),
-    )
+    without_status(FaultKind::Incomprehensible, "the provider's answer makes no sense".to_owned())
 }
 
 fn without_status(kind: FaultKind, message: String) -> ModelFault {
-    ModelFault {
-        kind,
-        status: None,
-        retry_after_ms: None,
-        message,
-    }
+    ModelFault { kind, status: None, retry_after_ms: None, message }
 }
 
 /// What that error means.
 pub(super) fn of(error: &Error, redaction: &Redaction) -> ModelFault {
-    if let Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } = error
-    {
+    if let Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } = error {
         return of_exchange(webc_error, redaction);
     }
     let unreadable = matches!(
@@ -127,11 +86,7 @@ pub(super) fn of(error: &Error, redaction: &Redaction) -> ModelFault {
 
 fn of_exchange(error: &webc::Error, redaction: &Redaction) -> ModelFault {
     match error {
-        webc::Error::ResponseFailedStatus {
-            status,
-            body,
-            headers,
-        } => {
+        webc::Error::ResponseFailedStatus { status, body, headers } => {
             let now = OffsetDateTime::now_utc();
             of_status(status.as_u16(), headers, body, redaction, now)
         }
@@ -144,10 +99,7 @@ fn of_exchange(error: &webc::Error, redaction: &Redaction) -> ModelFault {
 
 fn of_transport(error: &reqwest::Error) -> ModelFault {
     if error.is_builder() {
-        without_status(
-            FaultKind::Refused,
-            "the key or base URL of the provider is not usable".to_owned(),
-        )
+        without_status(FaultKind::Refused, "the key or base URL of the provider is not usable".to_owned())
     } else if error.is_connect() {
         without_status(FaultKind::Busy, "the provider cannot be reached".to_owned())
     } else {
@@ -158,13 +110,7 @@ fn of_transport(error: &reqwest::Error) -> ModelFault {
     }
 }
 
-fn of_status(
-    status: u16,
-    headers: &HeaderMap,
-    body: &str,
-    redaction: &Redaction,
-    now: OffsetDateTime,
-) -> ModelFault {
+fn of_status(status: u16, headers: &HeaderMap, body: &str, redaction: &Redaction, now: OffsetDateTime) -> ModelFault {
     let json: Value = serde_json::from_str(body).unwrap_or_default();
     let retry_after_ms = retry_after_ms(headers, now).or_else(|| retry_delay_ms(&json));
     let kind = match status {
@@ -174,32 +120,18 @@ fn of_status(
         408 | 409 | 500 | 502..=504 | 506..=599 => FaultKind::Busy,
         _ => FaultKind::Refused,
     };
-    let message = match own_message(&json)
-        .map(|own| redaction.clean(own))
-        .filter(|own| !own.is_empty())
-    {
+    let message = match own_message(&json).map(|own| redaction.clean(own)).filter(|own| !own.is_empty()) {
         Some(own) => format!("HTTP {status}: {own}"),
         None => format!("HTTP {status}"),
     };
-    ModelFault {
-        kind,
-        status: Some(status),
-        retry_after_ms,
-        message,
-    }
+    ModelFault { kind, status: Some(status), retry_after_ms, message }
 }
 
 /// The provider's own words. A body that is no JSON is some proxy's page: not passed on.
 fn own_message(json: &Value) -> Option<&str> {
-    [
-        "/error/message",
-        "/message",
-        "/error",
-        "/detail",
-        "/0/error/message",
-    ]
-    .into_iter()
-    .find_map(|pointer| json.pointer(pointer)?.as_str())
+    ["/error/message", "/message", "/error", "/detail", "/0/error/message"]
+        .into_iter()
+        .find_map(|pointer| json.pointer(pointer)?.as_str())
 }
 
 fn is_quota(json: &Value) -> bool {
@@ -225,9 +157,7 @@ fn retry_after_ms(headers: &HeaderMap, now: OffsetDateTime) -> Option<u64> {
 /// Google's way of saying it: `{"error": {"details": [{"retryDelay": "37s"}]}}`.
 fn retry_delay_ms(json: &Value) -> Option<u64> {
     let details = json.pointer("/error/details")?.as_array()?;
-    let delay = details
-        .iter()
-        .find_map(|detail| detail.get("retryDelay")?.as_str())?;
+    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
     millis(delay.strip_suffix('s')?, 1_000.0)
 }
 
@@ -238,10 +168,7 @@ fn retry_delay_ms(json: &Value) -> Option<u64> {
     reason = "checked to be finite and not negative; `as` saturates"
 )]
 fn millis(text: &str, unit_ms: f64) -> Option<u64> {
-    let number: f64 = text
-        .parse()
-        .ok()
-        .filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
+    let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0)?;
     Some((number * unit_ms).ceil() as u64)
 }
 
@@ -253,25 +180,13 @@ mod tests {
     use super::*;
 
     fn fault(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> ModelFault {
-        let headers = headers.iter().map(|(name, value)| {
-            (
-                reqwest::header::HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        });
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (reqwest::header::HeaderName::from_static(name), HeaderValue::from_static(value)));
         let key = SecretString::from("canary-key");
-        let redaction = Redaction::new(
-            Some(&key),
-            "https://canary-user:canary-word@canary.example/v1/?canary-query",
-        );
+        let redaction = Redaction::new(Some(&key), "https://canary-user:canary-word@canary.example/v1/?canary-query");
         assert!(!format!("{redaction:?}").contains("canary"));
-        of_status(
-            status,
-            &headers.collect(),
-            body,
-            &redaction,
-            datetime!(2026-01-01 00:00 UTC),
-        )
+        of_status(status, &headers.collect(), body, &redaction, datetime!(2026-01-01 00:00 UTC))
     }
 
     #[test]
@@ -288,15 +203,11 @@ mod tests {
 
     #[test]
     fn a_used_up_quota_is_told_from_a_passing_limit_by_code_and_header() {
-        for body in [
-            r#"{"error": {"code": "insufficient_quota"}}"#,
-            r#"{"error": {"type": "enforced_spend_limit_reached"}}"#,
-        ] {
+        for body in
+            [r#"{"error": {"code": "insufficient_quota"}}"#, r#"{"error": {"type": "enforced_spend_limit_reached"}}"#]
+        {
             assert_eq!(fault(429, &[], body).kind, FaultKind::Quota);
-            assert_eq!(
-                fault(429, &[("retry-after", "3")], body).kind,
-                FaultKind::RateLimited
-            );
+            assert_eq!(fault(429, &[("retry-after", "3")], body).kind, FaultKind::RateLimited);
             assert_eq!(fault(503, &[], body).kind, FaultKind::Busy);
         }
     }
@@ -307,37 +218,24 @@ mod tests {
         assert_eq!(after("retry-after", "2"), Some(2_000));
         assert_eq!(after("retry-after", "0.25"), Some(250));
         assert_eq!(after("retry-after-ms", "1500.5"), Some(1_501));
-        assert_eq!(
-            after("retry-after", "Thu, 01 Jan 2026 00:00:30 GMT"),
-            Some(30_000)
-        );
-        assert_eq!(
-            after("retry-after", "Wed, 31 Dec 2025 00:00:00 GMT"),
-            Some(0)
-        );
+        assert_eq!(after("retry-after", "Thu, 01 Jan 2026 00:00:30 GMT"), Some(30_000));
+        assert_eq!(after("retry-after", "Wed, 31 Dec 2025 00:00:00 GMT"), Some(0));
         for nonsense in ["soon", "-1", "NaN", "inf", ""] {
             assert_eq!(after("retry-after", nonsense), None, "{nonsense}");
         }
-        let google =
-            r#"{"error": {"code": 429, "details": [{"@type": "x"}, {"retryDelay": "37s"}]}}"#;
+        let google = r#"{"error": {"code": 429, "details": [{"@type": "x"}, {"retryDelay": "37s"}]}}"#;
         assert_eq!(fault(429, &[], google).retry_after_ms, Some(37_000));
     }
 
     #[test]
     fn a_message_is_the_providers_own_without_secrets_and_cut() {
         let message = |body: &str| fault(401, &[], body).message;
-        assert_eq!(
-            message(r#"{"error": {"message": "No such model."}}"#),
-            "HTTP 401: No such model."
-        );
+        assert_eq!(message(r#"{"error": {"message": "No such model."}}"#), "HTTP 401: No such model.");
         assert_eq!(message(r#"{"message": "plain"}"#), "HTTP 401: plain");
         assert_eq!(message("<html>canary</html>"), "HTTP 401");
         let leaky = r#"{"error": {"message": "Bad key canary-key (sk-abc***xyz), see https://canary.example/keys or canary.example, canary-user, canary-word, canary-query."}}"#;
         let said = message(leaky);
-        assert!(
-            !said.contains("canary") && !said.contains("sk-") && said.contains("Bad key"),
-            "{said}"
-        );
+        assert!(!said.contains("canary") && !said.contains("sk-") && said.contains("Bad key"), "{said}");
         let long = format!(r#"{{"error": {{"message": "{}"}}}}"#, "é".repeat(2_000));
         assert_eq!(message(&long).chars().count(), "HTTP 401: ".len() + 500);
     }

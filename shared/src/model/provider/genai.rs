@@ -37,9 +37,7 @@ pub struct Genai {
 
 impl fmt::Debug for Genai {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Genai")
-            .field("vendors", &self.targets.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("Genai").field("vendors", &self.targets.keys()).finish_non_exhaustive()
     }
 }
 
@@ -52,16 +50,12 @@ impl Genai {
         let mut targets = BTreeMap::new();
         for (&vendor, access) in &settings.access {
             if vendor != Vendor::Demo && vendor.usable(access) {
-                let target = target(vendor, access, settings.aws_region.as_deref()).ok_or(
-                    SettingsError::BaseUrl(vendor.base_url_variable().unwrap_or_default()),
-                )?;
+                let target = target(vendor, access, settings.aws_region.as_deref())
+                    .ok_or(SettingsError::BaseUrl(vendor.base_url_variable().unwrap_or_default()))?;
                 targets.insert(vendor, target);
             }
         }
-        Ok(Self {
-            targets,
-            client: OnceLock::new(),
-        })
+        Ok(Self { targets, client: OnceLock::new() })
     }
 
     /// The vendors that can be called.
@@ -71,10 +65,7 @@ impl Genai {
 
     async fn exchange(&self, request: &Request) -> Result<Answer, ModelFault> {
         let (vendor, model) = split(request.model.as_str())?;
-        let target = self
-            .targets
-            .get(&vendor)
-            .ok_or_else(|| refused("this model is not configured"))?;
+        let target = self.targets.get(&vendor).ok_or_else(|| refused("this model is not configured"))?;
         let client = self
             .client
             .get_or_init(|| {
@@ -100,17 +91,9 @@ impl Provider for Genai {
 }
 
 fn target(vendor: Vendor, access: &Access, aws_region: Option<&str>) -> Option<Target> {
-    let endpoint = endpoint(
-        vendor,
-        access.base_url.as_ref().map(ExposeSecret::expose_secret),
-        aws_region,
-    )?;
+    let endpoint = endpoint(vendor, access.base_url.as_ref().map(ExposeSecret::expose_secret), aws_region)?;
     let redaction = Redaction::new(access.key.as_ref(), &endpoint);
-    Some(Target {
-        endpoint: endpoint.into(),
-        key: access.key.clone(),
-        redaction,
-    })
+    Some(Target { endpoint: endpoint.into(), key: access.key.clone(), redaction })
 }
 
 impl Target {
@@ -128,9 +111,7 @@ impl Target {
         };
         ServiceTarget {
             endpoint: Endpoint::from_owned(self.endpoint.expose_secret()),
-            auth: self.key.as_ref().map_or(AuthData::None, |key| {
-                AuthData::from_single(key.expose_secret())
-            }),
+            auth: self.key.as_ref().map_or(AuthData::None, |key| AuthData::from_single(key.expose_secret())),
             model: ModelIden::new(kind, model),
         }
     }
@@ -144,12 +125,7 @@ fn split(name: &str) -> Result<(Vendor, &str), ModelFault> {
 }
 
 fn refused(message: &str) -> ModelFault {
-    ModelFault {
-        kind: FaultKind::Refused,
-        status: None,
-        retry_after_ms: None,
-        message: message.to_owned(),
-    }
+    ModelFault { kind: FaultKind::Refused, status: None, retry_after_ms: None, message: message.to_owned() }
 }
 
 fn conversation(request: &Request) -> Result<ChatRequest, ModelFault> {
@@ -164,11 +140,7 @@ fn conversation(request: &Request) -> Result<ChatRequest, ModelFault> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let conversation = ChatRequest::new(messages);
-    Ok(if request.system.is_empty() {
-        conversation
-    } else {
-        conversation.with_system(request.system.as_str())
-    })
+    Ok(if request.system.is_empty() { conversation } else { conversation.with_system(request.system.as_str()) })
 }
 
 fn options(vendor: Vendor, request: &Request) -> ChatOptions {
@@ -187,10 +159,7 @@ fn options(vendor: Vendor, request: &Request) -> ChatOptions {
 fn answer(response: ChatResponse) -> Result<Answer, ModelFault> {
     let count = |tokens: Option<i32>| tokens.and_then(|tokens| u64::try_from(tokens).ok());
     let usage = &response.usage;
-    let cached = usage
-        .prompt_tokens_details
-        .as_ref()
-        .and_then(|details| details.cached_tokens);
+    let cached = usage.prompt_tokens_details.as_ref().and_then(|details| details.cached_tokens);
     let tokens = match (count(usage.prompt_tokens), count(usage.completion_tokens)) {
         (None, None) => None,
         (input, output) => Some(Tokens {
@@ -206,21 +175,12 @@ fn answer(response: ChatResponse) -> Result<Answer, ModelFault> {
         .content
         .into_tool_calls()
         .into_iter()
-        .map(|call| ToolCall {
-            id: call.call_id,
-            name: call.fn_name,
-            arguments: call.fn_arguments.to_string(),
-        })
+        .map(|call| ToolCall { id: call.call_id, name: call.fn_name, arguments: call.fn_arguments.to_string() })
         .collect();
     if text.is_empty() && tool_calls.is_empty() && !said_why && tokens.is_none() {
         return Err(fault::incomprehensible());
     }
-    Ok(Answer {
-        text,
-        tool_calls,
-        finish,
-        tokens,
-    })
+    Ok(Answer { text, tool_calls, finish, tokens })
 }
 
 const fn finish(reason: &StopReason) -> Finish {

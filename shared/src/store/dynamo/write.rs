@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 
 use super::{
-    Dynamo, broken,
+    Dynamo,
     attempt::Setback,
+    broken,
     item::{Item, of_key, of_row, revisions, size, unbuilt},
     outcome::{Fate, fate},
     parts::{Action, split},

@@ -16,11 +16,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Call, serde_json::Error> {
 }
 
 pub(super) fn render(model: &str, hash: u64, answer: &Answer) -> Value {
-    let reason = if answer.finish == Finish::Length {
-        "max_tokens"
-    } else {
-        "end_turn"
-    };
+    let reason = if answer.finish == Finish::Length { "max_tokens" } else { "end_turn" };
     // Here, unlike elsewhere, `input_tokens` leaves the cached ones out.
     json!({"id": format!("msg_{hash:016x}"), "type": "message", "role": "assistant", "model": model,
         "content": [{"type": "text", "text": answer.text()}], "stop_reason": reason, "stop_sequence": null,

@@ -15,11 +15,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Call, serde_json::Error> {
 }
 
 pub(super) fn render(answer: &Answer) -> Value {
-    let reason = if answer.finish == Finish::Length {
-        "max_tokens"
-    } else {
-        "end_turn"
-    };
+    let reason = if answer.finish == Finish::Length { "max_tokens" } else { "end_turn" };
     json!({"output": {"message": {"role": "assistant", "content": [{"text": answer.text()}]}}, "stopReason": reason,
         "usage": {"inputTokens": answer.prompt_tokens - answer.cached_tokens, "outputTokens": answer.completion_tokens,
             "cacheReadInputTokens": answer.cached_tokens,

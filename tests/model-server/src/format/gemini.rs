@@ -15,11 +15,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Call, serde_json::Error> {
 }
 
 pub(super) fn render(model: &str, answer: &Answer) -> Value {
-    let reason = if answer.finish == Finish::Length {
-        "MAX_TOKENS"
-    } else {
-        "STOP"
-    };
+    let reason = if answer.finish == Finish::Length { "MAX_TOKENS" } else { "STOP" };
     let content = json!({"role": "model", "parts": [{"text": answer.text()}]});
     json!({"candidates": [{"content": content, "finishReason": reason, "index": 0}], "modelVersion": model,
         "usageMetadata": {"promptTokenCount": answer.prompt_tokens, "cachedContentTokenCount": answer.cached_tokens,

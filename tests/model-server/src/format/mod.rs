@@ -48,21 +48,13 @@ impl Format {
             "/api/chat" => return Some((Format::Ollama, None)),
             _ => {}
         }
-        let between = |before: &str, after: &str| {
-            path.strip_prefix(before)?
-                .strip_suffix(after)
-                .map(str::to_owned)
-        };
+        let between = |before: &str, after: &str| path.strip_prefix(before)?.strip_suffix(after).map(str::to_owned);
         between("/v1beta/models/", ":generateContent")
             .map(|model| (Format::Gemini, Some(model)))
             .or_else(|| between("/model/", "/converse").map(|model| (Format::Bedrock, Some(model))))
     }
 
-    pub(crate) fn parse(
-        self,
-        model: Option<String>,
-        body: &[u8],
-    ) -> Result<Call, serde_json::Error> {
+    pub(crate) fn parse(self, model: Option<String>, body: &[u8]) -> Result<Call, serde_json::Error> {
         let mut call = match self {
             Format::OpenAi => openai::parse(body)?,
             Format::Anthropic => anthropic::parse(body)?,
@@ -88,11 +80,7 @@ impl Format {
 
     /// The body of an injected failure.
     pub(crate) fn refusal(self, spec: &Spec) -> Value {
-        let code = if spec.quota {
-            "insufficient_quota"
-        } else {
-            "injected"
-        };
+        let code = if spec.quota { "insufficient_quota" } else { "injected" };
         self.error(spec.fail_status, code, "injected failure")
     }
 
@@ -118,21 +106,14 @@ impl Format {
 fn text_of(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part.get("text")?.as_str())
-            .collect(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
         _ => String::new(),
     }
 }
 
 /// The text of the last message with that role, below that key.
 fn last_of_user(body: &Value, messages: &str, content: &str) -> String {
-    let messages = body
-        .get(messages)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let messages = body.get(messages).and_then(Value::as_array).into_iter().flatten();
     messages
         .rev()
         .find(|message| message["role"] == "user")
@@ -144,8 +125,5 @@ fn number(body: &Value, pointer: &str) -> Option<usize> {
 }
 
 fn string(body: &Value, key: &str) -> String {
-    body.get(key)
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned()
+    body.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }

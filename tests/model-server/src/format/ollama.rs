@@ -16,11 +16,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Call, serde_json::Error> {
 }
 
 pub(super) fn render(model: &str, answer: &Answer) -> Value {
-    let reason = if answer.finish == Finish::Length {
-        "length"
-    } else {
-        "stop"
-    };
+    let reason = if answer.finish == Finish::Length { "length" } else { "stop" };
     json!({"model": model, "created_at": "2023-11-14T22:13:20Z", "done": true, "done_reason": reason,
         "message": {"role": "assistant", "content": answer.text()},
         "prompt_eval_count": answer.prompt_tokens, "eval_count": answer.completion_tokens})
