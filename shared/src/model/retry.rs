@@ -147,15 +147,23 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_bucket_stops_retries_until_calls_succeed() {
+    fn an_empty_bucket_lets_runs_wait_until_calls_succeed() {
         let (policy, bucket) = (RetryPolicy::default(), Bucket::default());
         let next = |kind| policy.next(&bucket, 1, &fault(kind, None), 0.0, u64::MAX);
         let retried =
             std::iter::repeat_with(|| next(FaultKind::Lost)).take_while(|next| *next == Next::After(0)).count();
         assert_eq!(retried, 50);
         (0..5).for_each(|_| bucket.refund());
-        assert_eq!(next(FaultKind::Lost), Next::GiveUp);
+        assert_eq!(next(FaultKind::Lost), Next::Yield(20_000));
         assert_eq!(next(FaultKind::Busy), Next::After(0));
+    }
+
+    #[test]
+    fn a_provider_that_limits_the_rate_is_never_given_up() {
+        let next = |fault| RetryPolicy::default().next(&Bucket::default(), 4, &fault, 0.0, u64::MAX);
+        assert_eq!(next(fault(FaultKind::RateLimited, None)), Next::Yield(20_000));
+        assert_eq!(next(fault(FaultKind::Busy, None)), Next::GiveUp);
+        assert_eq!(next(fault(FaultKind::Quota, None)), Next::GiveUp);
     }
 
     proptest! {
