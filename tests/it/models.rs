@@ -68,9 +68,9 @@ async fn fault(models: &Models, model: &str) -> ModelFault {
 
 /// Who said what, the system prompt first, as that format's body has it.
 fn conversation(format: Format, body: &Value) -> Vec<(String, String)> {
-    let text = |content: &Value| match content {
-        Value::String(text) => text.clone(),
-        parts => parts[0]["text"].as_str().unwrap_or_default().to_owned(),
+    let text = |content: &Value| {
+        let text = content.as_str().or_else(|| content[0]["text"].as_str());
+        text.unwrap_or_default().to_owned()
     };
     let (system, messages, content) = match format {
         Format::OpenAi | Format::Ollama => (None, &body["messages"], "content"),
