@@ -1,0 +1,6 @@
+//! Muster's tests, all in one binary.
+#![cfg(test)]
+
+mod host;
+mod http;
+mod openapi;

@@ -1,1 +1,3 @@
-//! .
+//! Muster on one machine.
+
+pub mod http;
