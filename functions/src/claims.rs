@@ -23,7 +23,8 @@ pub(crate) enum Claimed {
 pub(crate) async fn claim(app: &App, caller: &Caller, request: &Request) -> Result<Claimed> {
     let (method, target) = (request.method().as_str(), request.target());
     let same = [method.as_bytes(), target.as_bytes(), request.body()];
-    let seen = Claim::check(app, caller, request.idempotency_key()?, &format!("{method} {}", request.path()), &same).await?;
+    let seen =
+        Claim::check(app, caller, request.idempotency_key()?, &format!("{method} {}", request.path()), &same).await?;
     Ok(match seen {
         Seen::New(claim) => Claimed::New(claim),
         Seen::Run(run) => Claimed::Run(run),

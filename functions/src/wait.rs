@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use shared::{
     App, Caller, Error, Result,
+    batch::{self, Batch, Progress},
     config::SyncRuns,
     engine,
     id::BatchId,
-    batch::{self, Batch, Progress},
     idempotency::Claim,
     run::{self, Planned, Run},
 };
@@ -18,7 +18,13 @@ const FIRST_LOOK: Duration = Duration::from_millis(20);
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// Accepts the run, and waits until it ends, for `limit_ms` and what the deployment allows at most. The run goes on after that.
-pub(crate) async fn start_and_wait(app: &App, caller: &Caller, planned: Planned, claim: Claim, limit_ms: u64) -> Result<Run> {
+pub(crate) async fn start_and_wait(
+    app: &App,
+    caller: &Caller,
+    planned: Planned,
+    claim: Claim,
+    limit_ms: u64,
+) -> Result<Run> {
     let limit_ms = limit_ms.min(app.config().sync_runs.limit_ms());
     match app.config().sync_runs {
         SyncRuns::InProcess { .. } => in_process(app, caller, planned, claim, limit_ms).await,
@@ -60,7 +66,12 @@ async fn until_ended(app: &App, caller: &Caller, mut run: Run, limit_ms: u64) ->
 }
 
 /// Waits until every run of the batch has ended, for `limit_ms` at most.
-pub(crate) async fn until_batch_ended(app: &App, caller: &Caller, id: BatchId, limit_ms: u64) -> Result<(Batch, Progress)> {
+pub(crate) async fn until_batch_ended(
+    app: &App,
+    caller: &Caller,
+    id: BatchId,
+    limit_ms: u64,
+) -> Result<(Batch, Progress)> {
     let end = app.now().plus_ms(i64::try_from(limit_ms).unwrap_or(i64::MAX));
     let mut pause = FIRST_LOOK;
     loop {

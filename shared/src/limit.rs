@@ -122,16 +122,57 @@ impl Arrival {
     }
 }
 
-/// A place among the requests in flight: give it back with [`leave`].
+/// A place among the requests in flight: given back by [`Place::leave`], or when it is dropped.
 #[derive(Debug)]
-#[must_use = "a place that is not given back is taken until it expires"]
-pub struct Place(Held);
+#[must_use = "a place that is dropped is free again"]
+pub struct Place {
+    app: App,
+    held: Mutex<Held>,
+}
 
 #[derive(Debug)]
 enum Held {
     Nothing,
     Memory(KeyId),
     Store(store::limits::HeldPlace),
+}
+
+impl Place {
+    /// Gives the place back, and returns when others can have it. A place that cannot be given back gets free by itself.
+    pub async fn leave(&self) {
+        if let Some(place) = self.let_go()
+            && let Err(error) = self.app.store().leave_place(place).await
+        {
+            tracing::debug!(%error, "a place in flight was not given back");
+        }
+    }
+
+    /// Gives a place in memory back, and says which one in the store is left to give back.
+    fn let_go(&self) -> Option<store::limits::HeldPlace> {
+        let held = std::mem::replace(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner), Held::Nothing);
+        match held {
+            Held::Nothing => None,
+            Held::Store(place) => Some(place),
+            Held::Memory(key) => {
+                if let Limiter::Memory(usages) = self.app.limiter() {
+                    let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
+                    if let Some(usage) = usages.get_mut(&key) {
+                        usage.in_flight = usage.in_flight.saturating_sub(1);
+                    }
+                }
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let (Some(place), Ok(runtime)) = (self.let_go(), tokio::runtime::Handle::try_current()) {
+            let app = self.app.clone();
+            runtime.spawn(async move { app.store().leave_place(place).await });
+        }
+    }
 }
 
 impl Limiter {
@@ -156,21 +197,6 @@ pub async fn enter(app: &App, caller: &Caller, applied: Applied) -> Result<(Plac
     let quota = take(app, caller, applied.requests_per_minute).await?;
     let place = take_place(app, caller, applied.in_flight).await?;
     Ok((place, quota))
-}
-
-/// Gives the place back.
-pub async fn leave(app: &App, place: Place) {
-    match (place.0, app.limiter()) {
-        (Held::Memory(key), Limiter::Memory(usages)) => {
-            let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(usage) = usages.get_mut(&key) {
-                usage.in_flight = usage.in_flight.saturating_sub(1);
-            }
-        }
-        // A place that is not given back gets free by itself.
-        (Held::Store(place), Limiter::Store(_)) => drop(app.store().leave_place(place).await),
-        (Held::Nothing | Held::Memory(_) | Held::Store(_), _) => {}
-    }
 }
 
 async fn take(app: &App, caller: &Caller, per_minute: u32) -> Result<Quota> {
@@ -224,9 +250,10 @@ async fn take_from_store(
 }
 
 async fn take_place(app: &App, caller: &Caller, most: u32) -> Result<Place> {
+    let held = |held| Place { app: app.clone(), held: Mutex::new(held) };
     let full = || Error::RateLimited { limit: format!("{most} requests in flight"), retry_after_ms: BUSY_RETRY_MS };
     if most == 0 {
-        return Ok(Place(Held::Nothing));
+        return Ok(held(Held::Nothing));
     }
     match app.limiter() {
         Limiter::Memory(usages) => {
@@ -236,13 +263,13 @@ async fn take_place(app: &App, caller: &Caller, most: u32) -> Result<Place> {
                 return Err(full());
             }
             usage.in_flight = usage.in_flight.saturating_add(1);
-            Ok(Place(Held::Memory(caller.key_id())))
+            Ok(held(Held::Memory(caller.key_id())))
         }
         Limiter::Store(_) => {
             let (now, until) = (app.now(), app.now().plus_ms(PLACE_MS));
             let place =
                 app.store().take_place(caller.tenant(), caller.key_id(), most, PLACES_TRIED, (now, until)).await?;
-            place.map(|place| Place(Held::Store(place))).ok_or_else(full)
+            place.map(|place| held(Held::Store(place))).ok_or_else(full)
         }
     }
 }

@@ -8,5 +8,8 @@
     reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
 
+mod host;
+mod http;
 mod models;
+mod openapi;
 mod store_contract;

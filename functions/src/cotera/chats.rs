@@ -232,7 +232,11 @@ pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> 
         Claimed::Run(_) => return Err(Claim::in_progress()),
     };
     let items = request.json_array::<BatchItem>()?.into_iter();
-    let items = items.map(|BatchItem { message, mode }| Item { custom_id: None, prompt: Prompt::Message(message), mode: mode.map(Into::into) });
+    let items = items.map(|BatchItem { message, mode }| Item {
+        custom_id: None,
+        prompt: Prompt::Message(message),
+        mode: mode.map(Into::into),
+    });
     let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await?;
     let started = |id: RunId| StartedView { id: id.to_string(), chat_id: id.to_string(), status: StatusView::Queued };
     let batch = planned.batch();

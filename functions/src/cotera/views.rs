@@ -79,5 +79,7 @@ impl From<&Usage> for UsageView {
 
 /// What went wrong with a run that ended badly.
 pub(super) fn error(run: &Run) -> Option<String> {
-    run.error.clone().or_else(|| (run.status == Status::Error).then(|| run.reason.map_or("error", Reason::name).to_owned()))
+    run.error
+        .clone()
+        .or_else(|| (run.status == Status::Error).then(|| run.reason.map_or("error", Reason::name).to_owned()))
 }

@@ -51,11 +51,32 @@ pub(super) struct CreateAgent {
 
 impl From<CreateAgent> for Draft {
     fn from(body: CreateAgent) -> Self {
-        let CreateAgent { name, description, system_prompt, model, max_steps, max_tokens, temperature, budget_micro_usd, mode, metadata } =
-            body;
+        let CreateAgent {
+            name,
+            description,
+            system_prompt,
+            model,
+            max_steps,
+            max_tokens,
+            temperature,
+            budget_micro_usd,
+            mode,
+            metadata,
+        } = body;
         let max_steps = max_steps.unwrap_or(agent::MAX_STEPS);
         let mode = mode.map(Into::into).unwrap_or_default();
-        Self { name, description, system_prompt, model, max_steps, max_tokens, temperature, budget_micro_usd, mode, metadata }
+        Self {
+            name,
+            description,
+            system_prompt,
+            model,
+            max_steps,
+            max_tokens,
+            temperature,
+            budget_micro_usd,
+            mode,
+            metadata,
+        }
     }
 }
 
@@ -90,8 +111,18 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
 
 impl UpdateAgent {
     fn apply(&self, draft: &mut Draft) {
-        let Self { name, description, system_prompt, model, max_steps, max_tokens, temperature, budget_micro_usd, mode, metadata } =
-            self.clone();
+        let Self {
+            name,
+            description,
+            system_prompt,
+            model,
+            max_steps,
+            max_tokens,
+            temperature,
+            budget_micro_usd,
+            mode,
+            metadata,
+        } = self.clone();
         draft.name = name.unwrap_or_else(|| std::mem::take(&mut draft.name));
         draft.description = description.unwrap_or_else(|| std::mem::take(&mut draft.description));
         draft.system_prompt = system_prompt.unwrap_or_else(|| std::mem::take(&mut draft.system_prompt));

@@ -5,7 +5,11 @@ use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use shared::{App, Caller, Error, Result, batch, id::BatchId, run::{self, Run}};
+use shared::{
+    App, Caller, Error, Result, batch,
+    id::BatchId,
+    run::{self, Run},
+};
 
 use super::views::UsageView;
 use crate::{Body, Request, Response, auth, response};
@@ -154,11 +158,15 @@ async fn all(
             let (from, read) = state?;
             let found = match read {
                 Some(found) => found,
-                None => batch::results(&app, &caller, id, from, AT_A_TIME).await.inspect_err(|error| {
-                    tracing::warn!(%error, "the results of a batch end early");
-                }).ok()?,
+                None => batch::results(&app, &caller, id, from, AT_A_TIME)
+                    .await
+                    .inspect_err(|error| {
+                        tracing::warn!(%error, "the results of a batch end early");
+                    })
+                    .ok()?,
             };
-            let views: Vec<ResultView> = found.into_iter().map(|(run, result)| ResultView::new(&app, &run, result)).collect();
+            let views: Vec<ResultView> =
+                found.into_iter().map(|(run, result)| ResultView::new(&app, &run, result)).collect();
             let next = (views.len() == AT_A_TIME).then_some((from.saturating_add(AT_A_TIME), None));
             Some((write(&views, from == 0), next))
         }

@@ -56,11 +56,23 @@ impl CreateRun {
         let Self { message, inputs, mode, model, max_steps, budget_micro_usd, deadline, chat_id, metadata } = self;
         let prompt = prompt("", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
         let chat_id = chat_id
-            .map(|id| RunId::parse_prefixed(&id).map_err(|_| Error::invalid("chat_id", "must be the id of a run, as in run_…")))
+            .map(|id| {
+                RunId::parse_prefixed(&id)
+                    .map_err(|_| Error::invalid("chat_id", "must be the id of a run, as in run_…"))
+            })
             .transpose()?;
         let deadline_at = moment("deadline", deadline)?;
         let mode = mode.map(Into::into);
-        Ok(NewRun { mode, model, max_steps, budget_micro_usd, deadline_at, chat_id, metadata, ..NewRun::of(agent_id, prompt, Origin::Native) })
+        Ok(NewRun {
+            mode,
+            model,
+            max_steps,
+            budget_micro_usd,
+            deadline_at,
+            chat_id,
+            metadata,
+            ..NewRun::of(agent_id, prompt, Origin::Native)
+        })
     }
 }
 
@@ -107,14 +119,20 @@ impl ListRuns {
     fn parse(self) -> Result<(Filter, PageRequest)> {
         let Self { limit, after, agent_id, batch_id, status, metadata: pairs } = self;
         let agent_id = agent_id
-            .map(|id| AgentId::parse_prefixed(&id).map_err(|_| Error::invalid("agent_id", "must be an id, as in agent_…")))
+            .map(|id| {
+                AgentId::parse_prefixed(&id).map_err(|_| Error::invalid("agent_id", "must be an id, as in agent_…"))
+            })
             .transpose()?;
         let batch_id = batch_id
-            .map(|id| BatchId::parse_prefixed(&id).map_err(|_| Error::invalid("batch_id", "must be an id, as in batch_…")))
+            .map(|id| {
+                BatchId::parse_prefixed(&id).map_err(|_| Error::invalid("batch_id", "must be an id, as in batch_…"))
+            })
             .transpose()?;
         let known = || Status::ALL.map(Status::name).join(", ");
         let status = status
-            .map(|name| Status::named(&name).ok_or_else(|| Error::invalid("status", format!("must be one of {}", known()))))
+            .map(|name| {
+                Status::named(&name).ok_or_else(|| Error::invalid("status", format!("must be one of {}", known())))
+            })
             .transpose()?;
         let filter = Filter { agent_id, status, batch_id, metadata: metadata(pairs.as_deref())?, first_of_chat: false };
         Ok((filter, PageRequest::new(limit, after)?))
@@ -232,7 +250,8 @@ impl From<Message> for MessageView {
             Role::Assistant => RoleView::Assistant,
             Role::Tool => RoleView::Tool,
         };
-        let call = |call: shared::model::ToolCall| ToolCallView { id: call.id, name: call.name, arguments: call.arguments };
+        let call =
+            |call: shared::model::ToolCall| ToolCallView { id: call.id, name: call.name, arguments: call.arguments };
         Self {
             id: message.id.prefixed(),
             run_id: message.run_id.prefixed(),
@@ -341,7 +360,9 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
     let claim = match claims::claim(app, &caller, &request).await? {
         Claimed::New(claim) => claim,
         Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(id) => return Ok(claims::replayed(started(app, &caller, run::get(app, &caller, id).await?).await?)),
+        Claimed::Run(id) => {
+            return Ok(claims::replayed(started(app, &caller, run::get(app, &caller, id).await?).await?));
+        }
     };
     let body: CreateRun = request.json()?;
     let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;

@@ -123,6 +123,8 @@ pub(super) fn prompt(
 
 /// A moment in a request.
 pub(super) fn moment(field: &str, text: Option<String>) -> Result<Option<Timestamp>> {
-    text.map(|text| Timestamp::parse_rfc3339(&text).ok_or_else(|| Error::invalid(field, "must be a time as in RFC 3339")))
-        .transpose()
+    text.map(|text| {
+        Timestamp::parse_rfc3339(&text).ok_or_else(|| Error::invalid(field, "must be a time as in RFC 3339"))
+    })
+    .transpose()
 }

@@ -107,7 +107,12 @@ impl Client {
         lines.map(|line| serde_json::from_slice(line).map_err(|error| unexpected("GET", &path, &error))).collect()
     }
 
-    async fn json<T: DeserializeOwned>(&self, method: &str, path: &str, body: Option<(&str, String)>) -> Result<T, Unexpected> {
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, String)>,
+    ) -> Result<T, Unexpected> {
         let text = self.call(method, path, body).await?;
         serde_json::from_slice(&text).map_err(|error| unexpected(method, path, &error))
     }

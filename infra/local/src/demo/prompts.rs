@@ -6,19 +6,66 @@ use serde_json::{Value, json};
 
 /// What each of the built-in questions is about.
 const TOPICS: [&str; 50] = [
-    "tides", "sourdough", "glaciers", "the printing press", "bees", "rainbows", "compound interest", "chess openings",
-    "volcanoes", "jet lag", "coral reefs", "the metric system", "origami", "earthquakes", "black holes", "vaccines",
-    "sailing upwind", "tea", "fermentation", "maps", "the postal service", "aqueducts", "snowflakes", "migration of birds",
-    "lighthouses", "batteries", "musical scales", "crosswords", "photosynthesis", "bridges", "soap", "the water cycle",
-    "hieroglyphs", "wind turbines", "bicycles", "cheese", "the aurora", "tunnels", "caves", "perfume", "tree rings",
-    "clocks", "kites", "the stock exchange", "deserts", "paper", "magnets", "whales", "fireflies", "glass",
+    "tides",
+    "sourdough",
+    "glaciers",
+    "the printing press",
+    "bees",
+    "rainbows",
+    "compound interest",
+    "chess openings",
+    "volcanoes",
+    "jet lag",
+    "coral reefs",
+    "the metric system",
+    "origami",
+    "earthquakes",
+    "black holes",
+    "vaccines",
+    "sailing upwind",
+    "tea",
+    "fermentation",
+    "maps",
+    "the postal service",
+    "aqueducts",
+    "snowflakes",
+    "migration of birds",
+    "lighthouses",
+    "batteries",
+    "musical scales",
+    "crosswords",
+    "photosynthesis",
+    "bridges",
+    "soap",
+    "the water cycle",
+    "hieroglyphs",
+    "wind turbines",
+    "bicycles",
+    "cheese",
+    "the aurora",
+    "tunnels",
+    "caves",
+    "perfume",
+    "tree rings",
+    "clocks",
+    "kites",
+    "the stock exchange",
+    "deserts",
+    "paper",
+    "magnets",
+    "whales",
+    "fireflies",
+    "glass",
 ];
 
 /// The items of the batch.
 pub(super) fn load(file: Option<&Path>, count: Option<usize>) -> Result<Vec<Value>, String> {
     let own = match file {
         Some(path) => read(path)?,
-        None => TOPICS.iter().map(|topic| json!({"message": format!("Explain {topic} to a ten-year-old in two sentences.")})).collect(),
+        None => TOPICS
+            .iter()
+            .map(|topic| json!({"message": format!("Explain {topic} to a ten-year-old in two sentences.")}))
+            .collect(),
     };
     let count = count.unwrap_or(own.len());
     if count == 0 || count > shared::batch::ITEMS_LIMIT {

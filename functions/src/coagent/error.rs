@@ -1,0 +1,86 @@
+//! How an error looks on CoAgent's surface. Knows no handler.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+use shared::Error;
+
+use crate::surface::retry_after_s;
+
+/// The body of an error.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ErrorBody {
+    error: ErrorView,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct ErrorView {
+    /// What went wrong, for a program.
+    code: Code,
+    /// What went wrong, for a person.
+    message: String,
+    /// More about it; its shape depends on the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Value>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Code {
+    InvalidRequest,
+    ModelNotFound,
+    RateLimited,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    Conflict,
+    Internal,
+    Unavailable,
+}
+
+/// The body of this error.
+pub(crate) fn body(error: &Error) -> ErrorBody {
+    ErrorBody { error: ErrorView { code: code(error), message: error.to_string(), details: details(error) } }
+}
+
+const fn code(error: &Error) -> Code {
+    match error {
+        Error::Invalid(_) | Error::MethodNotAllowed { .. } | Error::IdempotencyMismatch | Error::TooLarge { .. } => {
+            Code::InvalidRequest
+        }
+        Error::UnknownModel { .. } => Code::ModelNotFound,
+        Error::Unauthorized => Code::Unauthorized,
+        Error::Forbidden { .. } => Code::Forbidden,
+        Error::NotFound(_) => Code::NotFound,
+        Error::Conflict(_) => Code::Conflict,
+        Error::RateLimited { .. } => Code::RateLimited,
+        Error::Unavailable(_) => Code::Unavailable,
+        Error::Internal(_) => Code::Internal,
+    }
+}
+
+fn details(error: &Error) -> Option<Value> {
+    match error {
+        Error::Invalid(problems) => {
+            let first = problems.first()?;
+            Some(json!({ "field": first.field, "reason": first.message }))
+        }
+        Error::UnknownModel { name, known, .. } => {
+            let (provider_id, model_name) =
+                name.split_once('/').map_or((None, name.as_str()), |(id, name)| (Some(id), name));
+            Some(json!({ "provider_id": provider_id, "model_name": model_name, "available_models": known }))
+        }
+        Error::RateLimited { limit, .. } => {
+            Some(json!({ "retry_after_seconds": retry_after_s(error), "limit": limit }))
+        }
+        Error::Unauthorized
+        | Error::Forbidden { .. }
+        | Error::NotFound(_)
+        | Error::MethodNotAllowed { .. }
+        | Error::Conflict(_)
+        | Error::IdempotencyMismatch
+        | Error::TooLarge { .. }
+        | Error::Unavailable(_)
+        | Error::Internal(_) => None,
+    }
+}

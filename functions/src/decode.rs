@@ -1,0 +1,305 @@
+//! From a body or query to a typed value, with errors that name the field and speak JSON, not Rust. Knows no HTTP.
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Value, error::Category};
+use serde_path_to_error::{Path, Segment};
+use shared::{Error, Result, error::Problem};
+
+/// The JSON object as `T`.
+pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    expect_shape(body, b'{', "a JSON object")?;
+    json(body)
+}
+
+/// Any JSON value.
+pub(crate) fn value(body: &[u8]) -> Result<Value> {
+    match body.trim_ascii() {
+        [] => Err(Error::invalid("", "the body is empty; JSON is expected")),
+        text => json(text),
+    }
+}
+
+/// Each object of a JSON array as `T`; every bad one is named, with its index.
+pub(crate) fn array<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>> {
+    expect_shape(body, b'[', "a JSON array")?;
+    each("", json(body)?)
+}
+
+/// Each object as `T`; every bad one is named, below `field`.
+pub(crate) fn each<T: DeserializeOwned>(field: &str, values: Vec<Value>) -> Result<Vec<T>> {
+    let mut items = Vec::with_capacity(values.len());
+    let mut problems = Vec::new();
+    for (index, value) in values.into_iter().enumerate() {
+        let at = format!("{field}[{index}]");
+        if !value.is_object() {
+            problems.push(Problem { field: at, message: "must be an object".to_owned() });
+            continue;
+        }
+        match serde_path_to_error::deserialize(value) {
+            Ok(item) => items.push(item),
+            Err(error) => problems.push(problem(at, error.path(), &error.inner().to_string(), "field")),
+        }
+    }
+    if problems.is_empty() { Ok(items) } else { Err(Error::Invalid(problems)) }
+}
+
+/// Each line that is not blank as JSON; every bad one is named, with its index.
+pub(crate) fn lines(body: &[u8]) -> Result<Vec<Value>> {
+    let mut values = Vec::new();
+    let mut problems = Vec::new();
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    for (index, line) in lines.enumerate() {
+        match serde_json::from_slice(line) {
+            Ok(value) => values.push(value),
+            Err(error) => {
+                let message = format!("is not valid JSON: {error}");
+                problems.push(Problem { field: format!("items[{index}]"), message });
+            }
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(Error::Invalid(problems)) }
+}
+
+/// The query as `T`.
+pub(crate) fn query<T: DeserializeOwned>(query: &str) -> Result<T> {
+    let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        Error::Invalid(vec![problem(String::new(), error.path(), &error.inner().to_string(), "parameter")])
+    })
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut text).map_err(|error| match error.inner().classify() {
+        Category::Data => {
+            Error::Invalid(vec![problem(String::new(), error.path(), &error.inner().to_string(), "field")])
+        }
+        Category::Syntax if misplaced(body, error.inner()) => {
+            Error::Invalid(vec![problem(String::new(), error.path(), "has the wrong type", "field")])
+        }
+        Category::Io | Category::Syntax | Category::Eof => not_json(error.inner()),
+    })?;
+    text.end().map_err(|error| not_json(&error))?;
+    Ok(value)
+}
+
+/// Of a number where one of several words should be, serde_json says that it is no JSON.
+fn misplaced(body: &[u8], error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("expected value") && serde_json::from_slice::<IgnoredAny>(body).is_ok()
+}
+
+/// Derived types would take an array for an object; we do not.
+fn expect_shape(body: &[u8], first: u8, expected: &str) -> Result<()> {
+    let Some(found) = body.trim_ascii_start().first() else {
+        return Err(Error::invalid("", format!("the body is empty; {expected} is expected")));
+    };
+    if *found == first {
+        return Ok(());
+    }
+    json::<IgnoredAny>(body)?;
+    Err(Error::invalid("", format!("the body must be {expected}")))
+}
+
+fn not_json(error: &serde_json::Error) -> Error {
+    Error::invalid("", format!("the body is not valid JSON: {error}"))
+}
+
+/// What serde says, with the field in front and in JSON's words.
+fn problem(mut field: String, path: &Path, said: &str, noun: &str) -> Problem {
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => field.push_str(&format!("[{index}]")),
+            Segment::Map { key } => push_name(&mut field, key),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    let said = said.rfind(" at line ").map_or(said, |end| said.get(..end).unwrap_or(said));
+    let message = explain(&mut field, said, noun);
+    Problem { field, message }
+}
+
+fn explain(field: &mut String, said: &str, noun: &str) -> String {
+    if let Some(name) = quoted_after(said, "missing field ") {
+        push_name(field, name);
+        return "is required".to_owned();
+    }
+    if let Some(name) = quoted_after(said, "duplicate field ") {
+        push_last(field, name);
+        return "is given twice".to_owned();
+    }
+    if let Some(name) = quoted_after(said, "unknown field ") {
+        push_last(field, name);
+        let known = said.split_once(", expected ").map_or(String::new(), |(_, known)| format!("; expected {known}"));
+        return format!("is not a known {noun}{known}");
+    }
+    if said.starts_with("unknown variant ")
+        && let Some((_, known)) = said.split_once(", expected ")
+    {
+        return format!("must be {known}");
+    }
+    let Some((found, expected)) = said.split_once(", expected ") else {
+        return of_text(said).to_owned();
+    };
+    let expected = in_json(expected);
+    match found.strip_prefix("invalid type: ") {
+        Some(found) => {
+            format!("must be {expected}, not {}", in_json(found.split([' ', '`', '"']).next().unwrap_or(found)))
+        }
+        None => format!("must be {expected}"),
+    }
+}
+
+/// Why a text, as of a query, is not what it should be.
+fn of_text(said: &str) -> &str {
+    match said {
+        "invalid digit found in string" | "cannot parse integer from empty string" => "must be a whole number",
+        "number too large to fit in target type" => "is too large",
+        "number too small to fit in target type" => "is too small",
+        "invalid float literal" | "cannot parse float from empty string" => "must be a number",
+        "provided string was not `true` or `false`" => "must be `true` or `false`",
+        other => other,
+    }
+}
+
+/// A type's name as somebody who writes JSON knows it.
+fn in_json(name: &str) -> &str {
+    match name {
+        "string" | "character" | "string or map" => "a string",
+        "integer" => "an integer",
+        "floating" | "f32" | "f64" => "a number",
+        "boolean" => "a boolean",
+        "map" | "a map" => "an object",
+        "sequence" | "a sequence" => "an array",
+        "null" | "unit" | "Option" => "null",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "an integer",
+        "u8" => "an integer from 0 to 255",
+        "u16" => "an integer from 0 to 65535",
+        "u32" => "an integer from 0 to 4294967295",
+        "u64" | "usize" => "an integer of 0 or more",
+        other if other.starts_with("struct ") || other.starts_with("internally tagged enum ") => "an object",
+        other if other.starts_with("variant ") || other.starts_with("enum ") => "a string",
+        other => other,
+    }
+}
+
+fn quoted_after<'text>(said: &'text str, start: &str) -> Option<&'text str> {
+    said.strip_prefix(start)?.strip_prefix('`')?.split('`').next()
+}
+
+fn push_name(field: &mut String, name: &str) {
+    if !field.is_empty() {
+        field.push('.');
+    }
+    field.push_str(name);
+}
+
+/// Appends the name unless the path ends with it already.
+fn push_last(field: &mut String, name: &str) {
+    let there = field == name || field.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'));
+    if !there {
+        push_name(field, name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Batch {
+        items: Vec<Item>,
+        mode: Option<Mode>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    struct Item {
+        message: String,
+        count: Option<u8>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Mode {
+        Auto,
+        Manual,
+    }
+
+    fn said<T>(outcome: Result<T>) -> String {
+        outcome.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_bad_body_is_refused_with_its_field() {
+        for (body, expected) in [
+            (r#"{"items":[{"message":"a"},{"message":5}]}"#, "items[1].message: must be a string, not an integer"),
+            (r#"{"items":[{"message":"a"},{}]}"#, "items[1].message: is required"),
+            (
+                r#"{"items":[{"message":"a","colour":1}]}"#,
+                "items[0].colour: is not a known field; expected `message` or `count`",
+            ),
+            (r#"{"items":[{"message":"a","message":"b"}]}"#, "items[0].message: is given twice"),
+            (r#"{"items":[{"message":"a","count":300}]}"#, "items[0].count: must be an integer from 0 to 255"),
+            (
+                r#"{"items":[{"message":"a","count":true}]}"#,
+                "items[0].count: must be an integer from 0 to 255, not a boolean",
+            ),
+            (r#"{"items":{"a":1}}"#, "items: must be an array, not an object"),
+            (r#"{"items":["a"]}"#, "items[0]: must be an object, not a string"),
+            (r#"{"items":null}"#, "items: must be an array, not null"),
+            (r#"{"items":[],"mode":"slow"}"#, "mode: must be `auto` or `manual`"),
+            (r#"{"items":[],"mode":1}"#, "mode: has the wrong type"),
+            (r#"{}"#, "items: is required"),
+            ("[]", "the body must be a JSON object"),
+            ("null", "the body must be a JSON object"),
+            (" ", "the body is empty; a JSON object is expected"),
+            ("{", "the body is not valid JSON: EOF while parsing an object at line 1 column 1"),
+            (r#"{"items":[]} x"#, "the body is not valid JSON: trailing characters at line 1 column 14"),
+        ] {
+            assert_eq!(said(object::<Batch>(body.as_bytes())), expected, "{body}");
+        }
+        assert!(object::<Batch>(br#"{"items":[{"message":"a"}],"mode":"auto"}"#).is_ok());
+    }
+
+    #[test]
+    fn every_bad_item_is_named() {
+        let outcome = array::<Item>(br#"[{"message":"a"},{"message":1},[1],{"message":"b","x":1}]"#);
+        let Err(Error::Invalid(problems)) = outcome else { panic!("accepted") };
+        let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
+        assert_eq!(fields, ["[1].message", "[2]", "[3].x"]);
+        assert_eq!(said(array::<Item>(b"{}")), "the body must be a JSON array");
+    }
+
+    #[test]
+    fn a_body_too_deep_to_read_is_refused() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        assert!(said(value(deep.as_bytes())).contains("recursion limit exceeded"));
+    }
+
+    #[test]
+    fn a_bad_query_is_refused_with_its_parameter() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct List {
+            limit: Option<u32>,
+            after: Option<String>,
+        }
+        for (text, expected) in [
+            ("limit=x", "limit: must be a whole number"),
+            ("limit=-1", "limit: must be a whole number"),
+            ("limit=", "limit: must be a whole number"),
+            ("limit=5000000000", "limit: is too large"),
+            ("colour=red", "colour: is not a known parameter; expected `limit` or `after`"),
+            ("limit=1&limit=2", "limit: is given twice"),
+        ] {
+            assert_eq!(said(query::<List>(text)), expected, "{text}");
+        }
+        let list: List = query("limit=5&after=a%20b").unwrap();
+        assert_eq!((list.limit, list.after.as_deref()), (Some(5), Some("a b")));
+    }
+}

@@ -1,0 +1,172 @@
+//! The native surface: complete. Knows no other surface.
+
+mod agents;
+mod batches;
+mod documents;
+pub(crate) mod error;
+mod keys;
+mod models;
+mod results;
+mod runs;
+mod views;
+
+use serde_json::Value;
+
+use self::{
+    agents::{AgentView, CreateAgent, UpdateAgent},
+    batches::{BatchView, CreateBatch},
+    keys::{CreateKey, KeyView, NewKeyView, RotateKey},
+    models::{LimitsView, ModelsView},
+    results::{ResultsQuery, ResultsView},
+    runs::{CreateRun, ExplainView, ListRuns, MessagesView, RunView, WaitQuery},
+    views::{ListQuery, PageView},
+};
+
+crate::route::routes! { Native;
+    /// This document
+    openapi = GET "/openapi.json" => documents::openapi {
+        answer: 200 Value,
+        access: [],
+    }
+    /// Make a key: its secret is shown once
+    create_key = POST "/v1/keys" => keys::create_key {
+        body: CreateKey,
+        answer: 201 NewKeyView,
+        access: [write api_keys, write runs],
+    }
+    /// List keys, newest first
+    list_keys = GET "/v1/keys" => keys::list_keys {
+        query: ListQuery,
+        answer: 200 PageView<KeyView>,
+        access: [write api_keys, write runs],
+    }
+    /// Revoke a key: it is dead at once
+    revoke_key = DELETE "/v1/keys/{key_id}" => keys::revoke_key {
+        answer: 200 KeyView,
+        access: [write api_keys, write runs],
+    }
+    /// Make a key that takes another's place, which goes on for a while if you like
+    rotate_key = POST "/v1/keys/{key_id}/rotate" => keys::rotate_key {
+        body: RotateKey,
+        answer: 201 NewKeyView,
+        access: [write api_keys, write runs],
+    }
+    /// Make an agent
+    create_agent = POST "/v1/agents" => agents::create_agent {
+        body: CreateAgent,
+        answer: 201 AgentView,
+        access: [write api_keys, write agents, write runs],
+    }
+    /// List agents, newest first
+    list_agents = GET "/v1/agents" => agents::list_agents {
+        query: ListQuery,
+        answer: 200 PageView<AgentView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Get an agent
+    get_agent = GET "/v1/agents/{agent_id}" => agents::get_agent {
+        answer: 200 AgentView,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Change an agent: makes a new version, unless nothing changes
+    update_agent = PATCH "/v1/agents/{agent_id}" => agents::update_agent {
+        body: UpdateAgent,
+        answer: 200 AgentView,
+        access: [write api_keys, write agents, write runs],
+    }
+    /// Delete an agent: its runs go on
+    delete_agent = DELETE "/v1/agents/{agent_id}" => agents::delete_agent {
+        answer: 204,
+        access: [write api_keys, write agents, write runs],
+    }
+    /// List an agent's versions, newest first
+    list_agent_versions = GET "/v1/agents/{agent_id}/versions" => agents::list_agent_versions {
+        query: ListQuery,
+        answer: 200 PageView<AgentView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Make an old version the current one again, as a new version
+    restore_agent_version = POST "/v1/agents/{agent_id}/versions/{version}/restore" => agents::restore_agent_version {
+        answer: 200 AgentView,
+        access: [write api_keys, write agents, write runs],
+    }
+    /// Start a run, and wait for its end if you like
+    create_run = POST "/v1/agents/{agent_id}/runs" => runs::create_run {
+        query: WaitQuery,
+        body: CreateRun,
+        answer: 202 RunView | 200 RunView,
+        access: [write api_keys, read agents, write runs, write messages, send queue],
+    }
+    /// List runs, newest first
+    list_runs = GET "/v1/runs" => runs::list_runs {
+        query: ListRuns,
+        answer: 200 PageView<RunView>,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Get a run
+    get_run = GET "/v1/runs/{run_id}" => runs::get_run {
+        answer: 200 RunView,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// List a run's messages, in order
+    list_run_messages = GET "/v1/runs/{run_id}/messages" => runs::list_run_messages {
+        answer: 200 MessagesView,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Say why a run stands where it stands
+    explain_run = GET "/v1/runs/{run_id}/explain" => runs::explain_run {
+        answer: 200 ExplainView,
+        access: [write api_keys, write runs],
+    }
+    /// Cancel a run
+    cancel_run = POST "/v1/runs/{run_id}/cancel" => runs::cancel_run {
+        answer: 200 RunView | 202 RunView,
+        access: [write api_keys, write runs],
+    }
+    /// Start a batch of runs, and wait for their end if you like
+    create_batch = POST "/v1/agents/{agent_id}/batches" => batches::create_batch {
+        query: WaitQuery,
+        body: CreateBatch,
+        answer: 202 BatchView | 200 BatchView,
+        access: [write api_keys, read agents, write runs, write messages, send queue],
+    }
+    /// List batches, newest first
+    list_batches = GET "/v1/batches" => batches::list_batches {
+        query: ListQuery,
+        answer: 200 PageView<BatchView>,
+        access: [write api_keys, write runs],
+    }
+    /// Get a batch, and how far it is
+    get_batch = GET "/v1/batches/{batch_id}" => batches::get_batch {
+        answer: 200 BatchView,
+        access: [write api_keys, write runs],
+    }
+    /// List a batch's results in the order of the request
+    list_batch_results = GET "/v1/batches/{batch_id}/results" => results::list_batch_results {
+        query: ResultsQuery,
+        answer: 200 ResultsView | 200 "application/x-ndjson" String | 200 "text/csv" String,
+        access: [write api_keys, write runs, read messages],
+        wait: Long,
+    }
+    /// Cancel every run of a batch that has not ended
+    cancel_batch = POST "/v1/batches/{batch_id}/cancel" => batches::cancel_batch {
+        answer: 200 BatchView | 202 BatchView,
+        access: [write api_keys, write runs],
+    }
+    /// Start a new batch of the items that did not end well
+    retry_batch = POST "/v1/batches/{batch_id}/retry" => batches::retry_batch {
+        query: WaitQuery,
+        answer: 202 BatchView | 200 BatchView,
+        access: [write api_keys, read agents, write runs, write messages, send queue],
+    }
+    /// List the models that this deployment can call, with prices
+    list_models = GET "/v1/models" => models::list_models {
+        answer: 200 ModelsView,
+        access: [write api_keys, write runs],
+    }
+    /// Say which limits hold
+    get_limits = GET "/v1/limits" => models::get_limits {
+        answer: 200 LimitsView,
+        access: [write api_keys, write runs],
+    }
+}

@@ -1,0 +1,183 @@
+//! A request as handlers see it: typed body, typed query, typed ids, the few headers that mean something. Knows no host.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, header};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use shared::{
+    Error, Result,
+    id::{AgentId, BatchId, KeyId, MessageId, RunId},
+};
+use uuid::Uuid;
+
+use crate::{Envelope, Surface, decode};
+
+/// A request that has found its route.
+#[derive(Debug)]
+pub struct Request {
+    http: http::Request<Bytes>,
+    parameters: Vec<(String, String)>,
+    envelope: Envelope,
+}
+
+impl Request {
+    pub(crate) const fn new(http: http::Request<Bytes>, parameters: Vec<(String, String)>, envelope: Envelope) -> Self {
+        Self { http, parameters, envelope }
+    }
+
+    /// What every answer to this request has in common.
+    #[must_use]
+    pub const fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The body, as it came.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        self.http.body()
+    }
+
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        self.http.method()
+    }
+
+    /// The path, as it came.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.http.uri().path()
+    }
+
+    /// The path with the query, as they came.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.http.uri().path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.http.headers()
+    }
+
+    /// The body: a JSON object.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the field that is wrong.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
+        decode::object(self.body())
+    }
+
+    /// The body: a JSON array of objects.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with every item that is wrong.
+    pub fn json_array<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
+        decode::array(self.body())
+    }
+
+    /// The body: any JSON.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is not JSON.
+    pub fn json_value(&self) -> Result<Value> {
+        decode::value(self.body())
+    }
+
+    /// The query parameters.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the parameter that is wrong.
+    pub fn query<T: DeserializeOwned>(&self) -> Result<T> {
+        decode::query(self.http.uri().query().unwrap_or_default())
+    }
+
+    /// A part of the path that varies, decoded.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when the route has no such part.
+    pub fn parameter(&self, name: &str) -> Result<&str> {
+        let found = self.parameters.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str()).ok_or(Error::NotFound("path"))
+    }
+
+    /// An id in the path, as the surface writes it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], as for an unknown one, when it is no id.
+    pub fn id<T: PathId>(&self, name: &str) -> Result<T> {
+        let text = self.parameter(name)?;
+        let id = match self.envelope.surface {
+            Surface::Native => T::parse_prefixed(text),
+            Surface::Coagent => T::parse_prefixed(text).or_else(|| text.parse().ok()),
+            Surface::Cotera | Surface::Cotool => text.parse().ok(),
+        };
+        id.ok_or(Error::NotFound(T::KIND))
+    }
+
+    /// The key that the caller shows.
+    #[must_use]
+    pub fn bearer_key(&self) -> Option<&str> {
+        let (scheme, key) = self.header(header::AUTHORIZATION.as_str())?.split_once(' ')?;
+        Some(key.trim()).filter(|key| scheme.eq_ignore_ascii_case("bearer") && !key.is_empty())
+    }
+
+    /// The organisation that the caller says it is.
+    #[must_use]
+    pub fn org_id(&self) -> Option<&str> {
+        self.header("x-org-id")
+    }
+
+    /// The key under which an answer may be replayed.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless it is 1 to 255 printable ASCII characters.
+    pub fn idempotency_key(&self) -> Result<Option<&str>> {
+        let Some(value) = self.http.headers().get("idempotency-key") else {
+            return Ok(None);
+        };
+        let printable = value.to_str().ok().filter(|key| key.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+        let key = printable.filter(|key| (1..=255).contains(&key.len()));
+        key.map(Some).ok_or_else(|| Error::invalid("Idempotency-Key", "must be 1 to 255 printable ASCII characters"))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.http.headers().get(name)?.to_str().ok()
+    }
+}
+
+/// The id of a request: the caller's, if it is 1 to 128 letters, digits, `-` and `_`; a new one otherwise.
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    let plain = |id: &&str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    given
+        .filter(|id| (1..=128).contains(&id.len()))
+        .filter(plain)
+        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
+}
+
+/// An id that may stand in a path.
+pub trait PathId: FromStr {
+    /// What it is the id of, as in "agent not found".
+    const KIND: &'static str;
+
+    /// Reads the id with its prefix.
+    fn parse_prefixed(text: &str) -> Option<Self>;
+}
+
+macro_rules! path_ids {
+    ($($id:ident = $kind:literal),+) => {$(
+        impl PathId for $id {
+            const KIND: &'static str = $kind;
+
+            fn parse_prefixed(text: &str) -> Option<Self> {
+                $id::parse_prefixed(text).ok()
+            }
+        }
+    )+};
+}
+
+path_ids!(AgentId = "agent", RunId = "run", BatchId = "batch", KeyId = "key", MessageId = "message");

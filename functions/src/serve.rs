@@ -1,0 +1,106 @@
+//! From a request to its answer: the route, the limits that hold everywhere, the log. Knows no host.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use bytes::Bytes;
+use http::Method;
+use percent_encoding::percent_decode_str;
+use shared::{App, Error, Result};
+use tracing::{Instrument, info_span};
+
+use crate::{BODY_LIMIT_BYTES, Body, Envelope, Request, Response, Route};
+
+/// The answer to a request, by whatever route it names.
+pub async fn handle(app: &App, request: http::Request<Bytes>) -> Response {
+    Routes::all().handle(app, request).await
+}
+
+/// The answer to a request that has no route; whatever it names, nothing is done.
+#[must_use]
+pub fn refuse<T>(request: &http::Request<T>) -> Response {
+    let envelope = Envelope::of(request);
+    let found = Routes::all().find(request.method(), request.uri().path());
+    let error = found.err().unwrap_or(Error::NotFound("path"));
+    let _request = info_span!("request", id = envelope.request_id).entered();
+    envelope.seal(envelope.refuse(&error))
+}
+
+/// Routes, to be found by method and path.
+#[derive(Debug, Default)]
+pub struct Routes {
+    by_method: HashMap<Method, matchit::Router<&'static Route>>,
+}
+
+/// The parts of a path that vary, by name, decoded.
+pub type Parameters = Vec<(String, String)>;
+
+impl Routes {
+    /// These routes.
+    pub fn new(routes: impl IntoIterator<Item = &'static Route>) -> Self {
+        let mut all = Self::default();
+        for route in routes {
+            if let Err(error) = all.by_method.entry(route.method.clone()).or_default().insert(route.path, route) {
+                tracing::error!(route = route.name, %error, "the route is left out: its path is taken");
+            }
+        }
+        all
+    }
+
+    /// Every route; made once, when the first request comes.
+    pub fn all() -> &'static Self {
+        static ALL: OnceLock<Routes> = OnceLock::new();
+        ALL.get_or_init(|| Self::new(Route::all()))
+    }
+
+    /// The answer to a request, by whatever of these routes it names.
+    pub async fn handle(&self, app: &App, request: http::Request<Bytes>) -> Response {
+        let envelope = Envelope::of(&request);
+        let span = info_span!("request", id = envelope.request_id, route = tracing::field::Empty);
+        let response = self.answer(app, request, &envelope).instrument(span).await;
+        if matches!(response.body(), Body::Full(_)) {
+            envelope.leave().await;
+        }
+        envelope.seal(response)
+    }
+
+    async fn answer(&self, app: &App, request: http::Request<Bytes>, envelope: &Envelope) -> Response {
+        let (route, parameters) = match self.find(request.method(), request.uri().path()) {
+            Ok(found) => found,
+            Err(error) => return envelope.refuse(&error),
+        };
+        tracing::Span::current().record("route", route.name);
+        if request.body().len() > BODY_LIMIT_BYTES {
+            return envelope.refuse(&Error::TooLarge { limit_bytes: BODY_LIMIT_BYTES });
+        }
+        route.answer(app, Request::new(request, parameters, envelope.clone())).await
+    }
+
+    /// The route for this method and path. A path with a slash at its end is another path.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::MethodNotAllowed`] when the path has other methods.
+    pub fn find(&self, method: &Method, path: &str) -> Result<(&'static Route, Parameters)> {
+        let fits = |router: &matchit::Router<&'static Route>| {
+            router.at(path).ok().map(|found| (*found.value, decoded(&found.params)))
+        };
+        if let Some((route, parameters)) = self.by_method.get(method).and_then(fits) {
+            return parameters.map(|parameters| (route, parameters)).ok_or(Error::NotFound("path"));
+        }
+        let others = self.by_method.iter().filter(|(_, router)| router.at(path).is_ok());
+        let mut allowed: Vec<&str> = others.map(|(method, _)| method.as_str()).collect();
+        allowed.sort_unstable();
+        match allowed.as_slice() {
+            [] => Err(Error::NotFound("path")),
+            methods => Err(Error::MethodNotAllowed { allowed: methods.join(", ") }),
+        }
+    }
+}
+
+/// `None` when a part is not UTF-8: no such thing can exist.
+fn decoded(parameters: &matchit::Params<'_, '_>) -> Option<Parameters> {
+    let decode = |(name, value): (&str, &str)| {
+        let value = percent_decode_str(value).decode_utf8().ok()?;
+        Some((name.to_owned(), value.into_owned()))
+    };
+    parameters.iter().map(decode).collect()
+}

@@ -1,0 +1,55 @@
+//! HTTP on one machine: every route behind one listener. Knows no route.
+
+use std::{future::Future, io};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use bytes::{Bytes, BytesMut};
+use functions::BODY_LIMIT_BYTES;
+use http_body_util::BodyExt;
+use shared::App;
+use tokio::net::TcpListener;
+
+/// How much of a body that is too large is read before its client is told, in bytes: one that is still writing would not
+/// hear.
+const DISCARD_LIMIT_BYTES: usize = 8 * BODY_LIMIT_BYTES;
+
+/// Answers whoever connects, until `stop`; then what was begun is answered to its end.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let router = Router::new().fallback(answer).with_state(app);
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+async fn answer(State(app): State<App>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(body) = collected(body).await else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let request = axum::http::Request::from_parts(parts, body);
+    functions::handle(&app, request).await.map(axum::body::Body::new)
+}
+
+/// The body; of one that is too large only so much that it is seen to be. An error when the client broke off.
+async fn collected(mut body: axum::body::Body) -> Result<Bytes, axum::Error> {
+    let (mut kept, mut read) = (BytesMut::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame?.into_data() else {
+            continue;
+        };
+        read += piece.len();
+        if kept.len() <= BODY_LIMIT_BYTES {
+            kept.extend_from_slice(&piece);
+        }
+        if read > DISCARD_LIMIT_BYTES {
+            break;
+        }
+    }
+    Ok(kept.freeze())
+}
