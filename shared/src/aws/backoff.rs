@@ -33,6 +33,16 @@ impl Backoff {
         true
     }
 
+    /// Waits as [`Backoff::wait`] does, but not before the second attempt: for one whose reply was lost, when waiting
+    /// makes it only harder to find out what became of it.
+    pub(crate) async fn wait_less(&mut self) -> bool {
+        if self.attempts == 1 {
+            self.attempts += 1;
+            return true;
+        }
+        self.wait().await
+    }
+
     /// The last attempt did a part of the work: what is left has all attempts before it.
     pub(crate) fn progressed(&mut self) {
         self.attempts = 1;

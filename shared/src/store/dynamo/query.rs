@@ -82,7 +82,8 @@ impl Dynamo {
         let mut last = None;
         let (mut rows, mut seen, mut bytes) = (Vec::with_capacity(count), 0, 0);
         // Few at a time: one body can be 6 MiB.
-        let mut joined = stream::iter(stored).map(|stored| self.placed(stored)).buffered(2);
+        let stored: Vec<_> = stored.into_iter().map(|stored| self.placed(stored)).collect();
+        let mut joined = stream::iter(stored).buffered(2);
         while let Some((sort, row)) = joined.try_next().await? {
             seen += 1;
             last = Some(sort);

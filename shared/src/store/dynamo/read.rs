@@ -43,7 +43,8 @@ impl Dynamo {
                 Some(_) => split.push(stored),
             }
         }
-        let mut joined = stream::iter(split).map(|stored| self.joined(stored)).buffer_unordered(AT_ONCE);
+        let split: Vec<_> = split.into_iter().map(|stored| self.joined(stored)).collect();
+        let mut joined = stream::iter(split).buffer_unordered(AT_ONCE);
         while let Some(row) = joined.try_next().await? {
             if let Some(row) = row {
                 found.insert(row.key.clone(), row);
@@ -63,7 +64,7 @@ impl Dynamo {
     pub(super) async fn items(&self, keys: &[Key]) -> Result<HashMap<Key, Item>> {
         let mut seen = HashSet::new();
         let keys: Vec<&Key> = keys.iter().filter(|key| seen.insert(*key)).collect();
-        let pages = keys.chunks(PAGE).map(|page| self.page(page.to_vec()));
+        let pages: Vec<_> = keys.chunks(PAGE).map(|page| self.page(page.to_vec())).collect();
         let pages: Vec<_> = stream::iter(pages).buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(pages.into_iter().flatten().collect())
     }

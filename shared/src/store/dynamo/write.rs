@@ -65,7 +65,8 @@ impl Dynamo {
                 Err(Setback::Conditions(failed)) => return judge(actions, &failed, unsure),
                 Err(Setback::Passing { error, unknown }) => {
                     unsure |= unknown;
-                    if !backoff.wait().await {
+                    let again = if unknown { backoff.wait_less().await } else { backoff.wait().await };
+                    if !again {
                         return if unsure { self.settle(actions, error).await } else { Err(error) };
                     }
                 }
