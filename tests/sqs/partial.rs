@@ -7,7 +7,10 @@ use std::sync::{
 
 use aws_smithy_runtime_api::{
     client::{
-        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
         orchestrator::{HttpRequest, HttpResponse},
         result::ConnectorError,
         runtime_components::RuntimeComponents,
@@ -67,7 +70,8 @@ impl Partial {
         let body = ByteStream::new(answer.into_body()).collect().await.unwrap().into_bytes();
         let mut body: Value = serde_json::from_slice(&body).unwrap();
         let ours = self.refusal == Refusal::OurMistake;
-        body["Failed"] = json!([{ "Id": kept["Id"], "Code": "InternalError", "SenderFault": ours, "Message": "not now" }]);
+        body["Failed"] =
+            json!([{ "Id": kept["Id"], "Code": "InternalError", "SenderFault": ours, "Message": "not now" }]);
         Ok(HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::from(body.to_string())))
     }
 }

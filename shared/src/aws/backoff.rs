@@ -33,10 +33,10 @@ impl Backoff {
         true
     }
 
-    /// Waits as [`Backoff::wait`] does, but not before the second attempt: for one whose reply was lost, when waiting
-    /// makes it only harder to find out what became of it.
-    pub(crate) async fn wait_less(&mut self) -> bool {
-        if self.attempts == 1 {
+    /// Waits as [`Backoff::wait`] does; but before the second attempt only if the first one's reply was not lost: then
+    /// waiting makes it only harder to find out what became of it.
+    pub(crate) async fn wait_after(&mut self, lost: bool) -> bool {
+        if lost && self.attempts == 1 {
             self.attempts += 1;
             return true;
         }

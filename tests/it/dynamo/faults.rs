@@ -13,7 +13,10 @@ use std::{
 
 use aws_smithy_runtime_api::{
     client::{
-        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+        http::{
+            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+            SharedHttpConnector,
+        },
         orchestrator::{HttpRequest, HttpResponse},
         result::ConnectorError,
         runtime_components::RuntimeComponents,
@@ -101,7 +104,8 @@ impl Line {
 
     fn loses(&self) -> bool {
         let one_less = |left: usize| left.checked_sub(1);
-        self.lose_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() || self.happens(self.faults.lost)
+        self.lose_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+            || self.happens(self.faults.lost)
     }
 
     async fn pass(&self, inner: SharedHttpConnector, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -132,7 +136,12 @@ impl Line {
         Ok(answer)
     }
 
-    async fn shortened(&self, operation: &str, asked: &Value, answer: HttpResponse) -> Result<HttpResponse, ConnectorError> {
+    async fn shortened(
+        &self,
+        operation: &str,
+        asked: &Value,
+        answer: HttpResponse,
+    ) -> Result<HttpResponse, ConnectorError> {
         let body = ByteStream::new(answer.into_body()).collect().await;
         let body = body.map_err(|error| ConnectorError::io(error.into()))?.into_bytes();
         let mut body: Value = serde_json::from_slice(&body).unwrap();

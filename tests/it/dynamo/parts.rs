@@ -137,7 +137,8 @@ async fn hidden(database: &Database) -> Vec<String> {
     loop {
         let scan = database.client.scan().table_name(&table).consistent_read(true).set_exclusive_start_key(start);
         let page = scan.send().await.unwrap();
-        let partitions = page.items().iter().filter_map(|item| item.get("pk").and_then(|pk| AttributeValue::as_s(pk).ok()));
+        let partitions =
+            page.items().iter().filter_map(|item| item.get("pk").and_then(|pk| AttributeValue::as_s(pk).ok()));
         found.extend(partitions.filter(|pk| pk.starts_with("P#")).cloned());
         start = page.last_evaluated_key;
         if start.is_none() {

@@ -23,10 +23,13 @@ async fn the_tables_are_made_as_they_are_described() {
             })
             .collect();
         indexes.sort_by_key(|(name, _)| *name);
-        assert_eq!(indexes, [
-            ("due", vec![("dpk", &KeyType::Hash), ("dsk", &KeyType::Range)]),
-            ("listed", vec![("lpk", &KeyType::Hash), ("lsk", &KeyType::Range)]),
-        ]);
+        assert_eq!(
+            indexes,
+            [
+                ("due", vec![("dpk", &KeyType::Hash), ("dsk", &KeyType::Range)]),
+                ("listed", vec![("lpk", &KeyType::Hash), ("lsk", &KeyType::Range)]),
+            ]
+        );
         let ttl = database.client.describe_time_to_live().table_name(&name).send().await.unwrap();
         let ttl = ttl.time_to_live_description().unwrap();
         assert_eq!(ttl.attribute_name(), Some("ttl"));

@@ -107,14 +107,8 @@ pub(super) fn stored(table: Table, mut item: Item) -> Result<Stored> {
     let entry = |partition, sort| {
         Some(Entry { partition: string(&item, partition)?.to_owned(), sort: string(&item, sort)?.to_owned() })
     };
-    let row = Row {
-        key,
-        rev,
-        body,
-        listed: entry("lpk", "lsk"),
-        due: entry("dpk", "dsk"),
-        expires_at_s: int(&item, TTL),
-    };
+    let row =
+        Row { key, rev, body, listed: entry("lpk", "lsk"), due: entry("dpk", "dsk"), expires_at_s: int(&item, TTL) };
     Ok(Stored { row, parts })
 }
 

@@ -80,7 +80,9 @@ pub(super) const fn is_split(body: &str) -> bool {
 pub(super) fn split(write: Write) -> Result<(Action, Vec<Row>)> {
     let (mut row, when) = match write {
         Write::Put(row, when) if is_split(&row.body) => (row, when),
-        Write::Put(..) | Write::Delete(..) | Write::Check(..) => return Ok((Action { write, parts: None }, Vec::new())),
+        Write::Put(..) | Write::Delete(..) | Write::Check(..) => {
+            return Ok((Action { write, parts: None }, Vec::new()));
+        }
     };
     let body = std::mem::take(&mut row.body);
     let pieces = pieces(&body);
@@ -90,8 +92,13 @@ pub(super) fn split(write: Write) -> Result<(Action, Vec<Row>)> {
     }
     let expires_at_s = row.expires_at_s.map(|at| at.saturating_add(OUTLIVE_S));
     let place = Place { table: row.key.table, rev: row.rev.0, count };
-    let parts = place.keys().zip(pieces).map(|(key, piece)| {
-        Row { key, rev: row.rev, body: piece.to_owned(), listed: None, due: None, expires_at_s }
+    let parts = place.keys().zip(pieces).map(|(key, piece)| Row {
+        key,
+        rev: row.rev,
+        body: piece.to_owned(),
+        listed: None,
+        due: None,
+        expires_at_s,
     });
     let parts = parts.collect();
     Ok((Action { write: Write::Put(row, when), parts: Some(Parts { count, sum: sum(&body) }) }, parts))
@@ -194,9 +201,7 @@ impl Known {
 /// Where the parts of this write are, if it has any.
 pub(super) fn place(action: &Action) -> Option<Place> {
     match (&action.write, &action.parts) {
-        (Write::Put(row, _), Some(parts)) => {
-            Some(Place { table: row.key.table, rev: row.rev.0, count: parts.count })
-        }
+        (Write::Put(row, _), Some(parts)) => Some(Place { table: row.key.table, rev: row.rev.0, count: parts.count }),
         (Write::Put(..) | Write::Delete(..) | Write::Check(..), _) => None,
     }
 }

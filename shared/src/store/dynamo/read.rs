@@ -2,9 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aws_sdk_dynamodb::{
-    types::{AttributeValue, KeysAndAttributes},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
@@ -79,9 +77,8 @@ impl Dynamo {
             let answer = answer.map_err(|error| failed("BatchGetItem", &error))?;
             for (name, items) in answer.responses.unwrap_or_default() {
                 let table = self.table_named(&name).ok_or_else(|| broken("BatchGetItem", "an unknown table"))?;
-                for item in items {
-                    found.push((item::key(table, &item)?, item));
-                }
+                let keyed = items.into_iter().map(|item| Ok((item::key(table, &item)?, item)));
+                found.extend(keyed.collect::<Result<Vec<_>>>()?);
             }
             asked = answer.unprocessed_keys.unwrap_or_default();
             match count(&asked) {

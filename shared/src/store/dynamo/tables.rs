@@ -1,5 +1,6 @@
 //! The tables as DynamoDB is asked to make them. The deployed ones are made by the SAM template, which states the same.
 
+use aws_sdk_dynamodb::operation::create_table::CreateTableInput;
 use aws_sdk_dynamodb::{
     Client,
     types::{
@@ -7,7 +8,6 @@ use aws_sdk_dynamodb::{
         ScalarAttributeType, TableStatus, TimeToLiveSpecification,
     },
 };
-use aws_sdk_dynamodb::operation::create_table::CreateTableInput;
 
 use super::{
     broken, failed,

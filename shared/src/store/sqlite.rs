@@ -1,1 +1,0 @@
-//! Rows in one SQLite file.
