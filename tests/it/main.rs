@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
 
+mod dynamo;
 mod host;
 mod http;
 mod models;

@@ -33,6 +33,16 @@ impl Backoff {
         true
     }
 
+    /// Waits as [`Backoff::wait`] does; but before the second attempt only if the first one's reply was not lost: then
+    /// waiting makes it only harder to find out what became of it.
+    pub(crate) async fn wait_after(&mut self, lost: bool) -> bool {
+        if lost && self.attempts == 1 {
+            self.attempts += 1;
+            return true;
+        }
+        self.wait().await
+    }
+
     /// The last attempt did a part of the work: what is left has all attempts before it.
     pub(crate) fn progressed(&mut self) {
         self.attempts = 1;

@@ -53,12 +53,14 @@ pub(crate) enum Outcome {
 
 /// Reads the outcome from an error.
 pub(crate) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Outcome {
-    match error {
-        SdkError::ConstructionFailure(_) => Outcome::Refused,
-        SdkError::ServiceError(context) => answered(context.err().code().unwrap_or_default(), context.raw().status()),
-        // Timeouts, broken connections, answers that cannot be read, and whatever the SDK adds.
-        _ => Outcome::Unknown,
+    if let SdkError::ConstructionFailure(_) = error {
+        return Outcome::Refused;
     }
+    if let SdkError::ServiceError(context) = error {
+        return answered(context.err().code().unwrap_or_default(), context.raw().status());
+    }
+    // Timeouts, broken connections, answers that cannot be read, and whatever the SDK adds.
+    Outcome::Unknown
 }
 
 fn answered(code: &str, status: StatusCode) -> Outcome {

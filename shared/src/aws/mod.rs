@@ -79,6 +79,7 @@ pub async fn warm(store: Option<&Dynamo>, queue: Option<&Sqs>) {
             queue.touch().await;
         }
     };
+    let both = Box::pin(async { tokio::join!(store, queue) });
     // A first request that is slow is all that can come of it.
-    let _ = tokio::time::timeout(WARM_LIMIT, async { tokio::join!(store, queue) }).await;
+    let _ = tokio::time::timeout(WARM_LIMIT, both).await;
 }

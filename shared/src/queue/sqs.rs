@@ -35,7 +35,8 @@ impl Sqs {
         let delay_s = i32::try_from(delay_s.min(DELAY_LIMIT_S)).unwrap_or_default();
         let pages = chunks.chunks(PAGE).map(|page| page.iter().enumerate().map(|(n, chunk)| entry(n, chunk, delay_s)));
         let pages = pages.map(Iterator::collect).collect::<Result<Vec<Vec<_>>, _>>()?;
-        stream::iter(pages).map(|page| self.send_page(page)).buffer_unordered(AT_ONCE).try_collect().await
+        let pages: Vec<_> = pages.into_iter().map(|page| self.send_page(page)).collect();
+        stream::iter(pages).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     /// Opens a connection and resolves the credentials; whatever comes back is ignored.

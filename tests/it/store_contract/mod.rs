@@ -17,6 +17,8 @@ use shared::store::{
 };
 use uuid::Uuid;
 
+use crate::dynamo::Faults;
+
 /// A backend, and what it needs to live: a folder, a server.
 struct Fixture {
     backend: Backend,
@@ -41,7 +43,7 @@ macro_rules! contract {
 }
 
 contract! {
-    backends: [sqlite],
+    backends: [sqlite, dynamo, dynamo_with_faults],
     cases: [
         conditions::a_missing_row_is_none,
         conditions::a_row_comes_back_as_it_was_put,
@@ -100,6 +102,16 @@ async fn sqlite() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::Sqlite(Sqlite::open(&folder.path().join("muster.db")).unwrap());
     Fixture { backend, _keep: Box::new(folder) }
+}
+
+async fn dynamo() -> Fixture {
+    let (backend, database) = crate::dynamo::fixture_with_faults(0, Faults::default()).await;
+    Fixture { backend, _keep: Box::new(database) }
+}
+
+async fn dynamo_with_faults() -> Fixture {
+    let (backend, database) = crate::dynamo::fixture_with_faults(1, Faults::USUAL).await;
+    Fixture { backend, _keep: Box::new(database) }
 }
 
 /// A partition that no other case has.

@@ -60,9 +60,9 @@ impl Dynamo {
             .set_expression_attribute_names(Some(setting.names))
             .set_expression_attribute_values(Some(setting.values))
             .return_values_on_condition_check_failure(OLD);
-        let there = |error: &UpdateItemError| match error {
-            UpdateItemError::ConditionalCheckFailedException(refused) => Some(refused.item.clone()),
-            _ => None,
+        let there = |error: &UpdateItemError| {
+            let UpdateItemError::ConditionalCheckFailedException(refused) = error else { return None };
+            Some(refused.item.clone())
         };
         call.send().await.map(drop).map_err(|error| one("UpdateItem", &error, there))
     }
@@ -78,9 +78,9 @@ impl Dynamo {
             .set_expression_attribute_names(condition.names)
             .set_expression_attribute_values(condition.values)
             .return_values_on_condition_check_failure(OLD);
-        let there = |error: &PutItemError| match error {
-            PutItemError::ConditionalCheckFailedException(refused) => Some(refused.item.clone()),
-            _ => None,
+        let there = |error: &PutItemError| {
+            let PutItemError::ConditionalCheckFailedException(refused) = error else { return None };
+            Some(refused.item.clone())
         };
         call.send().await.map(drop).map_err(|error| one("PutItem", &error, there))
     }
@@ -96,9 +96,9 @@ impl Dynamo {
             .set_expression_attribute_names(condition.names)
             .set_expression_attribute_values(condition.values)
             .return_values_on_condition_check_failure(OLD);
-        let there = |error: &DeleteItemError| match error {
-            DeleteItemError::ConditionalCheckFailedException(refused) => Some(refused.item.clone()),
-            _ => None,
+        let there = |error: &DeleteItemError| {
+            let DeleteItemError::ConditionalCheckFailedException(refused) = error else { return None };
+            Some(refused.item.clone())
         };
         call.send().await.map(drop).map_err(|error| one("DeleteItem", &error, there))
     }
@@ -107,12 +107,10 @@ impl Dynamo {
     pub(super) async fn write_together(&self, items: Vec<TransactWriteItem>, token: &str) -> Result<(), Setback> {
         let call = self.once.transact_write_items().set_transact_items(Some(items)).client_request_token(token);
         let Err(error) = call.send().await else { return Ok(()) };
-        match error.as_service_error() {
-            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-                Err(cancelled_for(cancelled.cancellation_reasons()))
-            }
-            _ => Err(setback("TransactWriteItems", &error)),
+        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+            return Err(cancelled_for(cancelled.cancellation_reasons()));
         }
+        Err(setback("TransactWriteItems", &error))
     }
 }
 

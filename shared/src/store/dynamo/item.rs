@@ -17,8 +17,9 @@ pub(super) const SORT: &str = "sk";
 pub(super) const REV: &str = "rev";
 pub(super) const TTL: &str = "ttl";
 
-/// How many earlier revisions a row remembers.
-pub(super) const HISTORY: usize = 12;
+/// How many earlier revisions a row remembers: more than others write to a row, at some 10 ms each, while one writer
+/// waits for its second or third attempt. They take up to 14 bytes each.
+pub(super) const HISTORY: usize = 24;
 
 /// The attributes that an item may lack.
 pub(super) const OPTIONAL: [&str; 7] = ["lpk", "lsk", "dpk", "dsk", TTL, "parts", "sum"];

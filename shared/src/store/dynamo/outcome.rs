@@ -25,8 +25,9 @@ pub(super) enum Fate {
 pub(super) fn fate(write: &Write, there: Option<&Item>, unsure: bool) -> Fate {
     let revisions = there.map(revisions).unwrap_or_default();
     match write {
-        Write::Put(row, _) if revisions.contains(&row.rev.0) => Fate::Applied,
+        Write::Put(row, _) if revisions.first() == Some(&row.rev.0) => Fate::Applied,
         _ if !unsure => Fate::Refused,
+        Write::Put(row, _) if revisions.contains(&row.rev.0) => Fate::Applied,
         Write::Put(_, When::Absent) if !revisions.is_empty() && revisions.len() <= HISTORY => Fate::Refused,
         Write::Put(_, When::Rev(Rev(seen))) if revisions.contains(seen) => Fate::Refused,
         Write::Put(..) => Fate::Unknown,
@@ -60,7 +61,8 @@ mod tests {
         assert_eq!(fate(&ours, Some(&there(&[9, 8, 7, 6])), true), Fate::Applied);
         assert_eq!(fate(&ours, Some(&there(&[9, 8, 6])), true), Fate::Refused);
         assert_eq!(fate(&ours, Some(&there(&[9, 8])), true), Fate::Unknown);
-        assert_eq!(fate(&ours, Some(&there(&[9, 8])), false), Fate::Refused);
+        assert_eq!(fate(&ours, Some(&there(&[7, 6])), false), Fate::Applied);
+        assert_eq!(fate(&ours, Some(&there(&[8, 7, 6])), false), Fate::Refused);
         assert_eq!(fate(&ours, None, true), Fate::Unknown);
         assert_eq!(fate(&ours, None, false), Fate::Refused);
     }

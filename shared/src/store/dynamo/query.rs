@@ -39,12 +39,11 @@ impl Dynamo {
             let call = self.page_of(query, &range).set_exclusive_start_key(start);
             let answer = call.limit(i32::try_from(wanted).unwrap_or(i32::MAX)).send().await;
             let answer = answer.map_err(|error| failed("Query", &error))?;
-            for item in answer.items.unwrap_or_default() {
-                if string(&item, sort).is_some_and(|sort| range.holds(sort)) {
-                    bytes += item::size(&item);
-                    items.push(item);
-                }
-            }
+            let page = answer.items.unwrap_or_default().into_iter();
+            let page: Vec<Item> =
+                page.filter(|item| string(item, sort).is_some_and(|sort| range.holds(sort))).collect();
+            bytes += page.iter().map(item::size).sum::<usize>();
+            items.extend(page);
             start = answer.last_evaluated_key;
             if start.is_none() || items.len() > query.limit || (bytes > PAGE_BYTES && !items.is_empty()) {
                 return Ok((items, start.is_some()));
@@ -82,7 +81,8 @@ impl Dynamo {
         let mut last = None;
         let (mut rows, mut seen, mut bytes) = (Vec::with_capacity(count), 0, 0);
         // Few at a time: one body can be 6 MiB.
-        let mut joined = stream::iter(stored).map(|stored| self.placed(stored)).buffered(2);
+        let stored: Vec<_> = stored.into_iter().map(|stored| self.placed(stored)).collect();
+        let mut joined = stream::iter(stored).buffered(2);
         while let Some((sort, row)) = joined.try_next().await? {
             seen += 1;
             last = Some(sort);

@@ -41,7 +41,8 @@ impl Dynamo {
                 Some(_) => split.push(stored),
             }
         }
-        let mut joined = stream::iter(split).map(|stored| self.joined(stored)).buffer_unordered(AT_ONCE);
+        let split: Vec<_> = split.into_iter().map(|stored| self.joined(stored)).collect();
+        let mut joined = stream::iter(split).buffer_unordered(AT_ONCE);
         while let Some(row) = joined.try_next().await? {
             if let Some(row) = row {
                 found.insert(row.key.clone(), row);
@@ -61,7 +62,7 @@ impl Dynamo {
     pub(super) async fn items(&self, keys: &[Key]) -> Result<HashMap<Key, Item>> {
         let mut seen = HashSet::new();
         let keys: Vec<&Key> = keys.iter().filter(|key| seen.insert(*key)).collect();
-        let pages = keys.chunks(PAGE).map(|page| self.page(page.to_vec()));
+        let pages: Vec<_> = keys.chunks(PAGE).map(|page| self.page(page.to_vec())).collect();
         let pages: Vec<_> = stream::iter(pages).buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(pages.into_iter().flatten().collect())
     }
@@ -76,9 +77,8 @@ impl Dynamo {
             let answer = answer.map_err(|error| failed("BatchGetItem", &error))?;
             for (name, items) in answer.responses.unwrap_or_default() {
                 let table = self.table_named(&name).ok_or_else(|| broken("BatchGetItem", "an unknown table"))?;
-                for item in items {
-                    found.push((item::key(table, &item)?, item));
-                }
+                let keyed = items.into_iter().map(|item| Ok((item::key(table, &item)?, item)));
+                found.extend(keyed.collect::<Result<Vec<_>>>()?);
             }
             asked = answer.unprocessed_keys.unwrap_or_default();
             match count(&asked) {

@@ -1,4 +1,4 @@
-//! Conditions and update expressions. Every attribute is named through a placeholder, as some names are reserved words.
+//! Conditions and update expressions. Attributes are named through placeholders, as some names are reserved words.
 
 use std::collections::HashMap;
 
@@ -57,11 +57,8 @@ pub(super) fn of(attributes: Item, Rev(seen): Rev) -> Setting {
     };
     let removed = OPTIONAL.iter().filter(|name| !attributes.contains_key(**name));
     let removed: Vec<String> = removed.map(|name| placeholder(name)).collect();
-    let mut set = vec![format!("{} = {}", placeholder(&earlier(1)), placeholder(REV))];
-    for n in 2..=HISTORY {
-        let (to, from) = (placeholder(&earlier(n)), placeholder(&earlier(n - 1)));
-        set.push(format!("{to} = if_not_exists({from}, :none)"));
-    }
+    let mut set = vec![format!("{} = {}", earlier(1), placeholder(REV))];
+    set.extend((2..=HISTORY).map(|n| format!("{} = if_not_exists({}, :none)", earlier(n), earlier(n - 1))));
     for (name, value) in attributes {
         if name != PARTITION && name != SORT {
             set.push(format!("{} = :{name}", placeholder(&name)));

@@ -60,22 +60,24 @@ impl Dynamo {
                 (None, [action]) => self.write_one(action).await,
                 (None, _) => return Err(broken("transact", "nothing to write")),
             };
-            match answer {
+            let (error, unknown) = match answer {
                 Ok(()) => return Ok(()),
                 Err(Setback::Final(error)) => return Err(error),
                 Err(Setback::Conditions(failed)) => return judge(actions, &failed, unsure),
-                Err(Setback::Passing { error, unknown }) => {
-                    unsure |= unknown;
-                    if !backoff.wait().await {
-                        return if unsure { self.settle(actions, error).await } else { Err(error) };
-                    }
-                }
+                Err(Setback::Passing { error, unknown }) => (error, unknown),
+            };
+            unsure |= unknown;
+            if !backoff.wait_after(unknown).await {
+                return self.settle(actions, error, unsure).await;
             }
         }
     }
 
     /// After the last attempt: the rows tell whether one was applied.
-    async fn settle(&self, actions: &[Action], error: Error) -> Result<()> {
+    async fn settle(&self, actions: &[Action], error: Error, unsure: bool) -> Result<()> {
+        if !unsure {
+            return Err(error);
+        }
         let keys: Vec<Key> = actions.iter().map(|action| action.write.key().clone()).collect();
         let Ok(there) = self.items(&keys).await else { return Err(error) };
         let mut puts = actions.iter().filter_map(|action| match &action.write {
