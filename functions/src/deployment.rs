@@ -1,9 +1,41 @@
 //! The application as it is deployed: over DynamoDB and SQS, with the settings that the template gives.
 
-use shared::{App, error::Fault};
+use aws_sdk_dynamodb as dynamodb;
+use aws_sdk_sqs as sqs;
+use secrecy::SecretString;
+use shared::{
+    App, aws,
+    clock::Clock,
+    config::{Config, LONG_WAIT_MS, SHORT_WAIT_MS, SyncRuns, required},
+    error::Fault,
+    limit::Limiter,
+    queue::{Queue, sqs::Sqs},
+    store::{Backend, Store, dynamo::Dynamo},
+};
 
-/// The application.
-#[expect(clippy::unused_async, reason = "the settings of AWS are read asynchronously")]
-pub(crate) async fn app() -> Result<App, Fault> {
-    Ok(App)
+use crate::config;
+
+/// The application, with its connections open: to be made while Lambda initialises the function. `sends` is whether it may
+/// send to the queue.
+///
+/// # Errors
+/// When a setting is missing or makes no sense.
+pub(crate) async fn app(sends: bool) -> Result<App, Fault> {
+    let aws_config = aws::config().await;
+    let store = Dynamo::new(dynamodb::Client::new(&aws_config), required("MUSTER_TABLE_PREFIX")?);
+    let queue = Sqs::new(sqs::Client::new(&aws_config), required("MUSTER_QUEUE_URL")?);
+    let pepper = SecretString::from(required("MUSTER_PEPPER")?);
+    let config = Config::from_environment(pepper, sync_runs(), None)?;
+    aws::warm(Some(&store), Some(&queue).filter(|_| sends)).await;
+    let store = Store::new(Backend::Dynamo(store));
+    Ok(App::new(config, Clock::System, store, Queue::Sqs(queue), Limiter::in_store())?)
+}
+
+/// Where answers are streamed, the process that takes a call runs it; behind a gateway that hangs up early, a worker does.
+fn sync_runs() -> SyncRuns {
+    if config::response_streaming() {
+        SyncRuns::InProcess { limit_ms: LONG_WAIT_MS }
+    } else {
+        SyncRuns::ThroughQueue { limit_ms: SHORT_WAIT_MS }
+    }
 }

@@ -10,7 +10,11 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use shared::clock::Timestamp;
 
-use crate::{Response, Route, Routes, config, deployment, reaper, route::Wait, serve, worker};
+use crate::{
+    Response, Route, Routes, config, deployment, first_key, reaper,
+    route::{Access, Wait},
+    serve, worker,
+};
 
 /// What a function does.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +27,17 @@ pub enum Function {
     Worker,
     /// Looks after runs that nobody works on.
     Reaper,
+    /// Makes a key for an organisation, when an operator invokes it.
+    FirstKey,
 }
 
 /// Why a function cannot start or go on.
 #[derive(thiserror::Error)]
 pub enum Failure {
     /// The template names a function that is not in this binary.
-    #[error("no function is named '{0}': `Handler` must be a route's name, `fallback`, `worker` or `reaper`")]
+    #[error(
+        "no function is named '{0}': `Handler` must be a route's name, `fallback`, `worker`, `reaper` or `first_key`"
+    )]
     UnknownHandler(String),
     /// The settings do not make an application.
     #[error("the application cannot be made: {0}")]
@@ -58,6 +66,7 @@ pub fn handler(name: &str) -> Result<Function, Failure> {
         "fallback" => Ok(Function::Fallback),
         "worker" => Ok(Function::Worker),
         "reaper" => Ok(Function::Reaper),
+        "first_key" => Ok(Function::FirstKey),
         name => Route::named(name).map(Function::Route).ok_or_else(|| Failure::UnknownHandler(name.to_owned())),
     }
 }
@@ -78,10 +87,10 @@ pub fn run(function: Function) -> Result<(), Failure> {
 }
 
 async fn serve(function: Function) -> Result<(), Failure> {
-    let app = || async { deployment::app().await.map_err(Failure::Settings) };
+    let app = |sends| async move { deployment::app(sends).await.map_err(Failure::Settings) };
     let ended = match function {
         Function::Route(route) => {
-            let (app, routes) = (app().await?, Routes::new([route]));
+            let (app, routes) = (app(route.operation.access.contains(&Access::Send)).await?, Routes::new([route]));
             let streams = route.operation.wait == Wait::Long && config::response_streaming();
             let answer = |event| answered(routes.handle(&app, request(event)));
             match streams {
@@ -94,17 +103,24 @@ async fn serve(function: Function) -> Result<(), Failure> {
                 .await
         }
         Function::Worker => {
-            let app = &app().await?;
+            let app = &app(true).await?;
             let work = |event: LambdaEvent<worker::Event>| async move {
                 Ok::<_, Infallible>(worker::worker(app, event.payload, until(event.context.deadline)).await)
             };
             lambda_runtime::run(service_fn(work)).await
         }
         Function::Reaper => {
-            let app = app().await?;
+            let app = app(true).await?;
             let look =
                 |_: LambdaEvent<Value>| async { reaper::reaper(&app).await.map_err(lambda_runtime::Error::from) };
             lambda_runtime::run(service_fn(look)).await
+        }
+        Function::FirstKey => {
+            let app = app(false).await?;
+            let make = |event: LambdaEvent<first_key::Wanted>| async {
+                first_key::first_key(&app, event.payload).await.map_err(lambda_runtime::Error::from)
+            };
+            lambda_runtime::run(service_fn(make)).await
         }
     };
     ended.map_err(Failure::Runtime)

@@ -12,6 +12,8 @@ mod decode;
 #[cfg(feature = "lambda")]
 mod deployment;
 #[cfg(feature = "lambda")]
+pub mod first_key;
+#[cfg(feature = "lambda")]
 mod lambda;
 mod native;
 mod openapi;

@@ -29,7 +29,6 @@ impl From<ModeView> for Mode {
 /// Where a chat stands.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
 pub(super) enum StatusView {
     Queued,
     Running,

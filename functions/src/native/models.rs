@@ -37,9 +37,9 @@ impl From<ModelInfo> for ModelView {
             provider: model.provider.to_string(),
             aliases: model.aliases,
             price: model.price.map(|price| PriceView {
-                input_micro_usd_per_million: price.input_micro_usd_per_million,
-                cached_input_micro_usd_per_million: price.cached_input_micro_usd_per_million,
-                output_micro_usd_per_million: price.output_micro_usd_per_million,
+                input_micro_usd_per_million: price.input,
+                cached_input_micro_usd_per_million: price.cached_input,
+                output_micro_usd_per_million: price.output,
             }),
         }
     }
