@@ -94,7 +94,7 @@ async fn serve(function: Function) -> Result<(), Failure> {
             let streams = route.operation.wait == Wait::Long && config::response_streaming();
             let answer = |event| answered(routes.handle(&app, request(event)));
             match streams {
-                true => lambda_http::run_with_streaming_response(service_fn(answer)).await,
+                true => Box::pin(lambda_http::run_with_streaming_response(service_fn(answer))).await,
                 false => lambda_http::run(service_fn(answer)).await,
             }
         }

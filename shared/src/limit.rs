@@ -154,12 +154,7 @@ impl Place {
             Held::Nothing => None,
             Held::Store(place) => Some(place),
             Held::Memory(key) => {
-                if let Limiter::Memory(usages) = self.app.limiter() {
-                    let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(usage) = usages.get_mut(&key) {
-                        usage.in_flight = usage.in_flight.saturating_sub(1);
-                    }
-                }
+                self.app.limiter().free_in_memory(key);
                 None
             }
         }
@@ -180,6 +175,14 @@ impl Limiter {
     #[must_use]
     pub fn in_memory() -> Self {
         Self::Memory(Mutex::default())
+    }
+
+    fn free_in_memory(&self, key: KeyId) {
+        let Self::Memory(usages) = self else { return };
+        let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = usages.get_mut(&key) {
+            usage.in_flight = usage.in_flight.saturating_sub(1);
+        }
     }
 
     /// For processes that share a store.

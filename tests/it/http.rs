@@ -183,7 +183,7 @@ fn every_error_looks_as_its_surface_says() {
     let mut seen = String::new();
     for error in &errors {
         for surface in Surface::ALL {
-            let envelope = Envelope { surface, request_id: "r".to_owned() };
+            let envelope = Envelope::new(surface, "r".to_owned());
             let response = envelope.refuse(error);
             let headers = ["allow", "retry-after", "www-authenticate"];
             let headers = headers.iter().filter_map(|name| response.headers().get(*name)?.to_str().ok());

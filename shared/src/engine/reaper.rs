@@ -51,6 +51,7 @@ pub async fn reap(app: &App) -> Result<Reaped> {
             }
         }
     }
+    app.store().backend().sweep(app.now()).await?;
     Ok(reaped)
 }
 
@@ -64,11 +65,11 @@ pub async fn recover(app: &App) -> Result<usize> {
         let mut after = None;
         loop {
             let (due, next) = app.store().due(shard, None, after).await?;
-            for due in due {
-                if let Due::Run(tenant, id) = due {
-                    waiting.entry(tenant).or_default().push(id);
-                }
-            }
+            let runs = due.into_iter().filter_map(|due| match due {
+                Due::Run(tenant, id) => Some((tenant, id)),
+                Due::Batch(..) => None,
+            });
+            runs.for_each(|(tenant, id)| waiting.entry(tenant).or_default().push(id));
             match next {
                 Some(next) => after = Some(next),
                 None => break,

@@ -14,6 +14,7 @@ pub mod sqlite;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::clock::Timestamp;
 pub use row::{Error, Result};
 use row::{Found, Key, Query, Rev, Row, Write};
 pub(crate) use runs::{DUE_SHARDS, Due};
@@ -74,6 +75,23 @@ impl Backend {
     /// [`Error::Conflict`] when a condition does not hold; otherwise as [`Error`] says.
     pub async fn transact(&self, writes: Vec<Write>) -> Result<()> {
         on_backend!(self, backend => backend.transact(writes).await)
+    }
+
+    /// Deletes what writers that died left behind where nobody sees it. To be called now and then.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Broken`].
+    pub async fn sweep(&self, now: Timestamp) -> Result<()> {
+        match self {
+            #[cfg(feature = "aws")]
+            Self::Dynamo(backend) => backend.sweep(now.plus_ms(-dynamo::SWEPT_AFTER_MS)).await.map(|_| ()),
+            // Its writer does so by itself.
+            #[cfg(feature = "embedded")]
+            Self::Sqlite(_) => {
+                let _ = now;
+                Ok(())
+            }
+        }
     }
 
     /// Puts any number of rows that nobody else writes, without conditions and not together: after an error some may be there.
