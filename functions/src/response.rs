@@ -196,6 +196,9 @@ impl Envelope {
         if let Some(seconds) = retry_after_s(error) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Error::RateLimited { requests_per_minute: Some(limit), retry_after_ms, .. } = error {
+            headers.extend(quota_headers(&Quota { limit: *limit, remaining: 0, reset_ms: *retry_after_ms }));
+        }
         if matches!(error, Error::Unauthorized) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

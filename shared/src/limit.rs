@@ -215,6 +215,7 @@ async fn take(app: &App, caller: &Caller, per_minute: u32) -> Result<Quota> {
     };
     taken.map_err(|retry_after_ms| Error::RateLimited {
         limit: format!("{per_minute} requests per minute"),
+        requests_per_minute: Some(per_minute),
         retry_after_ms,
     })
 }
@@ -254,7 +255,11 @@ async fn take_from_store(
 
 async fn take_place(app: &App, caller: &Caller, most: u32) -> Result<Place> {
     let held = |held| Place { app: app.clone(), held: Mutex::new(held) };
-    let full = || Error::RateLimited { limit: format!("{most} requests in flight"), retry_after_ms: BUSY_RETRY_MS };
+    let full = || Error::RateLimited {
+        limit: format!("{most} requests in flight"),
+        requests_per_minute: None,
+        retry_after_ms: BUSY_RETRY_MS,
+    };
     if most == 0 {
         return Ok(held(Held::Nothing));
     }

@@ -12,7 +12,7 @@ use super::client::{Batch, Item};
 use crate::Host;
 
 /// How many characters of an answer the table shows.
-const ANSWER_CHARS: usize = 60;
+const ANSWER_CHARS: usize = 90;
 /// How many items the table shows of a large batch: as many from each end.
 const ENDS: usize = 30;
 
