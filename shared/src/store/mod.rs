@@ -81,6 +81,7 @@ impl Backend {
     ///
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Broken`].
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "only DynamoDB has something to sweep"))]
     pub async fn sweep(&self, now: Timestamp) -> Result<()> {
         match self {
             #[cfg(feature = "aws")]
