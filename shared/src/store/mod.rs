@@ -136,6 +136,13 @@ impl Store {
         self.backend.get(key).await?.as_ref().map(read).transpose()
     }
 
+    /// A page of values, and where the next begins.
+    async fn page<T: DeserializeOwned>(&self, query: &Query) -> Result<(Vec<T>, Option<String>)> {
+        let Found { rows, next } = self.backend.query(query).await?;
+        let values: Result<Vec<T>> = rows.iter().map(|row| read(row).map(|found| found.value)).collect();
+        Ok((values?, next))
+    }
+
     async fn batch_get<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<Option<Versioned<T>>>> {
         let rows = self.backend.batch_get(keys).await?;
         rows.iter().map(|row| row.as_ref().map(read).transpose()).collect()
