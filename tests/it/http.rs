@@ -5,14 +5,13 @@ mod odd;
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use functions::{BODY_LIMIT_BYTES, Envelope, Response, Routes, Surface};
+use functions::{BODY_LIMIT_BYTES, Envelope, Response, Routes};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use shared::{App, Error, Scope, error::Problem};
+use shared::{Error, Scope, error::Problem};
 
-pub(crate) fn app() -> App {
-    App
-}
+use crate::harness::Muster;
+
 
 fn request(method: &str, path: &str, body: impl Into<Bytes>) -> http::Request<Bytes> {
     let builder = http::Request::builder().method(method).uri(path).header("x-request-id", "test-1");
@@ -28,7 +27,8 @@ async fn read(response: Response) -> (u16, http::HeaderMap, Value) {
 }
 
 pub(crate) async fn ask(method: &str, path: &str) -> (u16, http::HeaderMap, Value) {
-    read(functions::handle(&app(), request(method, path, "")).await).await
+    let muster = Muster::on_sqlite().await;
+    read(functions::handle(&muster.app, request(method, path, "")).await).await
 }
 
 #[tokio::test]
@@ -149,7 +149,8 @@ async fn an_id_is_read_as_its_surface_writes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_late_is_kept_alive_with_spaces() {
-    let response = Routes::new(&odd::ROUTES).handle(&app(), request("GET", "/v1/late", "")).await;
+    let muster = Muster::on_sqlite().await;
+    let response = Routes::new(&odd::ROUTES).handle(&muster.app, request("GET", "/v1/late", "")).await;
     assert_eq!(response.headers()["content-type"], "application/json");
     let Ok::<_, Infallible>(body) = response.into_body().collect().await;
     assert_eq!(body.to_bytes(), "    7", "one at once, and after 15, 30 and 45 seconds more");
@@ -182,8 +183,10 @@ fn every_error_looks_as_its_surface_says() {
     ];
     let mut seen = String::new();
     for error in &errors {
-        for surface in Surface::ALL {
-            let envelope = Envelope { surface, request_id: "r".to_owned() };
+        for path in ["/v1/x", "/api/v1/resource/x", "/api/x", "/api/v1/x"] {
+            let request = http::Request::builder().uri(path).header("x-request-id", "r").body(()).unwrap();
+            let envelope = Envelope::of(&request);
+            let surface = envelope.surface;
             let response = envelope.refuse(error);
             let headers = ["allow", "retry-after", "www-authenticate"];
             let headers = headers.iter().filter_map(|name| response.headers().get(*name)?.to_str().ok());
