@@ -204,7 +204,7 @@ pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
 
 /// The answer of a chat that was started under the same idempotency key, once it has one.
 async fn replay(app: &App, caller: &Caller, id: RunId) -> Result<Response> {
-    let run = run::get(app, caller, id).await?;
+    let run = run::own(app, caller, id).await?;
     if !run.status.terminal() {
         return Err(Claim::in_progress());
     }
