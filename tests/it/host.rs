@@ -35,7 +35,8 @@ async fn the_local_host_answers_every_route() {
 #[tokio::test]
 async fn the_local_host_refuses_a_body_of_more_than_6_mib_in_the_surfaces_words() {
     let muster = Muster::on_sqlite().await;
-    let answer = say(muster.app.clone(), "GET /openapi.json HTTP/1.1", &vec![b' '; functions::BODY_LIMIT_BYTES + 1]).await;
+    let answer =
+        say(muster.app.clone(), "GET /openapi.json HTTP/1.1", &vec![b' '; functions::BODY_LIMIT_BYTES + 1]).await;
     assert!(answer.starts_with("HTTP/1.1 413 Payload Too Large\r\n"), "{answer}");
     assert!(answer.contains(r#""code":"too_large""#), "{answer}");
 }

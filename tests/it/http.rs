@@ -12,7 +12,6 @@ use shared::{Error, Scope, error::Problem};
 
 use crate::harness::Muster;
 
-
 fn request(method: &str, path: &str, body: impl Into<Bytes>) -> http::Request<Bytes> {
     let builder = http::Request::builder().method(method).uri(path).header("x-request-id", "test-1");
     builder.body(body.into()).unwrap()

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use client::{Client, text};
+pub(crate) use client::{Answer, Client, text};
 use model_server::{Options, Server};
 pub(crate) use redact::redacted;
 use secrecy::{ExposeSecret, SecretString};

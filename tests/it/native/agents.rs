@@ -146,7 +146,8 @@ async fn a_change_makes_a_version_and_an_identical_one_none(muster: Muster) {
 }
 
 async fn a_limit_is_taken_away_by_null(muster: Muster) {
-    let body = json!({"name": "a", "model": "demo/scripted", "max_tokens": 5, "temperature": 1.0, "budget_micro_usd": 9});
+    let body =
+        json!({"name": "a", "model": "demo/scripted", "max_tokens": 5, "temperature": 1.0, "budget_micro_usd": 9});
     let made = muster.us.post("/v1/agents", body).await.status(201);
     let path = format!("/v1/agents/{}", text(&made, "id"));
     let kept = muster.us.patch(&path, json!({"name": "b"})).await.ok();

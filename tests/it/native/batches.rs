@@ -29,9 +29,7 @@ async fn a_batch_is_accepted_run_and_counted(muster: Muster) {
     let path = answer.header("location").to_owned();
     assert_eq!(path, format!("/v1/batches/{}", text(&answer.body, "id")));
     assert_eq!(answer.header("retry-after"), "1");
-    let counts = |queued: u32, done: u32| {
-        json!({"queued": queued, "running": 0, "waiting": 0, "done": done, "error": 0, "interrupted": 0})
-    };
+    let counts = |queued: u32, done: u32| json!({"queued": queued, "running": 0, "waiting": 0, "done": done, "error": 0, "interrupted": 0});
     let mut expected = json!({
         "id": "<id>", "agent_id": "<id>", "agent_version": 1, "model": "demo/scripted-l0", "status": "running",
         "terminal": false, "items": 120, "counts": counts(120, 0), "cost_micro_usd": 0, "wall_ms": "<ms>",
@@ -148,9 +146,7 @@ async fn one_bad_item_and_nothing_is_started(muster: Muster) {
 async fn custom_ids_are_told_apart(muster: Muster) {
     let agent = muster.us.agent("demo/scripted-l0").await;
     let path = format!("/v1/agents/{agent}/batches");
-    let named = |ids: &[&str]| {
-        json!({"items": ids.iter().map(|id| json!({"message": "a", "custom_id": id})).collect::<Vec<_>>()})
-    };
+    let named = |ids: &[&str]| json!({"items": ids.iter().map(|id| json!({"message": "a", "custom_id": id})).collect::<Vec<_>>()});
     assert_eq!(muster.us.post(&path, named(&["a", "b", "a"])).await.param(), "items[2].custom_id");
     let longest = "é".repeat(64);
     let batch = muster.us.post(&path, named(&["a", "A", &longest, "="])).await.status(202);
@@ -257,7 +253,8 @@ async fn a_batch_of_another_organisation_is_not_found(muster: Muster) {
     let batch = muster.us.post(&format!("/v1/agents/{agent}/batches"), items(2)).await.status(202);
     let batch = text(&batch, "id");
     let them = muster.them.with("x-request-id", "same");
-    let calls = [("GET", ""), ("GET", "/results"), ("GET", "/results?format=csv"), ("POST", "/cancel"), ("POST", "/retry")];
+    let calls =
+        [("GET", ""), ("GET", "/results"), ("GET", "/results?format=csv"), ("POST", "/cancel"), ("POST", "/retry")];
     for (method, rest) in calls {
         let foreign = them.send(method, &format!("/v1/batches/{batch}{rest}"), "").await;
         for other in ["batch_019a2b3c-4d5e-7f60-8123-456789abcdef", "batch_x", "x"] {

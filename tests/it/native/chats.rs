@@ -54,8 +54,7 @@ async fn of_two_that_go_on_at_the_same_time_one_does(muster: Muster) {
     muster.drain().await;
     let path = format!("/v1/agents/{agent}/runs");
     let twins = (0..4).map(|_| muster.us.post(&path, json!({"message": "next", "chat_id": first})));
-    let mut codes: Vec<u16> =
-        futures_util::future::join_all(twins).await.iter().map(|answer| answer.code).collect();
+    let mut codes: Vec<u16> = futures_util::future::join_all(twins).await.iter().map(|answer| answer.code).collect();
     codes.sort_unstable();
     assert_eq!(codes, [202, 409, 409, 409]);
     assert_eq!(muster.us.get("/v1/runs").await.ok()["data"].as_array().unwrap().len(), 2);

@@ -196,7 +196,9 @@ async fn a_key_may_do_only_what_its_scopes_say(muster: Muster) {
             let body = match *path {
                 _ if *method == "GET" || *method == "DELETE" => String::new(),
                 ref path if path.contains("/batches") => json!({"items": [{"message": "hello"}]}).to_string(),
-                ref path if path.contains("/runs") && !path.contains("cancel") => json!({"message": "hello"}).to_string(),
+                ref path if path.contains("/runs") && !path.contains("cancel") => {
+                    json!({"message": "hello"}).to_string()
+                }
                 ref path if path == "/v1/agents" => json!({"name": "a", "model": "demo/scripted-l0"}).to_string(),
                 _ => "{}".to_owned(),
             };
