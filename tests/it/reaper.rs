@@ -210,13 +210,25 @@ async fn a_batch_that_was_never_accepted_is_invisible_and_discarded(muster: Must
 
 async fn what_runs_is_left_alone(muster: Muster) {
     let muster = muster.at_work();
-    let agent = muster.us.agent("openai/fake-l4000").await;
+    let agent = muster.us.agent("openai/fake-l1500").await;
     let run = muster.us.run(&agent, "hello").await;
     muster.until(&format!("/v1/runs/{run}"), |run| run["status"] == "running").await;
-    muster.pass(25_000);
-    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
     muster.pass(50_000);
-    assert_eq!(muster.reap().await.asked, 0, "its lease was renewed meanwhile");
+    assert_eq!(muster.reap().await.asked, 0, "its lease holds");
+    let ended = muster.until(&format!("/v1/runs/{run}"), |run| run["terminal"] == true).await;
+    assert_eq!(json!([ended["status"], ended["usage"]["model_calls"]]), json!(["done", 1]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_beside_others_renews_its_lease() {
+    let muster = Muster::on_dynamo().await.at_work();
+    let agent = muster.us.agent("openai/fake-l6000").await;
+    let run = muster.us.run(&agent, "hello").await;
+    muster.until(&format!("/v1/runs/{run}"), |run| run["status"] == "running").await;
+    muster.pass(40_000);
+    tokio::time::sleep(std::time::Duration::from_millis(3_000)).await;
+    muster.pass(40_000);
+    assert_eq!(muster.reap().await.asked, 0);
     let ended = muster.until(&format!("/v1/runs/{run}"), |run| run["terminal"] == true).await;
     assert_eq!(json!([ended["status"], ended["usage"]["model_calls"]]), json!(["done", 1]));
 }

@@ -14,8 +14,7 @@ on_every_backend!(
 
 async fn unknown_paths_and_wrong_methods_are_answered_in_the_surfaces_body(muster: Muster) {
     let root = "/api/v1/resource";
-    for path in ["/", "/nothing", "/agent/x", "/agent/x/chat/", "/chat", "/chat/x", "/chat/x/y/status", "/agent//chat"]
-    {
+    for path in ["/", "/nothing", "/agent/x", "/agent/x/chat/", "/chat", "/chat/x", "/chat/x/y/status"] {
         let answer = muster.us.get(&format!("{root}{path}")).await;
         let expected = json!({"success": false, "errorType": "NotFound", "message": "path not found"});
         assert_eq!(answer.status(404), expected, "{path}");
