@@ -208,7 +208,7 @@ pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
 
 /// The answer of a chat that was started under the same idempotency key, once it has one.
 async fn replay(app: &App, caller: &Caller, id: RunId) -> Result<Response> {
-    let run = run::get(app, caller, id).await?;
+    let run = run::own(app, caller, id).await?;
     if !run.status.terminal() {
         return Err(Claim::in_progress());
     }
@@ -262,9 +262,14 @@ const fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
     }
 }
 
+/// The chat in the path: one that is no id is answered as an unknown one.
+fn chat_id(request: &Request) -> Result<RunId> {
+    request.id("chat_id").map_err(|_| Error::NotFound("chat"))
+}
+
 pub(super) async fn get_chat_status(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let Chat { first, last, .. } = run::chat(app, &caller, request.id("chat_id")?).await?;
+    let Chat { first, last, .. } = run::chat(app, &caller, chat_id(&request)?).await?;
     Ok(response::ok(&StatusAnswer {
         success: true,
         id: first.id.to_string(),
@@ -276,7 +281,7 @@ pub(super) async fn get_chat_status(app: &App, request: Request) -> Result<Respo
 
 pub(super) async fn list_chat_messages(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let id = request.id("chat_id")?;
+    let id = chat_id(&request)?;
     let MessagesQuery { limit, after } = request.query()?;
     let limit = limit.unwrap_or(MESSAGES_LIMIT);
     if !(1..=MESSAGES_LIMIT).contains(&limit) {

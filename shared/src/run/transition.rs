@@ -165,6 +165,15 @@ impl Run {
         }
     }
 
+    /// The time that it waited for has come: it waits for a worker only.
+    pub(crate) fn wake(&mut self, now: Timestamp) {
+        if self.status == Status::Waiting {
+            self.status = Status::Queued;
+            self.reason = None;
+            self.updated_at = now;
+        }
+    }
+
     /// Ends it well.
     pub(crate) fn finish(&mut self, reason: Option<Reason>, now: Timestamp) {
         self.end(Status::Done, now);
