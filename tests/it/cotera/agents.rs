@@ -28,7 +28,7 @@ async fn a_changed_agent_is_answered(muster: Muster) {
     assert_eq!(redacted(&changed), expected);
     assert_eq!(muster.us.post(&path(&id), json!({})).await.ok(), changed);
     let native = muster.us.get(&format!("/v1/agents/agent_{id}")).await.ok();
-    assert_eq!(json!([native["systemPrompt"], native["version"]]), json!(["s", 2]));
+    assert_eq!(json!([native["system_prompt"], native["version"]]), json!(["s", 2]));
 }
 
 async fn runs_that_start_after_a_change_use_it_and_those_in_flight_do_not(muster: Muster) {
