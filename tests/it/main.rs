@@ -14,3 +14,4 @@ mod http;
 mod models;
 mod openapi;
 mod store_contract;
+mod template;
