@@ -117,3 +117,17 @@ fn every_queue_waits_six_times_as_long_as_its_worker_works() {
     assert!(queue.contains("DeadLetterQueue.Arn"));
     assert!(resource(&written, "Worker").contains("RecursiveLoop: Allow"));
 }
+
+/// `sam build` asks cargo-lambda for the profile `release`, and cargo-lambda knows no other: what it changes is said again.
+#[test]
+fn sam_builds_what_the_profile_deployed_says() {
+    let file = |name: &str| std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (workspace, functions) = (file("Cargo.toml"), file("functions/Cargo.toml"));
+    let profile = workspace.split("[profile.deployed]\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for line in profile.lines().filter(|line| !line.starts_with("inherits")) {
+        let (name, value) = line.split_once(" = ").unwrap();
+        let said = format!("\"profile.release.{name}={}\"", value.replace('"', "'"));
+        assert!(functions.contains(&said), "{said}");
+    }
+    assert!(workspace.contains("panic = \"unwind\""), "cargo-lambda makes it abort where nothing is said");
+}
