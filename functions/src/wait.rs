@@ -5,7 +5,6 @@ use std::time::Duration;
 use shared::{
     App, Caller, Error, Result,
     batch::{self, Batch, Progress},
-    clock::Timestamp,
     config::SyncRuns,
     engine,
     id::BatchId,
@@ -28,12 +27,9 @@ pub(crate) async fn start_and_wait(
 ) -> Result<Run> {
     let limit_ms = limit_ms.min(app.config().sync_runs.limit_ms());
     match app.config().sync_runs {
-        SyncRuns::InProcess { .. } if engine::has_time(app, stopped_at(app, limit_ms)) => {
-            in_process(app, caller, planned, claim, limit_ms).await
-        }
-        // A process that will be stopped before a model must have answered can only wait for a worker.
-        SyncRuns::InProcess { .. } | SyncRuns::ThroughQueue { .. } => {
-            let started = run::start(app, planned, claim).await?;
+        SyncRuns::InProcess { .. } => in_process(app, caller, planned, claim, limit_ms).await,
+        SyncRuns::ThroughQueue { .. } => {
+            let started = Box::pin(run::start(app, planned, claim)).await?;
             until_ended(app, caller, started, limit_ms).await
         }
     }
@@ -41,9 +37,11 @@ pub(crate) async fn start_and_wait(
 
 /// This process runs it. A caller that hangs up does not end it: it is a task of its own.
 async fn in_process(app: &App, caller: &Caller, planned: Planned, claim: Claim, limit_ms: u64) -> Result<Run> {
-    let held = run::begin(app, planned, claim).await?;
+    let held = Box::pin(run::begin(app, planned, claim)).await?;
     let started = held.run().clone();
-    let until = stopped_at(app, limit_ms);
+    // A process that will be stopped hands the run over in time; one that stays goes on with it.
+    let stopped_at = app.now().plus_ms(i64::try_from(limit_ms).unwrap_or(i64::MAX));
+    let until = app.config().sole_epoch.is_none().then_some(stopped_at);
     let worker = app.clone();
     let work = tokio::spawn(async move { engine::work(&worker, held, until).await });
     match timeout(Duration::from_millis(limit_ms), work).await {
@@ -54,12 +52,6 @@ async fn in_process(app: &App, caller: &Caller, planned: Planned, claim: Claim, 
         Ok(Err(panicked)) => Err(Error::Internal(panicked.into())),
         Err(_) => run::get(app, caller, started.id).await,
     }
-}
-
-/// When this process is stopped, and hands the run over before; one that stays goes on with it.
-fn stopped_at(app: &App, limit_ms: u64) -> Option<Timestamp> {
-    let end = app.now().plus_ms(i64::try_from(limit_ms).unwrap_or(i64::MAX));
-    app.config().sole_epoch.is_none().then_some(end)
 }
 
 async fn until_ended(app: &App, caller: &Caller, mut run: Run, limit_ms: u64) -> Result<Run> {

@@ -12,9 +12,9 @@ mod signals;
 mod worker;
 
 pub use held::Held;
-pub use reaper::{reap, recover};
+pub use reaper::{Left, reap, recover};
 pub use signals::Signals;
-pub use worker::{drive, has_time, work, work_on};
+pub use worker::{drive, work, work_on};
 
 use crate::{app::App, id::RunId, queue::Chunk, tenant::Tenant};
 

@@ -134,7 +134,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
                 held.run.fail(reason, message, app.now());
                 return save_end(app, held).await;
             }
-            Next::Call if !has_time(app, until) => return put_back(app, held).await,
+            Next::Call if !time_for_a_call(app, until) => return put_back(app, held).await,
             Next::Call => match call::call(app, held, &agent).await? {
                 Called::Again => {}
                 Called::Ended => return save_end(app, held).await,
@@ -145,9 +145,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
     }
 }
 
-/// Whether a model called now must have answered before `until`.
-#[must_use]
-pub fn has_time(app: &App, until: Option<Timestamp>) -> bool {
+fn time_for_a_call(app: &App, until: Option<Timestamp>) -> bool {
     let needed = i64::try_from(app.config().model_timeout_ms).unwrap_or(i64::MAX).saturating_add(MARGIN_MS);
     until.is_none_or(|until| app.now().plus_ms(needed) < until)
 }
@@ -170,6 +168,10 @@ async fn save_end(app: &App, held: &mut Held) -> Result<()> {
 /// The time is up: another worker goes on.
 async fn put_back(app: &App, held: &mut Held) -> Result<()> {
     let now = app.now();
+    if std::mem::take(&mut held.intended) {
+        // It was said with the run's creation, and nothing was sent.
+        held.run.in_flight = None;
+    }
     held.run.hand_on(now, now.plus_ms(app.config().lease_ms));
     fault::point("K8");
     if held.save(app).await? == Saved::Yes && !held.run.status.terminal() {
