@@ -22,3 +22,4 @@ mod native;
 mod openapi;
 mod reaper;
 mod store_contract;
+mod template;
