@@ -137,7 +137,7 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     }
     let ended = run.ends_now(now);
     if !ended {
-        run.next_check_at = later(app, now).min(run.deadline_at);
+        run.ask_for_worker(later(app, now));
     }
     app.store().save_run(&run, Some(rev), Vec::new()).await?;
     Ok(if ended { Looked::Ended } else { Looked::Asks })

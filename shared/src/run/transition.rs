@@ -165,6 +165,16 @@ impl Run {
         }
     }
 
+    /// A worker is asked for, and will be again after this time. Who waited until now waits no more: the next check is not
+    /// what a waiting run waits for.
+    pub(crate) fn ask_for_worker(&mut self, check_at: Timestamp) {
+        if self.status == Status::Waiting {
+            self.status = Status::Queued;
+            self.reason = None;
+        }
+        self.next_check_at = check_at.min(self.deadline_at);
+    }
+
     /// Ends it well.
     pub(crate) fn finish(&mut self, reason: Option<Reason>, now: Timestamp) {
         self.end(Status::Done, now);
