@@ -15,13 +15,11 @@ impl Model {
     pub(crate) fn start() -> Outcome<Self> {
         let (ready, started) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name("model".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                if ready.send(Server::start(Options::default()).await).is_ok() {
-                    std::future::pending::<()>().await;
-                }
-            });
-        })?;
+        let serve = async move {
+            let _ = ready.send(Server::start(Options::default()).await);
+            std::future::pending::<()>().await;
+        };
+        thread::Builder::new().name("model".to_owned()).spawn(move || runtime.block_on(serve))?;
         Ok(Self { server: started.recv()?? })
     }
 
