@@ -16,7 +16,7 @@ use super::views::{ModeView, StatusView, UsageView, error};
 use crate::{
     Request, Response, auth,
     claims::{self, Claimed},
-    response, wait,
+    decode, response, wait,
 };
 
 /// The most prompts of a batch: the vendor's documented number.
@@ -31,6 +31,8 @@ const MESSAGES_LIMIT: usize = 1_000;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct ChatBody {
     /// What the agent is told.
+    #[serde(deserialize_with = "decode::not_blank")]
+    #[schemars(length(min = 1))]
     message: String,
     /// Whether tool calls run by themselves: `auto` unless given.
     mode: Option<ModeView>,
@@ -43,6 +45,8 @@ pub(super) struct ChatBody {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct BatchItem {
     /// What the agent is told.
+    #[serde(deserialize_with = "decode::not_blank")]
+    #[schemars(length(min = 1))]
     message: String,
     /// Whether tool calls run by themselves: `auto` unless given.
     mode: Option<ModeView>,

@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shared::{Error, error::Problem};
 
+use crate::camel;
+
 /// The body of an error.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -33,7 +35,7 @@ enum ErrorType {
 
 /// The body of this error.
 pub(crate) fn body(error: &Error) -> ErrorBody {
-    ErrorBody { success: false, error_type: error_type(error), message: error.to_string(), info: info(error) }
+    ErrorBody { success: false, error_type: error_type(error), message: camel::error(error), info: info(error) }
 }
 
 const fn error_type(error: &Error) -> ErrorType {
@@ -56,10 +58,12 @@ fn info(error: &Error) -> Option<Value> {
     match error {
         Error::Invalid(problems) => Some(json!({ "problems": problems.iter().map(problem).collect::<Vec<_>>() })),
         Error::UnknownModel { field, name, known } => {
-            Some(json!({ "field": field, "model": name, "knownModels": known }))
+            Some(json!({ "field": camel::field(field), "model": name, "knownModels": known }))
         }
         Error::Forbidden { missing, .. } if !missing.is_empty() => Some(json!({ "missingScopes": missing })),
-        Error::RateLimited { limit, retry_after_ms } => Some(json!({ "limit": limit, "retryAfterMs": retry_after_ms })),
+        Error::RateLimited { limit, retry_after_ms, .. } => {
+            Some(json!({ "limit": limit, "retryAfterMs": retry_after_ms }))
+        }
         Error::Forbidden { .. }
         | Error::Unauthorized
         | Error::NotFound(_)
@@ -73,5 +77,5 @@ fn info(error: &Error) -> Option<Value> {
 }
 
 fn problem(Problem { field, message }: &Problem) -> Value {
-    json!({ "field": field, "message": message })
+    json!({ "field": camel::field(field), "message": message })
 }

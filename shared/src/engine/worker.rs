@@ -168,6 +168,10 @@ async fn save_end(app: &App, held: &mut Held) -> Result<()> {
 /// The time is up: another worker goes on.
 async fn put_back(app: &App, held: &mut Held) -> Result<()> {
     let now = app.now();
+    if std::mem::take(&mut held.intended) {
+        // It was said with the run's creation, and nothing was sent.
+        held.run.in_flight = None;
+    }
     held.run.hand_on(now, now.plus_ms(app.config().lease_ms));
     fault::point("K8");
     if held.save(app).await? == Saved::Yes && !held.run.status.terminal() {
