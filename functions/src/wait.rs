@@ -5,6 +5,7 @@ use std::time::Duration;
 use shared::{
     App, Caller, Error, Result,
     batch::{self, Batch, Progress},
+    clock::Timestamp,
     config::SyncRuns,
     engine,
     id::BatchId,
@@ -30,37 +31,39 @@ pub(crate) async fn start_and_wait(
         SyncRuns::InProcess { .. } => in_process(app, caller, planned, claim, limit_ms).await,
         SyncRuns::ThroughQueue { .. } => {
             let started = Box::pin(run::start(app, planned, claim)).await?;
-            until_ended(app, caller, started, limit_ms).await
+            until_ended(app, caller, started, after_ms(app, limit_ms)).await
         }
     }
+}
+
+fn after_ms(app: &App, millis: u64) -> Timestamp {
+    app.now().plus_ms(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
 /// This process runs it. A caller that hangs up does not end it: it is a task of its own.
 async fn in_process(app: &App, caller: &Caller, planned: Planned, claim: Claim, limit_ms: u64) -> Result<Run> {
     let held = Box::pin(run::begin(app, planned, claim)).await?;
-    let started = held.run().clone();
+    let id = held.run().id;
     // A process that will be stopped hands the run over in time; one that stays goes on with it.
-    let stopped_at = app.now().plus_ms(i64::try_from(limit_ms).unwrap_or(i64::MAX));
-    let until = app.config().sole_epoch.is_none().then_some(stopped_at);
+    let end = after_ms(app, limit_ms);
+    let until = app.config().sole_epoch.is_none().then_some(end);
     let worker = app.clone();
     let work = tokio::spawn(async move { engine::work(&worker, held, until).await });
     match timeout(Duration::from_millis(limit_ms), work).await {
-        Ok(Ok(outcome)) => match outcome {
-            Ok(run) if run.status.terminal() => Ok(run),
-            Ok(_) | Err(_) => run::get(app, caller, started.id).await,
-        },
+        Ok(Ok(Ok(run))) if run.status.terminal() => Ok(run),
+        // It was handed over, or waits: others bring it to its end, maybe before the wait is over.
+        Ok(Ok(Ok(run))) => until_ended(app, caller, run, end).await,
         Ok(Err(panicked)) => Err(Error::Internal(panicked.into())),
-        Err(_) => run::get(app, caller, started.id).await,
+        Ok(Ok(Err(_))) | Err(_) => run::own(app, caller, id).await,
     }
 }
 
-async fn until_ended(app: &App, caller: &Caller, mut run: Run, limit_ms: u64) -> Result<Run> {
-    let end = app.now().plus_ms(i64::try_from(limit_ms).unwrap_or(i64::MAX));
+async fn until_ended(app: &App, caller: &Caller, mut run: Run, end: Timestamp) -> Result<Run> {
     let mut pause = FIRST_LOOK;
     while !run.status.terminal() && app.now() < end {
         sleep(pause).await;
         pause = pause.mul_f32(1.5).min(LAST_LOOK);
-        run = run::get(app, caller, run.id).await?;
+        run = run::own(app, caller, run.id).await?;
     }
     Ok(run)
 }
@@ -72,10 +75,10 @@ pub(crate) async fn until_batch_ended(
     id: BatchId,
     limit_ms: u64,
 ) -> Result<(Batch, Progress)> {
-    let end = app.now().plus_ms(i64::try_from(limit_ms).unwrap_or(i64::MAX));
+    let end = after_ms(app, limit_ms);
     let mut pause = FIRST_LOOK;
     loop {
-        let found = batch::get(app, caller, id).await?;
+        let found = batch::own(app, caller, id).await?;
         if found.1.ended_at.is_some() || app.now() >= end {
             return Ok(found);
         }

@@ -15,6 +15,7 @@ use crate::{
     idempotency::Claim,
     limit::KeyLimits,
     page::{Page, PageRequest},
+    store,
     tenant::{Caller, Scope, Tenant},
 };
 
@@ -27,6 +28,8 @@ const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnop
 pub const OVERLAP_LIMIT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// `last_used_at` is as exact as this, in milliseconds: an hour, so that using a key writes little.
 const USED_EXACT_MS: i64 = 60 * 60 * 1000;
+/// How often a key's row is read again when others write it at the same time.
+const TRIES: usize = 8;
 
 /// A key, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,12 +127,17 @@ pub async fn authenticate(app: &App, secret: Option<&str>, org: Option<&str>) ->
 pub fn plan(app: &App, caller: &Caller, new: NewKey) -> Result<Minted> {
     caller.require(Scope::KeysManage)?;
     let scopes = if new.scopes.is_empty() { caller.scopes().to_vec() } else { new.scopes };
-    let missing: Vec<Scope> = scopes.iter().copied().filter(|scope| !caller.may(*scope)).collect();
-    if !missing.is_empty() {
-        let message = "a key cannot give scopes that it lacks".to_owned();
-        return Err(Error::Forbidden { message, missing });
-    }
+    may_give(caller, &scopes)?;
     mint(app, NewKey { scopes, ..new })
+}
+
+fn may_give(caller: &Caller, scopes: &[Scope]) -> Result<()> {
+    let missing: Vec<Scope> = scopes.iter().copied().filter(|scope| !caller.may(*scope)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = "a key cannot give scopes that it lacks".to_owned();
+    Err(Error::Forbidden { message, missing })
 }
 
 /// Stores a planned key.
@@ -172,19 +180,26 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest) -> Result<Page
 /// [`Error::NotFound`].
 pub async fn revoke(app: &App, caller: &Caller, id: KeyId) -> Result<ApiKey> {
     caller.require(Scope::KeysManage)?;
-    let found = app.store().key(caller.tenant(), id).await?.ok_or(Error::NotFound("key"))?;
-    if found.value.revoked_at.is_some() {
-        return Ok(found.value);
+    for _ in 0..TRIES {
+        let found = app.store().key(caller.tenant(), id).await?.ok_or(Error::NotFound("key"))?;
+        if found.value.revoked_at.is_some() {
+            return Ok(found.value);
+        }
+        let key = ApiKey { revoked_at: Some(app.now()), ..found.value };
+        match app.store().save_revoked_key(caller.tenant(), &key, found.rev).await {
+            Ok(()) => return Ok(key),
+            Err(store::Error::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
-    let key = ApiKey { revoked_at: Some(app.now()), ..found.value };
-    app.store().save_revoked_key(caller.tenant(), &key, found.rev).await?;
-    Ok(key)
+    Err(Error::Unavailable("the key is being written all the time".into()))
 }
 
 /// A key that takes this one's place, with the same rights, not yet stored: see [`rotate`].
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Conflict`] for a revoked key; [`Error::Invalid`] for an overlap over [`OVERLAP_LIMIT_MS`].
+/// [`Error::NotFound`]; [`Error::Conflict`] for a revoked key; [`Error::Invalid`] for an overlap over [`OVERLAP_LIMIT_MS`];
+/// [`Error::Forbidden`] for a key that may do what the caller may not.
 pub async fn plan_rotation(app: &App, caller: &Caller, id: KeyId, overlap_ms: u64) -> Result<(Rotation, Minted)> {
     caller.require(Scope::KeysManage)?;
     let overlap = i64::try_from(overlap_ms).ok().filter(|_| overlap_ms <= OVERLAP_LIMIT_MS);
@@ -195,8 +210,9 @@ pub async fn plan_rotation(app: &App, caller: &Caller, id: KeyId, overlap_ms: u6
     if old.revoked_at.is_some() || old.expires_at.is_some_and(|end| end <= now) {
         return Err(Error::Conflict("the key was revoked or has expired".to_owned()));
     }
+    may_give(caller, if old.scopes.is_empty() { &Scope::ALL } else { &old.scopes })?;
     let new = NewKey { name: old.name.clone(), scopes: old.scopes.clone(), limits: old.limits, expires_at: None };
-    let mut minted = plan(app, caller, new)?;
+    let mut minted = mint(app, new)?;
     minted.key.rotated_from = Some(id);
     minted.key.expires_at = old.expires_at;
     let end = now.plus_ms(overlap);
@@ -208,7 +224,7 @@ pub async fn plan_rotation(app: &App, caller: &Caller, id: KeyId, overlap_ms: u6
 #[derive(Debug)]
 pub struct Rotation {
     old: ApiKey,
-    seen: crate::store::row::Rev,
+    seen: store::row::Rev,
 }
 
 impl Rotation {
@@ -226,17 +242,17 @@ impl Rotation {
 pub async fn rotate(app: &App, caller: &Caller, rotation: &Rotation, minted: &Minted, claim: Claim) -> Result<()> {
     let claim = claim.write(app, None)?;
     match app.store().save_rotation(caller.tenant(), &rotation.old, rotation.seen, &minted.key, claim).await {
-        Err(crate::store::Error::Conflict { index: 0 | 1 }) => {
+        Err(store::Error::Conflict { index: 0 | 1 }) => {
             Err(Error::Conflict("the key was changed at the same time".to_owned()))
         }
-        Err(crate::store::Error::Conflict { .. }) => Err(Claim::in_progress()),
+        Err(store::Error::Conflict { .. }) => Err(Claim::in_progress()),
         other => Ok(other?),
     }
 }
 
-async fn store_new(app: &App, tenant: Tenant, key: &ApiKey, claim: Option<crate::store::row::Write>) -> Result<()> {
+async fn store_new(app: &App, tenant: Tenant, key: &ApiKey, claim: Option<store::row::Write>) -> Result<()> {
     match app.store().save_new_key(tenant, key, claim).await {
-        Err(crate::store::Error::Conflict { .. }) => Err(Claim::in_progress()),
+        Err(store::Error::Conflict { .. }) => Err(Claim::in_progress()),
         other => Ok(other?),
     }
 }

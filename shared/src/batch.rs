@@ -294,6 +294,16 @@ pub async fn get(app: &App, caller: &Caller, id: BatchId) -> Result<(Batch, Prog
     settle(app, caller.tenant(), id).await
 }
 
+/// The batch that the caller has started with the request that is being answered, and how far it is: that needs no right to
+/// look at others.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn own(app: &App, caller: &Caller, id: BatchId) -> Result<(Batch, Progress)> {
+    caller.require(Scope::RunsWrite)?;
+    settle(app, caller.tenant(), id).await
+}
+
 /// The organisation's batches, newest first. Their progress is [`get`]'s, or in `settled`.
 ///
 /// # Errors

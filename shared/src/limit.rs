@@ -71,8 +71,24 @@ const BUSY_RETRY_MS: u64 = 1_000;
 pub enum Limiter {
     /// In this process, which serves everything.
     Memory(Mutex<HashMap<KeyId, Usage>>),
-    /// In the store; here only what this process has taken in advance: theoretical arrival times not used yet.
-    Store(Mutex<HashMap<KeyId, u32>>),
+    /// In the store; here only what this process has taken in advance.
+    Store(Mutex<HashMap<KeyId, Advance>>),
+}
+
+/// Requests that a process has taken from the store and not let in yet.
+#[derive(Debug)]
+pub struct Advance {
+    left: u32,
+    /// What was left in the store then.
+    beyond: Quota,
+}
+
+impl Advance {
+    /// Lets one in, and says what is left here and in the store together.
+    fn take(&mut self) -> Option<Quota> {
+        self.left = self.left.checked_sub(1)?;
+        Some(Quota { remaining: self.beyond.remaining.saturating_add(self.left), ..self.beyond })
+    }
 }
 
 /// What a key uses at the moment.
@@ -224,12 +240,11 @@ async fn take_from_store(
     app: &App,
     caller: &Caller,
     per_minute: u32,
-    advance: &Mutex<HashMap<KeyId, u32>>,
+    advance: &Mutex<HashMap<KeyId, Advance>>,
 ) -> Result<std::result::Result<Quota, u64>> {
     let key = caller.key_id();
-    if let Some(left) = advance.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key).filter(|left| **left > 0) {
-        *left = left.saturating_sub(1);
-        return Ok(Ok(Quota { limit: per_minute, remaining: *left, reset_ms: 0 }));
+    if let Some(quota) = advance.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key).and_then(Advance::take) {
+        return Ok(Ok(quota));
     }
     for _ in 0..TRIES {
         let mut seen = app.store().arrival(caller.tenant(), key).await?;
@@ -238,13 +253,13 @@ async fn take_from_store(
         if taken.is_err() && share > 1 {
             (taken, n) = (seen.arrival.take(app.now(), per_minute, 1), 1);
         }
-        if taken.is_err() {
-            return Ok(taken);
-        }
+        let Ok(beyond) = taken else { return Ok(taken) };
         match app.store().save_arrival(seen, app.now()).await {
             Ok(()) => {
-                advance.lock().unwrap_or_else(PoisonError::into_inner).insert(key, n.saturating_sub(1));
-                return Ok(taken);
+                let mut mine = Advance { left: n, beyond };
+                let quota = mine.take().unwrap_or(beyond);
+                advance.lock().unwrap_or_else(PoisonError::into_inner).insert(key, mine);
+                return Ok(Ok(quota));
             }
             Err(store::Error::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),

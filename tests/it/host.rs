@@ -6,7 +6,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::http::app;
+use crate::harness::Muster;
 
 /// What the host says to these bytes, up to the end of the connection.
 async fn say(app: App, head: &str, body: &[u8]) -> String {
@@ -25,7 +25,8 @@ async fn say(app: App, head: &str, body: &[u8]) -> String {
 
 #[tokio::test]
 async fn the_local_host_answers_every_route() {
-    let answer = say(app(), "GET /health HTTP/1.1", b"").await;
+    let muster = Muster::on_sqlite().await;
+    let answer = say(muster.app.clone(), "GET /health HTTP/1.1", b"").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("content-type: application/json\r\n") && answer.contains("x-request-id: "), "{answer}");
     assert!(answer.contains(r#"{"status":"healthy""#), "{answer}");
@@ -33,7 +34,9 @@ async fn the_local_host_answers_every_route() {
 
 #[tokio::test]
 async fn the_local_host_refuses_a_body_of_more_than_6_mib_in_the_surfaces_words() {
-    let answer = say(app(), "GET /openapi.json HTTP/1.1", &vec![b' '; functions::BODY_LIMIT_BYTES + 1]).await;
+    let muster = Muster::on_sqlite().await;
+    let answer =
+        say(muster.app.clone(), "GET /openapi.json HTTP/1.1", &vec![b' '; functions::BODY_LIMIT_BYTES + 1]).await;
     assert!(answer.starts_with("HTTP/1.1 413 Payload Too Large\r\n"), "{answer}");
     assert!(answer.contains(r#""code":"too_large""#), "{answer}");
 }

@@ -8,11 +8,9 @@ use bytes::Bytes;
 use functions::{BODY_LIMIT_BYTES, Envelope, Response, Routes, Surface};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use shared::{App, Error, Scope, error::Problem};
+use shared::{Error, Scope, error::Problem};
 
-pub(crate) fn app() -> App {
-    App
-}
+use crate::harness::Muster;
 
 fn request(method: &str, path: &str, body: impl Into<Bytes>) -> http::Request<Bytes> {
     let builder = http::Request::builder().method(method).uri(path).header("x-request-id", "test-1");
@@ -28,7 +26,8 @@ async fn read(response: Response) -> (u16, http::HeaderMap, Value) {
 }
 
 pub(crate) async fn ask(method: &str, path: &str) -> (u16, http::HeaderMap, Value) {
-    read(functions::handle(&app(), request(method, path, "")).await).await
+    let muster = Muster::on_sqlite().await;
+    read(functions::handle(&muster.app, request(method, path, "")).await).await
 }
 
 #[tokio::test]
@@ -149,7 +148,8 @@ async fn an_id_is_read_as_its_surface_writes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_comes_late_is_kept_alive_with_spaces() {
-    let response = Routes::new(&odd::ROUTES).handle(&app(), request("GET", "/v1/late", "")).await;
+    let muster = Muster::on_sqlite().await;
+    let response = Routes::new(&odd::ROUTES).handle(&muster.app, request("GET", "/v1/late", "")).await;
     assert_eq!(response.headers()["content-type"], "application/json");
     let Ok::<_, Infallible>(body) = response.into_body().collect().await;
     assert_eq!(body.to_bytes(), "    7", "one at once, and after 15, 30 and 45 seconds more");

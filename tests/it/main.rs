@@ -5,12 +5,21 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::excessive_nesting,
     reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
 
+mod cotera;
 mod dynamo;
+mod harness;
 mod host;
 mod http;
+mod idempotency;
+mod limits;
+mod model_faults;
 mod models;
+mod native;
 mod openapi;
+mod reaper;
 mod store_contract;
+mod template;

@@ -7,7 +7,7 @@ use shared::{
     agent::{self, AgentVersion, Draft},
 };
 
-use crate::{Request, Response, auth, response};
+use crate::{Request, Response, auth, camel, response};
 
 /// What shall change about an agent. What is left out stays.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -80,6 +80,7 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
         draft.description = description.unwrap_or_else(|| std::mem::take(&mut draft.description));
         draft.system_prompt = system_prompt.unwrap_or_else(|| std::mem::take(&mut draft.system_prompt));
     })
-    .await?;
+    .await
+    .map_err(camel::fields)?;
     Ok(response::ok(&UpdatedView { success: true, result: AgentView::from(agent.as_ref()) }))
 }

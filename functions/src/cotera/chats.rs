@@ -14,7 +14,7 @@ use shared::{
 
 use super::views::{ModeView, StatusView, UsageView, error};
 use crate::{
-    Request, Response, auth,
+    Request, Response, auth, camel,
     claims::{self, Claimed},
     decode, response, wait,
 };
@@ -196,7 +196,7 @@ pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
         .transpose()?;
     let mode = mode.map(Into::into);
     let new = NewRun { mode, chat_id, ..NewRun::of(agent_id, Prompt::Message(message), Origin::Cotera) };
-    let planned = run::plan(app, &caller, new).await?;
+    let planned = run::plan(app, &caller, new).await.map_err(camel::fields)?;
     let worker = app.clone();
     response::late(request.envelope().clone(), async move {
         let limit_ms = worker.config().sync_runs.limit_ms();
@@ -208,7 +208,7 @@ pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
 
 /// The answer of a chat that was started under the same idempotency key, once it has one.
 async fn replay(app: &App, caller: &Caller, id: RunId) -> Result<Response> {
-    let run = run::get(app, caller, id).await?;
+    let run = run::own(app, caller, id).await?;
     if !run.status.terminal() {
         return Err(Claim::in_progress());
     }
@@ -241,7 +241,7 @@ pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> 
         prompt: Prompt::Message(message),
         mode: mode.map(Into::into),
     });
-    let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await?;
+    let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await.map_err(camel::fields)?;
     let started = |id: RunId| StartedView { id: id.to_string(), chat_id: id.to_string(), status: StatusView::Queued };
     let batch = planned.batch();
     let result = batch.run_ids().into_iter().map(started).collect();
@@ -262,9 +262,14 @@ const fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
     }
 }
 
+/// The chat in the path: one that is no id is answered as an unknown one.
+fn chat_id(request: &Request) -> Result<RunId> {
+    request.id("chat_id").map_err(|_| Error::NotFound("chat"))
+}
+
 pub(super) async fn get_chat_status(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let Chat { first, last, .. } = run::chat(app, &caller, request.id("chat_id")?).await?;
+    let Chat { first, last, .. } = run::chat(app, &caller, chat_id(&request)?).await?;
     Ok(response::ok(&StatusAnswer {
         success: true,
         id: first.id.to_string(),
@@ -276,7 +281,7 @@ pub(super) async fn get_chat_status(app: &App, request: Request) -> Result<Respo
 
 pub(super) async fn list_chat_messages(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let id = request.id("chat_id")?;
+    let id = chat_id(&request)?;
     let MessagesQuery { limit, after } = request.query()?;
     let limit = limit.unwrap_or(MESSAGES_LIMIT);
     if !(1..=MESSAGES_LIMIT).contains(&limit) {

@@ -5,8 +5,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shared::{Error, error::Problem};
 
-use crate::camel;
-
 /// The body of an error.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -35,7 +33,7 @@ enum ErrorType {
 
 /// The body of this error.
 pub(crate) fn body(error: &Error) -> ErrorBody {
-    ErrorBody { success: false, error_type: error_type(error), message: camel::error(error), info: info(error) }
+    ErrorBody { success: false, error_type: error_type(error), message: error.to_string(), info: info(error) }
 }
 
 const fn error_type(error: &Error) -> ErrorType {
@@ -58,7 +56,7 @@ fn info(error: &Error) -> Option<Value> {
     match error {
         Error::Invalid(problems) => Some(json!({ "problems": problems.iter().map(problem).collect::<Vec<_>>() })),
         Error::UnknownModel { field, name, known } => {
-            Some(json!({ "field": camel::field(field), "model": name, "knownModels": known }))
+            Some(json!({ "field": field, "model": name, "knownModels": known }))
         }
         Error::Forbidden { missing, .. } if !missing.is_empty() => Some(json!({ "missingScopes": missing })),
         Error::RateLimited { limit, retry_after_ms, .. } => {
@@ -77,5 +75,5 @@ fn info(error: &Error) -> Option<Value> {
 }
 
 fn problem(Problem { field, message }: &Problem) -> Value {
-    json!({ "field": camel::field(field), "message": message })
+    json!({ "field": field, "message": message })
 }

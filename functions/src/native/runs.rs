@@ -361,7 +361,7 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
         Claimed::New(claim) => claim,
         Claimed::Replay(response) => return Ok(response),
         Claimed::Run(id) => {
-            return Ok(claims::replayed(started(app, &caller, run::get(app, &caller, id).await?).await?));
+            return Ok(claims::replayed(started(app, &caller, run::own(app, &caller, id).await?).await?));
         }
     };
     let body: CreateRun = request.json()?;

@@ -155,7 +155,8 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     }
     let ended = run.ends_now(now);
     if !ended {
-        run.ask_for_worker(later(app, now));
+        run.wake(now);
+        run.next_check_at = later(app, now).min(run.deadline_at);
     }
     app.store().save_run(&run, Some(rev), Vec::new()).await?;
     Ok(if ended { Looked::Ended } else { Looked::Asks })

@@ -73,8 +73,13 @@ impl Store {
         }
     }
 
+    /// The key; when it was used last is at its entry as long as it has one.
     pub(crate) async fn key(&self, tenant: Tenant, id: KeyId) -> Result<Option<Versioned<ApiKey>>> {
-        self.get(&list_key(tenant.org(), id)).await
+        let Some(mut found) = self.get::<ApiKey>(&list_key(tenant.org(), id)).await? else { return Ok(None) };
+        if let Some(entry) = self.key_entry(&found.value.digest).await? {
+            found.value.last_used_at = entry.value.last_used_at.or(found.value.last_used_at);
+        }
+        Ok(Some(found))
     }
 
     /// A page of keys, newest first, and where the next begins.

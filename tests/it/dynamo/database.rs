@@ -34,7 +34,7 @@ impl Database {
 
     pub(crate) async fn with_faults(seed: u64, faults: Faults) -> Self {
         let (server, config) = if on_aws() {
-            (None, shared::aws::config().await)
+            (None, shared::aws::loader().load().await)
         } else {
             let server = Emulator::start();
             let config = shared::aws::loader()

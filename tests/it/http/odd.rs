@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::{Error, id::AgentId};
 
-use super::{app, read};
+use super::read;
+use crate::harness::Muster;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,5 +72,6 @@ async fn slow(request: Request, outcome: shared::Result<u8>) -> shared::Result<R
 }
 
 pub(super) async fn ask(request: http::Request<Bytes>) -> (u16, http::HeaderMap, Value) {
-    read(Routes::new(&ROUTES).handle(&app(), request).await).await
+    let muster = Muster::on_sqlite().await;
+    read(Routes::new(&ROUTES).handle(&muster.app, request).await).await
 }

@@ -1,0 +1,209 @@
+//! A Muster in this process: every route, the queue, a clock that a test can move, a model server, two organisations. On each
+//! backend the rest is as its host has it: limits in memory and alone on SQLite, limits in the store beside others on DynamoDB.
+
+mod client;
+mod redact;
+
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+pub(crate) use client::{Answer, Client, text};
+use model_server::{Options, Server};
+pub(crate) use redact::redacted;
+use secrecy::{ExposeSecret, SecretString};
+use shared::{
+    App, Caller,
+    api_key::{self, NewKey},
+    clock::Clock,
+    config::{Config, LEASE_MS, SyncRuns},
+    engine,
+    limit::Limiter,
+    model::settings::Settings,
+    queue::{
+        Queue,
+        embedded::{Embedded, Receiver},
+    },
+    store::{Backend, Store, sqlite::Sqlite},
+};
+use tokio::{sync::Mutex, task::AbortHandle};
+
+use crate::dynamo::Faults;
+
+/// Makes a test of each case on each backend: `<module>::on_sqlite::<case>` and `<module>::on_dynamo::<case>`.
+macro_rules! on_every_backend {
+    ($($case:ident),* $(,)?) => {
+        $crate::harness::on_every_backend!(@backend on_sqlite $($case)*);
+        $crate::harness::on_every_backend!(@backend on_dynamo $($case)*);
+    };
+    (@backend $backend:ident $($case:ident)*) => {
+        mod $backend {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case($crate::harness::Muster::$backend().await).await;
+            })*
+        }
+    };
+}
+
+pub(crate) use on_every_backend;
+
+/// A price for two models of the model server; `openai/fake-l1` has none.
+const PRICES: &str = r#"{"models": [
+    {"name": "openai/fake", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-e1", "input": 1000000, "output": 2000000}
+]}"#;
+
+/// The longest that a test waits for what happens beside it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a model may take for an answer here, in milliseconds.
+pub(crate) const MODEL_TIMEOUT_MS: u64 = 10_000;
+
+/// A Muster, all of it.
+pub(crate) struct Muster {
+    pub(crate) app: App,
+    /// What `openai/…` models are.
+    pub(crate) models: Server,
+    /// With a key that may do everything, of one organisation.
+    pub(crate) us: Client,
+    /// The same, of another.
+    pub(crate) them: Client,
+    shift: Arc<AtomicI64>,
+    queue: Embedded,
+    receiver: Arc<Mutex<Receiver>>,
+    worker: Option<AbortHandle>,
+    _keep: Box<dyn Any + Send + Sync>,
+}
+
+impl Muster {
+    pub(crate) async fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = Backend::Sqlite(Sqlite::open(&folder.path().join("muster.db")).unwrap());
+        let epoch = uuid::Uuid::now_v7().to_string();
+        Self::over(backend, Box::new(folder), Limiter::in_memory(), Some(epoch)).await
+    }
+
+    pub(crate) async fn on_dynamo() -> Self {
+        let (backend, database) = crate::dynamo::fixture_with_faults(0, Faults::default()).await;
+        Self::over(backend, Box::new(database), Limiter::in_store(), None).await
+    }
+
+    async fn over(
+        backend: Backend,
+        keep: Box<dyn Any + Send + Sync>,
+        limiter: Limiter,
+        sole_epoch: Option<String>,
+    ) -> Self {
+        let models = Server::start(Options::default()).await.unwrap();
+        let base_url = format!("http://{}", models.addr());
+        let config = Config {
+            pepper: SecretString::from("a pepper for tests, 32 bytes long"),
+            models: Settings::from_lookup(|name| match name {
+                "OPENAI_BASE_URL" => Some(base_url.clone()),
+                "MUSTER_PRICES" => Some(PRICES.to_owned()),
+                _ => None,
+            }),
+            lease_ms: LEASE_MS,
+            model_timeout_ms: MODEL_TIMEOUT_MS,
+            sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
+            sole_epoch,
+        };
+        let (queue, receiver) = Embedded::new();
+        let shift = Arc::new(AtomicI64::new(0));
+        let clock = Clock::Shifted(Arc::clone(&shift));
+        let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), limiter).unwrap();
+        let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
+        let receiver = Arc::new(Mutex::new(receiver));
+        Self { app, models, us, them, shift, queue, receiver, worker: None, _keep: keep }
+    }
+
+    /// The same with a worker that takes what is queued, as a host has it.
+    pub(crate) fn at_work(mut self) -> Self {
+        let (app, receiver) = (self.app.clone(), Arc::clone(&self.receiver));
+        let worker = tokio::spawn(async move {
+            while let Some(chunk) = receiver.lock().await.receive().await {
+                let app = app.clone();
+                tokio::spawn(async move { engine::work_on(&app, chunk, None).await.unwrap() });
+            }
+        });
+        self.worker = Some(worker.abort_handle());
+        self
+    }
+
+    /// Works on what is queued until nothing is.
+    pub(crate) async fn drain(&self) {
+        let mut receiver = self.receiver.lock().await;
+        while self.queue.waiting() > 0 {
+            let chunk = receiver.receive().await.unwrap();
+            engine::work_on(&self.app, chunk, None).await.unwrap();
+        }
+    }
+
+    /// Loses what is queued.
+    pub(crate) async fn lose_messages(&self) -> usize {
+        let mut receiver = self.receiver.lock().await;
+        let mut lost = 0;
+        while self.queue.waiting() > 0 {
+            receiver.receive().await.unwrap();
+            lost += 1;
+        }
+        lost
+    }
+
+    /// How many messages are queued.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// Lets so many milliseconds pass.
+    pub(crate) fn pass(&self, millis: i64) {
+        self.shift.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// The moment that many milliseconds from now, as the surfaces write it.
+    pub(crate) fn in_ms(&self, millis: i64) -> String {
+        self.app.now().plus_ms(millis).rfc3339()
+    }
+
+    pub(crate) async fn reap(&self) -> engine::Reaped {
+        engine::reap(&self.app).await.unwrap()
+    }
+
+    /// Who calls as `client`.
+    pub(crate) async fn caller(&self, client: &Client) -> Caller {
+        api_key::authenticate(&self.app, Some(&client.key()), None).await.unwrap()
+    }
+
+    /// Looks at the path until `found` is content with it.
+    pub(crate) async fn until(&self, path: &str, found: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let looked = async {
+            loop {
+                let seen = self.us.get(path).await.ok();
+                if found(&seen) {
+                    return seen;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looked).await.unwrap_or_else(|_| panic!("{path} did not become what it should"))
+    }
+}
+
+impl Drop for Muster {
+    fn drop(&mut self) {
+        if let Some(worker) = &self.worker {
+            worker.abort();
+        }
+    }
+}
+
+async fn client_of(app: &App, org: &str) -> Client {
+    let (org, minted) = api_key::create_for_organisation(app, org, NewKey::default()).await.unwrap();
+    Client::new(app.clone(), org, minted.secret.expose_secret())
+}

@@ -1,0 +1,9 @@
+//! The native surface, through its border, on each backend.
+
+mod agents;
+mod batches;
+mod chats;
+mod keys;
+mod results;
+mod runs;
+mod service;

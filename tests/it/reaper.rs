@@ -1,0 +1,234 @@
+//! What the reaper repairs: lost messages, dead workers, passed deadlines, batches that were never accepted.
+
+use serde_json::{Value, json};
+use shared::{
+    App, Caller,
+    batch::{self, Item, NewBatch},
+    engine::Held,
+    id::{AgentId, RunId},
+    idempotency::{Claim, Seen},
+    run::{self, NewRun, Origin, Prompt},
+};
+
+use crate::harness::{Muster, on_every_backend, text};
+
+on_every_backend!(
+    a_lost_message_is_sent_again,
+    a_dead_workers_run_is_taken_over_when_its_lease_has_run_out,
+    a_run_that_kills_its_workers_is_given_up,
+    a_passed_deadline_ends_a_run_that_nobody_took,
+    a_passed_deadline_ends_a_run_that_waits,
+    a_batch_whose_messages_were_lost_goes_on,
+    a_cancel_that_was_begun_is_gone_on_with,
+    a_batch_that_was_never_accepted_is_invisible_and_discarded,
+    what_runs_is_left_alone,
+);
+
+const HOUR_MS: i64 = 60 * 60 * 1000;
+const LEASE_AND_MORE_MS: i64 = 95_000;
+
+async fn look(muster: &Muster, run: &str) -> Value {
+    muster.us.get(&format!("/v1/runs/{run}")).await.ok()
+}
+
+async fn explain(muster: &Muster, run: &str) -> Value {
+    muster.us.get(&format!("/v1/runs/{run}/explain")).await.ok()
+}
+
+/// A run that a worker has begun: the worker dies when what is answered is dropped.
+async fn begun(app: &App, caller: &Caller, agent: &str) -> (Held, String) {
+    let agent = AgentId::parse_prefixed(agent).unwrap();
+    let planned = run::plan(app, caller, NewRun::of(agent, Prompt::Message("hello".into()), Origin::Native)).await;
+    let held = run::begin(app, planned.unwrap(), Claim::none()).await.unwrap();
+    let id = held.id().prefixed();
+    (held, id)
+}
+
+async fn a_lost_message_is_sent_again(muster: Muster) {
+    let agent = muster.us.agent("openai/fake").await;
+    let run = muster.us.run(&agent, "hello").await;
+    assert_eq!(muster.lose_messages().await, 1);
+    assert_eq!(muster.reap().await.asked, 0, "it may still be under way");
+    muster.pass(LEASE_AND_MORE_MS);
+    assert_eq!(muster.reap().await.asked, 1);
+    assert_eq!(muster.reap().await.asked, 0, "not twice");
+    muster.drain().await;
+    assert_eq!(look(&muster, &run).await["status"], "done");
+    muster.pass(24 * HOUR_MS);
+    assert_eq!(muster.reap().await, shared::engine::Reaped::default());
+    assert_eq!(muster.models.calls_with("hello"), 1);
+}
+
+async fn a_dead_workers_run_is_taken_over_when_its_lease_has_run_out(muster: Muster) {
+    let agent = muster.us.agent("openai/fake").await;
+    let caller = muster.caller(&muster.us).await;
+    let (held, run) = begun(&muster.app, &caller, &agent).await;
+    drop(held);
+    assert_eq!(look(&muster, &run).await["status"], "running");
+    assert_eq!(explain(&muster, &run).await["in_flight"]["model"], "openai/fake");
+    muster.pass(30_000);
+    assert_eq!(muster.reap().await.asked, 0, "its lease holds");
+    muster.pass(LEASE_AND_MORE_MS - 30_000);
+    assert_eq!(muster.reap().await.asked, 1);
+    muster.drain().await;
+    let ended = look(&muster, &run).await;
+    assert_eq!(json!([ended["status"], ended["usage"]["model_calls"]]), json!(["done", 2]));
+    let explained = explain(&muster, &run).await;
+    let lost = &explained["attempts"][0];
+    assert_eq!(json!([lost["outcome"], lost["estimated"]]), json!(["lost", true]));
+    assert!(lost["cost_micro_usd"].as_u64() > Some(8_192), "what a dead worker may have spent counts");
+    assert_eq!(muster.models.calls_with("hello"), 1);
+}
+
+async fn a_run_that_kills_its_workers_is_given_up(muster: Muster) {
+    let agent = muster.us.agent("openai/fake-l9000").await;
+    let caller = muster.caller(&muster.us).await;
+    let (held, run) = begun(&muster.app, &caller, &agent).await;
+    drop(held);
+    for taken in 1..=3 {
+        muster.pass(LEASE_AND_MORE_MS);
+        assert_eq!(muster.reap().await.asked, 1);
+        let dying = tokio::time::timeout(std::time::Duration::from_millis(500), muster.drain());
+        assert!(dying.await.is_err(), "worker {taken} dies in the middle of its call");
+        assert_eq!(look(&muster, &run).await["status"], "running");
+        assert_eq!(explain(&muster, &run).await["takeovers"], taken);
+    }
+    muster.pass(LEASE_AND_MORE_MS);
+    muster.reap().await;
+    muster.drain().await;
+    let ended = look(&muster, &run).await;
+    assert_eq!(json!([ended["status"], ended["reason"]]), json!(["error", "worker_crash_loop"]));
+    assert_eq!(ended["usage"]["model_calls"], 4);
+}
+
+async fn a_passed_deadline_ends_a_run_that_nobody_took(muster: Muster) {
+    let agent = muster.us.agent("openai/fake").await;
+    let body = json!({"message": "hello", "deadline": muster.in_ms(10_000)});
+    let run = text(&muster.us.post(&format!("/v1/agents/{agent}/runs"), body).await.status(202), "id");
+    muster.lose_messages().await;
+    muster.pass(10_001);
+    assert_eq!(muster.reap().await.ended, 1);
+    let ended = look(&muster, &run).await;
+    assert_eq!(json!([ended["status"], ended["reason"]]), json!(["error", "deadline"]));
+    assert_eq!((muster.models.stats().calls, muster.queued()), (0, 0));
+}
+
+async fn a_passed_deadline_ends_a_run_that_waits(muster: Muster) {
+    let agent = muster.us.agent("openai/fake-e1-x429-a3600").await;
+    let body = json!({"message": "hello", "deadline": muster.in_ms(60_000)});
+    let run = text(&muster.us.post(&format!("/v1/agents/{agent}/runs"), body).await.status(202), "id");
+    muster.drain().await;
+    let waiting = look(&muster, &run).await;
+    assert_eq!(waiting["status"], "waiting");
+    assert_eq!(explain(&muster, &run).await["waits_until"], waiting["deadline"]);
+    muster.pass(60_001);
+    assert_eq!(muster.reap().await.ended, 1);
+    let ended = look(&muster, &run).await;
+    assert_eq!(json!([ended["status"], ended["reason"]]), json!(["error", "deadline"]));
+}
+
+async fn a_batch_whose_messages_were_lost_goes_on(muster: Muster) {
+    let agent = muster.us.agent("demo/scripted-l0").await;
+    let items: Vec<Value> = (0..120).map(|n| json!({"message": n.to_string()})).collect();
+    let batch = muster.us.post(&format!("/v1/agents/{agent}/batches"), json!({"items": items})).await.status(202);
+    assert_eq!(muster.lose_messages().await, 3);
+    muster.pass(LEASE_AND_MORE_MS);
+    assert_eq!(muster.reap().await.asked, 120);
+    muster.drain().await;
+    let path = format!("/v1/batches/{}", text(&batch, "id"));
+    muster.pass(LEASE_AND_MORE_MS);
+    assert_eq!(muster.reap().await.batches, 1, "its end is written down though nobody looks");
+    muster.pass(LEASE_AND_MORE_MS);
+    assert_eq!(muster.reap().await.batches, 0);
+    let ended = muster.us.get(&path).await.ok();
+    assert_eq!(ended["counts"]["done"], 120);
+    assert!(ended["wall_ms"].as_i64() < Some(2 * LEASE_AND_MORE_MS), "{ended}");
+}
+
+async fn a_cancel_that_was_begun_is_gone_on_with(muster: Muster) {
+    let agent = muster.us.agent("openai/fake-l9000").await;
+    let caller = muster.caller(&muster.us).await;
+    let (held, run) = begun(&muster.app, &caller, &agent).await;
+    let asked = muster.us.send("POST", &format!("/v1/runs/{run}/cancel"), "").await;
+    assert_eq!(asked.status(202)["status"], "running");
+    assert_eq!(explain(&muster, &run).await["cancel_requested"], true);
+    drop(held);
+    muster.pass(LEASE_AND_MORE_MS);
+    assert_eq!(muster.reap().await.ended, 1);
+    assert_eq!(look(&muster, &run).await["status"], "interrupted");
+    assert_eq!(muster.models.stats().calls, 0);
+}
+
+fn two_items(agent: AgentId) -> NewBatch {
+    let item = |text: &str| Item { custom_id: None, prompt: Prompt::Message(text.to_owned()), mode: None };
+    NewBatch {
+        agent_id: agent,
+        items: vec![item("a"), item("b")],
+        limit: 10,
+        items_field: "items",
+        origin: Origin::Native,
+        deadline_at: None,
+        metadata: std::collections::BTreeMap::new(),
+    }
+}
+
+async fn a_batch_that_was_never_accepted_is_invisible_and_discarded(muster: Muster) {
+    let agent = AgentId::parse_prefixed(&muster.us.agent("openai/fake").await).unwrap();
+    let (app, caller) = (&muster.app, muster.caller(&muster.us).await);
+    let claim = || async {
+        match Claim::check(app, &caller, Some("twin"), "POST", &[]).await.unwrap() {
+            Seen::New(claim) => {
+                claim.with(|| shared::idempotency::Answer { status: 202, location: None, body: String::new() })
+            }
+            seen => panic!("{seen:?}"),
+        }
+    };
+    let (first, second) = (claim().await, claim().await);
+    let accepted = batch::plan(app, &caller, two_items(agent)).await.unwrap();
+    let staged = batch::plan(app, &caller, two_items(agent)).await.unwrap();
+    let runs: Vec<RunId> = staged.batch().run_ids();
+    batch::start(app, accepted, first).await.unwrap();
+    batch::start(app, staged, second).await.unwrap_err();
+    assert_eq!(muster.us.get("/v1/runs").await.ok()["data"].as_array().unwrap().len(), 2);
+    assert_eq!(muster.us.get("/v1/batches").await.ok()["data"].as_array().unwrap().len(), 1);
+    for run in &runs {
+        let path = format!("/v1/runs/{}", run.prefixed());
+        for path in [path.clone(), format!("{path}/messages"), format!("{path}/explain")] {
+            assert_eq!(muster.us.get(&path).await.code, 404);
+        }
+        assert_eq!(muster.us.send("POST", &format!("{path}/cancel"), "").await.code, 404);
+        assert_eq!(muster.us.get(&format!("/api/v1/resource/chat/{run}/status")).await.code, 404);
+    }
+    muster.drain().await;
+    muster.pass(LEASE_AND_MORE_MS);
+    assert_eq!((muster.reap().await.discarded, muster.queued()), (0, 0));
+    muster.pass(HOUR_MS);
+    assert_eq!(muster.reap().await.discarded, 2);
+    assert_eq!(muster.reap().await.discarded, 0);
+    assert_eq!((muster.models.calls_with("a"), muster.models.calls_with("b")), (1, 1));
+}
+
+async fn what_runs_is_left_alone(muster: Muster) {
+    let muster = muster.at_work();
+    let agent = muster.us.agent("openai/fake-l1500").await;
+    let run = muster.us.run(&agent, "hello").await;
+    muster.until(&format!("/v1/runs/{run}"), |run| run["status"] == "running").await;
+    muster.pass(50_000);
+    assert_eq!(muster.reap().await.asked, 0, "its lease holds");
+    let ended = muster.until(&format!("/v1/runs/{run}"), |run| run["terminal"] == true).await;
+    assert_eq!(json!([ended["status"], ended["usage"]["model_calls"]]), json!(["done", 1]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_beside_others_renews_its_lease() {
+    let muster = Muster::on_dynamo().await.at_work();
+    let agent = muster.us.agent("openai/fake-l6000").await;
+    let run = muster.us.run(&agent, "hello").await;
+    muster.until(&format!("/v1/runs/{run}"), |run| run["status"] == "running").await;
+    muster.pass(40_000);
+    tokio::time::sleep(std::time::Duration::from_millis(3_000)).await;
+    muster.pass(40_000);
+    assert_eq!(muster.reap().await.asked, 0);
+    let ended = muster.until(&format!("/v1/runs/{run}"), |run| run["terminal"] == true).await;
+    assert_eq!(json!([ended["status"], ended["usage"]["model_calls"]]), json!(["done", 1]));
+}
