@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use cancel::cancel;
 pub(crate) use cancel::request_cancel;
-pub(crate) use read::{Glance, visible};
 pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
+pub(crate) use read::{Glance, visible};
 pub use start::{CHAT_LIMIT, MESSAGE_LIMIT_BYTES, NewRun, Planned, Prompt, begin, plan, start};
 pub(crate) use start::{first_row, pin};
 pub(crate) use transition::Acquired;
