@@ -1,6 +1,9 @@
 //! From a body or query to a typed value, with errors that name the field and speak JSON, not Rust. Knows no HTTP.
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error as _, IgnoredAny},
+};
 use serde_json::{Value, error::Category};
 use serde_path_to_error::{Path, Segment};
 use shared::{Error, Result, error::Problem};
@@ -58,6 +61,15 @@ pub(crate) fn lines(body: &[u8]) -> Result<Vec<Value>> {
         }
     }
     if problems.is_empty() { Ok(values) } else { Err(Error::Invalid(problems)) }
+}
+
+/// A text with something in it: checked while the body is read, so that it is named with everything else that is wrong.
+pub(crate) fn not_blank<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.trim().is_empty() {
+        return Err(D::Error::custom("must not be empty"));
+    }
+    Ok(text)
 }
 
 /// The query as `T`.

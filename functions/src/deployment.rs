@@ -13,27 +13,25 @@ use shared::{
     store::{Backend, Store, dynamo::Dynamo},
 };
 
-use crate::config;
-
 /// The application, with its connections open: to be made while Lambda initialises the function. `sends` is whether it may
-/// send to the queue.
+/// send to the queue, `streams` whether it streams its answers.
 ///
 /// # Errors
 /// When a setting is missing or makes no sense.
-pub(crate) async fn app(sends: bool) -> Result<App, Fault> {
+pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     let aws_config = aws::config().await;
     let store = Dynamo::new(dynamodb::Client::new(&aws_config), required("MUSTER_TABLE_PREFIX")?);
     let queue = Sqs::new(sqs::Client::new(&aws_config), required("MUSTER_QUEUE_URL")?);
     let pepper = SecretString::from(required("MUSTER_PEPPER")?);
-    let config = Config::from_environment(pepper, sync_runs(), None)?;
+    let config = Config::from_environment(pepper, sync_runs(streams), None)?;
     aws::warm(Some(&store), Some(&queue).filter(|_| sends)).await;
     let store = Store::new(Backend::Dynamo(store));
     Ok(App::new(config, Clock::System, store, Queue::Sqs(queue), Limiter::in_store())?)
 }
 
-/// Where answers are streamed, the process that takes a call runs it; behind a gateway that hangs up early, a worker does.
-fn sync_runs() -> SyncRuns {
-    if config::response_streaming() {
+/// A function that streams its answers has time to run runs itself; behind a gateway that hangs up early, a worker does.
+const fn sync_runs(streams: bool) -> SyncRuns {
+    if streams {
         SyncRuns::InProcess { limit_ms: LONG_WAIT_MS }
     } else {
         SyncRuns::ThroughQueue { limit_ms: SHORT_WAIT_MS }

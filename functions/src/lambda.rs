@@ -87,14 +87,15 @@ pub fn run(function: Function) -> Result<(), Failure> {
 }
 
 async fn serve(function: Function) -> Result<(), Failure> {
-    let app = |sends| async move { deployment::app(sends).await.map_err(Failure::Settings) };
+    let app = |sends, streams| async move { deployment::app(sends, streams).await.map_err(Failure::Settings) };
     let ended = match function {
         Function::Route(route) => {
-            let (app, routes) = (app(route.operation.access.contains(&Access::Send)).await?, Routes::new([route]));
             let streams = route.operation.wait == Wait::Long && config::response_streaming();
+            let sends = route.operation.access.contains(&Access::Send);
+            let (app, routes) = (app(sends, streams).await?, Routes::new([route]));
             let answer = |event| answered(routes.handle(&app, request(event)));
             match streams {
-                true => lambda_http::run_with_streaming_response(service_fn(answer)).await,
+                true => Box::pin(lambda_http::run_with_streaming_response(service_fn(answer))).await,
                 false => lambda_http::run(service_fn(answer)).await,
             }
         }
@@ -103,20 +104,20 @@ async fn serve(function: Function) -> Result<(), Failure> {
                 .await
         }
         Function::Worker => {
-            let app = &app(true).await?;
+            let app = &app(true, false).await?;
             let work = |event: LambdaEvent<worker::Event>| async move {
                 Ok::<_, Infallible>(worker::worker(app, event.payload, until(event.context.deadline)).await)
             };
             lambda_runtime::run(service_fn(work)).await
         }
         Function::Reaper => {
-            let app = app(true).await?;
+            let app = app(true, false).await?;
             let look =
                 |_: LambdaEvent<Value>| async { reaper::reaper(&app).await.map_err(lambda_runtime::Error::from) };
             lambda_runtime::run(service_fn(look)).await
         }
         Function::FirstKey => {
-            let app = app(false).await?;
+            let app = app(false, false).await?;
             let make = |event: LambdaEvent<first_key::Wanted>| async {
                 first_key::first_key(&app, event.payload).await.map_err(lambda_runtime::Error::from)
             };

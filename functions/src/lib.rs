@@ -4,6 +4,7 @@
 //! never repeat a handler.
 
 mod auth;
+mod camel;
 mod claims;
 mod coagent;
 mod cotera;

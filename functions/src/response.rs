@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, future::BoxFuture, stream};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use serde::Serialize;
@@ -162,11 +162,15 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of a request, whether a route answers it or not.
-    #[must_use]
-    pub fn of<T>(request: &http::Request<T>) -> Self {
+    pub(crate) fn of<T>(request: &http::Request<T>) -> Self {
         let surface = Surface::of(request.uri().path());
-        Self { surface, request_id: request::request_id(request.headers()), admitted: Arc::default() }
+        Self::new(surface, request::request_id(request.headers()))
+    }
+
+    /// For a request to this surface with this id.
+    #[must_use]
+    pub fn new(surface: Surface, request_id: String) -> Self {
+        Self { surface, request_id, admitted: Arc::default() }
     }
 
     /// The caller was let in: it holds its place until the request is answered.
@@ -192,6 +196,9 @@ impl Envelope {
         if let Some(seconds) = retry_after_s(error) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Error::RateLimited { requests_per_minute: Some(limit), retry_after_ms, .. } = error {
+            headers.extend(quota_headers(&Quota { limit: *limit, remaining: 0, reset_ms: *retry_after_ms }));
+        }
         if matches!(error, Error::Unauthorized) {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
@@ -216,17 +223,21 @@ impl Envelope {
             headers.insert("x-request-id", id);
         }
         if let Some((_, quota)) = self.admitted.get().filter(|(_, quota)| quota.limit > 0) {
-            let Quota { limit, remaining, reset_ms } = quota;
-            let policy = format!("\"requests\";q={limit};w=60");
-            let state = format!("\"requests\";r={remaining};t={}", reset_ms.div_ceil(1_000));
-            for (name, value) in [("ratelimit-policy", policy), ("ratelimit", state)] {
-                if let Ok(value) = HeaderValue::from_str(&value) {
-                    headers.insert(name, value);
-                }
-            }
+            headers.extend(quota_headers(quota));
         }
         response
     }
+}
+
+/// The headers of the IETF's draft "RateLimit header fields for HTTP".
+fn quota_headers(quota: &Quota) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let Quota { limit, remaining, reset_ms } = quota;
+    let policy = format!("\"requests\";q={limit};w=60");
+    let state = format!("\"requests\";r={remaining};t={}", reset_ms.div_ceil(1_000));
+    let named = [("ratelimit-policy", policy), ("ratelimit", state)];
+    named
+        .into_iter()
+        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
 }
 
 /// Once per error, without what the caller sent: of bad input only the fields.

@@ -30,7 +30,7 @@ pub(crate) async fn start_and_wait(
     match app.config().sync_runs {
         SyncRuns::InProcess { .. } => in_process(app, caller, planned, claim, limit_ms).await,
         SyncRuns::ThroughQueue { .. } => {
-            let started = run::start(app, planned, claim).await?;
+            let started = Box::pin(run::start(app, planned, claim)).await?;
             until_ended(app, caller, started, after_ms(app, limit_ms)).await
         }
     }
@@ -42,7 +42,7 @@ fn after_ms(app: &App, millis: u64) -> Timestamp {
 
 /// This process runs it. A caller that hangs up does not end it: it is a task of its own.
 async fn in_process(app: &App, caller: &Caller, planned: Planned, claim: Claim, limit_ms: u64) -> Result<Run> {
-    let held = run::begin(app, planned, claim).await?;
+    let held = Box::pin(run::begin(app, planned, claim)).await?;
     let id = held.run().id;
     // A process that will be stopped hands the run over in time; one that stays goes on with it.
     let end = after_ms(app, limit_ms);

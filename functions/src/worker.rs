@@ -46,9 +46,9 @@ pub async fn worker(app: &App, event: Event, until: Timestamp) -> Outcome {
 
 async fn work_on(app: &App, record: Record, until: Timestamp) -> Result<(), Failed> {
     let Record { message_id, body } = record;
-    let outcome = match serde_json::from_str::<Chunk>(&body) {
+    let outcome = match Chunk::from_body(&body) {
         Ok(chunk) => engine::work_on(app, chunk, Some(until)).await,
-        Err(error) => Err(shared::Error::Internal(error.into())),
+        Err(error) => Err(shared::Error::Internal(error)),
     };
     outcome.map_err(|error| {
         tracing::error!(message_id, ?error, "the message comes again");

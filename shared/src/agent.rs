@@ -292,7 +292,7 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
     let of = format!("agents?{metadata:?}");
     let after = page.position(&of)?;
     let mut pointers = app.store().agent_pointers(caller.tenant()).await?;
-    pointers.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+    pointers.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
     let mut rest =
         pointers.into_iter().filter(|(id, _)| after.as_ref().is_none_or(|after| id.to_string() < *after)).peekable();
     let mut entries = Vec::new();

@@ -67,6 +67,8 @@ pub enum Error {
     RateLimited {
         /// The limit, for a person (`6000 requests per minute`).
         limit: String,
+        /// The limit of requests a minute, when it is that one.
+        requests_per_minute: Option<u32>,
         /// When to try again, in milliseconds from now.
         retry_after_ms: u64,
     },

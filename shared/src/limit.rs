@@ -170,12 +170,7 @@ impl Place {
             Held::Nothing => None,
             Held::Store(place) => Some(place),
             Held::Memory(key) => {
-                if let Limiter::Memory(usages) = self.app.limiter() {
-                    let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(usage) = usages.get_mut(&key) {
-                        usage.in_flight = usage.in_flight.saturating_sub(1);
-                    }
-                }
+                self.app.limiter().free_in_memory(key);
                 None
             }
         }
@@ -196,6 +191,14 @@ impl Limiter {
     #[must_use]
     pub fn in_memory() -> Self {
         Self::Memory(Mutex::default())
+    }
+
+    fn free_in_memory(&self, key: KeyId) {
+        let Self::Memory(usages) = self else { return };
+        let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(usage) = usages.get_mut(&key) {
+            usage.in_flight = usage.in_flight.saturating_sub(1);
+        }
     }
 
     /// For processes that share a store.
@@ -228,6 +231,7 @@ async fn take(app: &App, caller: &Caller, per_minute: u32) -> Result<Quota> {
     };
     taken.map_err(|retry_after_ms| Error::RateLimited {
         limit: format!("{per_minute} requests per minute"),
+        requests_per_minute: Some(per_minute),
         retry_after_ms,
     })
 }
@@ -266,7 +270,11 @@ async fn take_from_store(
 
 async fn take_place(app: &App, caller: &Caller, most: u32) -> Result<Place> {
     let held = |held| Place { app: app.clone(), held: Mutex::new(held) };
-    let full = || Error::RateLimited { limit: format!("{most} requests in flight"), retry_after_ms: BUSY_RETRY_MS };
+    let full = || Error::RateLimited {
+        limit: format!("{most} requests in flight"),
+        requests_per_minute: None,
+        retry_after_ms: BUSY_RETRY_MS,
+    };
     if most == 0 {
         return Ok(held(Held::Nothing));
     }

@@ -5,7 +5,7 @@ mod odd;
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use functions::{BODY_LIMIT_BYTES, Envelope, Response, Routes};
+use functions::{BODY_LIMIT_BYTES, Envelope, Response, Routes, Surface};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use shared::{Error, Scope, error::Problem};
@@ -165,7 +165,11 @@ fn every_error_looks_as_its_surface_says() {
     let known = vec!["demo/scripted".to_owned()];
     let model = Error::UnknownModel { field: "model".to_owned(), name: "acme/x".to_owned(), known };
     let forbidden = Error::Forbidden { message: "no".to_owned(), missing: vec![Scope::RunsWrite] };
-    let limited = Error::RateLimited { limit: "100 requests per minute".to_owned(), retry_after_ms: 1_500 };
+    let limited = Error::RateLimited {
+        limit: "100 requests per minute".to_owned(),
+        requests_per_minute: Some(100),
+        retry_after_ms: 1_500,
+    };
     let errors = [
         Error::Invalid(problems.to_vec()),
         model,
@@ -182,10 +186,8 @@ fn every_error_looks_as_its_surface_says() {
     ];
     let mut seen = String::new();
     for error in &errors {
-        for path in ["/v1/x", "/api/v1/resource/x", "/api/x", "/api/v1/x"] {
-            let request = http::Request::builder().uri(path).header("x-request-id", "r").body(()).unwrap();
-            let envelope = Envelope::of(&request);
-            let surface = envelope.surface;
+        for surface in Surface::ALL {
+            let envelope = Envelope::new(surface, "r".to_owned());
             let response = envelope.refuse(error);
             let headers = ["allow", "retry-after", "www-authenticate"];
             let headers = headers.iter().filter_map(|name| response.headers().get(*name)?.to_str().ok());

@@ -7,7 +7,7 @@ use shared::{
     agent::{self, AgentVersion, Draft},
 };
 
-use crate::{Request, Response, auth, response};
+use crate::{Request, Response, auth, camel, response};
 
 /// What shall change about an agent. What is left out stays.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -66,17 +66,6 @@ impl From<&AgentVersion> for AgentView {
     }
 }
 
-/// The core's fields under this surface's names.
-fn in_our_words(error: Error) -> Error {
-    let Error::Invalid(mut problems) = error else { return error };
-    for problem in &mut problems {
-        if problem.field == "system_prompt" {
-            problem.field = "systemPrompt".to_owned();
-        }
-    }
-    Error::Invalid(problems)
-}
-
 pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let id = request.id("agent_id")?;
@@ -92,6 +81,6 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
         draft.system_prompt = system_prompt.unwrap_or_else(|| std::mem::take(&mut draft.system_prompt));
     })
     .await
-    .map_err(in_our_words)?;
+    .map_err(camel::named)?;
     Ok(response::ok(&UpdatedView { success: true, result: AgentView::from(agent.as_ref()) }))
 }

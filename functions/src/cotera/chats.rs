@@ -14,9 +14,9 @@ use shared::{
 
 use super::views::{ModeView, StatusView, UsageView, error};
 use crate::{
-    Request, Response, auth,
+    Request, Response, auth, camel,
     claims::{self, Claimed},
-    response, wait,
+    decode, response, wait,
 };
 
 /// The most prompts of a batch: the vendor's documented number.
@@ -31,6 +31,8 @@ const MESSAGES_LIMIT: usize = 1_000;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct ChatBody {
     /// What the agent is told.
+    #[serde(deserialize_with = "decode::not_blank")]
+    #[schemars(length(min = 1))]
     message: String,
     /// Whether tool calls run by themselves: `auto` unless given.
     mode: Option<ModeView>,
@@ -43,6 +45,8 @@ pub(super) struct ChatBody {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct BatchItem {
     /// What the agent is told.
+    #[serde(deserialize_with = "decode::not_blank")]
+    #[schemars(length(min = 1))]
     message: String,
     /// Whether tool calls run by themselves: `auto` unless given.
     mode: Option<ModeView>,
@@ -192,7 +196,7 @@ pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
         .transpose()?;
     let mode = mode.map(Into::into);
     let new = NewRun { mode, chat_id, ..NewRun::of(agent_id, Prompt::Message(message), Origin::Cotera) };
-    let planned = run::plan(app, &caller, new).await?;
+    let planned = run::plan(app, &caller, new).await.map_err(camel::named)?;
     let worker = app.clone();
     response::late(request.envelope().clone(), async move {
         let limit_ms = worker.config().sync_runs.limit_ms();

@@ -59,7 +59,9 @@ fn info(error: &Error) -> Option<Value> {
             Some(json!({ "field": field, "model": name, "knownModels": known }))
         }
         Error::Forbidden { missing, .. } if !missing.is_empty() => Some(json!({ "missingScopes": missing })),
-        Error::RateLimited { limit, retry_after_ms } => Some(json!({ "limit": limit, "retryAfterMs": retry_after_ms })),
+        Error::RateLimited { limit, retry_after_ms, .. } => {
+            Some(json!({ "limit": limit, "retryAfterMs": retry_after_ms }))
+        }
         Error::Forbidden { .. }
         | Error::Unauthorized
         | Error::NotFound(_)

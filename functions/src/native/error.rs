@@ -102,7 +102,7 @@ fn details(error: &Error) -> Option<Value> {
         Error::Forbidden { missing, .. } if !missing.is_empty() => Some(json!({ "missing_scopes": missing })),
         Error::MethodNotAllowed { allowed } => Some(json!({ "allowed": allowed.split(", ").collect::<Vec<_>>() })),
         Error::TooLarge { limit_bytes } => Some(json!({ "limit_bytes": limit_bytes })),
-        Error::RateLimited { limit, retry_after_ms } => {
+        Error::RateLimited { limit, retry_after_ms, .. } => {
             Some(json!({ "limit": limit, "retry_after_ms": retry_after_ms }))
         }
         Error::Forbidden { .. }

@@ -17,7 +17,7 @@ use shared::{
     engine,
     limit::Limiter,
     queue::{
-        Queue,
+        Chunk, Queue,
         embedded::{Embedded, Receiver},
     },
     store::{Backend, Store, sqlite::Sqlite},
@@ -130,6 +130,7 @@ pub struct Host {
     listener: JoinHandle<io::Result<()>>,
     worker: JoinHandle<()>,
     reaper: JoinHandle<()>,
+    suspects: JoinHandle<()>,
     /// Held as long as the host lives, so that no other serves the folder.
     _lock: File,
 }
@@ -150,17 +151,19 @@ impl Host {
         let (stop, stopped) = watch::channel(false);
         let worker = tokio::spawn(work(app.clone(), receiver, stopped.clone()));
         let left = engine::recover(&app).await.map_err(Failure::Recover)?;
-        if left > 0 {
-            tracing::info!(runs = left, "going on with what was left");
+        if left.asked > 0 || !left.suspects.is_empty() {
+            tracing::info!(runs = left.asked, suspects = left.suspects.len(), "going on with what was left");
         }
+        let suspects = tokio::spawn(one_by_one(app.clone(), left.suspects));
         let reaper = tokio::spawn(reap(app.clone(), stopped.clone()));
         let listener = tokio::spawn(http::serve(listener, app.clone(), until(stopped)));
-        Ok(Self { app, address, stop, listener, worker, reaper, _lock: lock })
+        Ok(Self { app, address, stop, listener, worker, reaper, suspects, _lock: lock })
     }
 
     /// Stops: no new request, no new run; what is in flight may end for a few seconds, and otherwise goes on after the next start.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
+        self.suspects.abort();
         let _ = timeout(STOP_PATIENCE, self.listener).await;
         let _ = timeout(STOP_PATIENCE, self.worker).await;
         let _ = self.reaper.await;
@@ -205,6 +208,15 @@ async fn work(app: App, mut queue: Receiver, stopped: watch::Receiver<bool>) {
     }
     let all = u32::try_from(RUNS_AT_A_TIME).unwrap_or(u32::MAX);
     let _ = places.acquire_many(all).await;
+}
+
+/// Works on runs one after the other: should one end the process, the others are not in hand.
+async fn one_by_one(app: App, suspects: Vec<Chunk>) {
+    for chunk in suspects {
+        if let Err(error) = engine::work_on(&app, chunk, None).await {
+            tracing::error!(error = ?error, "a run was not worked on; the reaper will send it again");
+        }
+    }
 }
 
 async fn reap(app: App, stopped: watch::Receiver<bool>) {

@@ -135,10 +135,10 @@ impl Held {
                 return Ok(Saved::Gone);
             } else {
                 self.donate(found);
-                return self.write(app).await.map(|()| Saved::Gone).or_else(|error| match error {
-                    store::Error::Conflict { .. } => Ok(Saved::Gone),
-                    error => Err(error),
-                });
+                match self.write(app).await {
+                    Ok(()) | Err(store::Error::Conflict { .. }) => return Ok(Saved::Gone),
+                    Err(error) => return Err(error),
+                }
             }
         }
     }

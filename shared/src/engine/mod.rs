@@ -12,7 +12,7 @@ mod signals;
 mod worker;
 
 pub use held::Held;
-pub use reaper::{Reaped, reap, recover};
+pub use reaper::{Left, Reaped, reap, recover};
 pub use signals::Signals;
 pub use worker::{drive, work, work_on};
 

@@ -10,7 +10,8 @@ use crate::{
     clock::Timestamp,
     error::Result,
     id::RunId,
-    run::Run,
+    queue::Chunk,
+    run::{Run, TAKEOVERS_LIMIT},
     store::{self, DUE_SHARDS, Due, Versioned},
     tenant::Tenant,
 };
@@ -51,36 +52,53 @@ pub async fn reap(app: &App) -> Result<Reaped> {
             }
         }
     }
+    app.store().backend().sweep(app.now()).await?;
     Ok(reaped)
+}
+
+/// Work that an earlier process left behind.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Runs for which a worker was asked.
+    pub asked: usize,
+    /// Runs that were in hand each time the last processes died: one of them may be why. To be worked on one after the other,
+    /// so that it takes none of the others with it.
+    pub suspects: Vec<Chunk>,
 }
 
 /// Asks for workers for every run that has not ended: for a host that is alone, when it starts.
 ///
 /// # Errors
 /// As the store says.
-pub async fn recover(app: &App) -> Result<usize> {
+pub async fn recover(app: &App) -> Result<Left> {
     let mut waiting: HashMap<Tenant, Vec<RunId>> = HashMap::new();
     for shard in 0..DUE_SHARDS {
         let mut after = None;
         loop {
             let (due, next) = app.store().due(shard, None, after).await?;
-            for due in due {
-                if let Due::Run(tenant, id) = due {
-                    waiting.entry(tenant).or_default().push(id);
-                }
-            }
+            let runs = due.into_iter().filter_map(|due| match due {
+                Due::Run(tenant, id) => Some((tenant, id)),
+                Due::Batch(..) => None,
+            });
+            runs.for_each(|(tenant, id)| waiting.entry(tenant).or_default().push(id));
             match next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
     }
-    let count = waiting.values().map(Vec::len).sum();
-    for (tenant, mut runs) in waiting {
-        runs.sort_unstable();
-        ask_for_workers(app, tenant, &runs).await;
+    let mut left = Left::default();
+    for (tenant, mut ids) in waiting {
+        ids.sort_unstable();
+        let runs = app.store().runs(tenant, &ids).await?.into_iter().flatten().map(|found| found.value);
+        let (suspects, others): (Vec<Run>, Vec<Run>) =
+            runs.partition(|run| run.lease.is_some() && run.takeovers.saturating_add(1) >= TAKEOVERS_LIMIT);
+        left.suspects.extend(suspects.into_iter().map(|run| Chunk::new(tenant, vec![run.id])));
+        let others: Vec<RunId> = others.into_iter().map(|run| run.id).collect();
+        left.asked = left.asked.saturating_add(others.len());
+        ask_for_workers(app, tenant, &others).await;
     }
-    Ok(count)
+    Ok(left)
 }
 
 async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use super::{Answer, FaultKind, Finish, ModelFault, Provider, Request, Role, Tokens};
 
 /// What stands before every answer, so that nobody takes it for a language model's.
-const DISCLAIMER: &str = "[scripted demo model: no language model was asked]";
+const DISCLAIMER: &str = "[scripted answer: no model was asked]";
 /// The bytes of a token: a common rule of thumb for English text. Tokens are bytes divided by it, rounded up.
 const TOKEN_BYTES: usize = 4;
 /// The shortest latency, and by how much it varies with the prompt, in milliseconds: long enough to see progress.
@@ -117,7 +117,7 @@ mod tests {
         let said = answer(&request("demo/scripted", "How many roads must a man walk down?"));
         assert_eq!(
             said.text,
-            "[scripted demo model: no language model was asked] Your message has 8 words in 1 line and begins: \
+            "[scripted answer: no model was asked] Your message has 8 words in 1 line and begins: \
              \"How many roads must a man walk down?\""
         );
         assert_eq!(

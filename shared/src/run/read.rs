@@ -88,10 +88,10 @@ pub(crate) async fn visible(app: &App, tenant: Tenant, id: RunId) -> Result<Vers
 pub async fn chat(app: &App, caller: &Caller, id: RunId) -> Result<Chat> {
     caller.require(Scope::RunsRead)?;
     let not_found = || Error::NotFound("chat");
-    let found = visible(app, caller.tenant(), id).await.map_err(|error| match error {
-        Error::NotFound(_) => not_found(),
-        other => other,
-    })?;
+    let found = match visible(app, caller.tenant(), id).await {
+        Err(Error::NotFound(_)) => return Err(not_found()),
+        other => other?,
+    };
     let first = found.value;
     if first.chat_id != first.id {
         return Err(not_found());

@@ -286,8 +286,8 @@ pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Run> {
 pub async fn begin(app: &App, planned: Planned, claim: Claim) -> Result<Held> {
     engine::fault::point("K1");
     let writes = planned.writes(app, claim)?;
-    Held::create(app, planned.run.clone(), planned.input.clone(), writes).await.map_err(|error| match error {
-        store::Error::Conflict { index } => planned.conflict(index),
-        other => other.into(),
-    })
+    match Held::create(app, planned.run.clone(), planned.input.clone(), writes).await {
+        Err(store::Error::Conflict { index }) => Err(planned.conflict(index)),
+        other => Ok(other?),
+    }
 }

@@ -215,3 +215,174 @@ impl Run {
         self.check_at(now.plus_ms(lease_ms), now);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        agent::{Metadata, Mode},
+        id::{AgentId, KeyId, OrgId, RunId},
+        model::ModelName,
+        run::{Origin, Usage},
+    };
+
+    const LEASE_MS: i64 = 60_000;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(1_780_000_000_000 + millis)
+    }
+
+    fn queued() -> Run {
+        let now = at(0);
+        let id = RunId::new(now);
+        Run {
+            id,
+            org: OrgId::new(now),
+            key_id: KeyId::new(now),
+            origin: Origin::Native,
+            agent_id: AgentId::new(now),
+            agent_version: 1,
+            agent_name: "a".to_owned(),
+            model: ModelName("m".to_owned()),
+            mode: Mode::Auto,
+            title: "t".to_owned(),
+            metadata: Metadata::new(),
+            chat_id: id,
+            continued_by: Vec::new(),
+            batch: None,
+            accepted: true,
+            status: Status::Queued,
+            reason: None,
+            error: None,
+            step: 1,
+            in_flight: None,
+            lease: None,
+            fence: 0,
+            takeovers: 0,
+            hops: 0,
+            cancel_requested: false,
+            deadline_at: at(3_600_000),
+            next_check_at: now,
+            max_steps: 25,
+            budget_micro_usd: None,
+            usage: Usage::default(),
+            attempts: Vec::new(),
+            created_at: now,
+            started_at: None,
+            ended_at: None,
+            updated_at: now,
+        }
+    }
+
+    fn call(now: Timestamp) -> InFlight {
+        InFlight {
+            slot: 1,
+            attempt: 1,
+            model: ModelName("m".to_owned()),
+            started_at: now,
+            reserved: Tokens { input: 10, cached_input: 0, output: 100 },
+            reserved_micro_usd: Some(7),
+        }
+    }
+
+    #[test]
+    fn a_held_run_is_nobody_elses_until_its_lease_runs_out() {
+        let mut run = queued();
+        assert_eq!(run.acquire("one", at(0), LEASE_MS, None), Acquired::Held);
+        assert_eq!(run.acquire("two", at(LEASE_MS - 1), LEASE_MS, None), Acquired::NotNow);
+        assert_eq!(run.acquire("two", at(LEASE_MS), LEASE_MS, None), Acquired::Held);
+        assert_eq!((run.fence, run.takeovers), (2, 1));
+    }
+
+    #[test]
+    fn a_process_that_is_alone_takes_over_what_an_earlier_one_held() {
+        let mut run = queued();
+        assert_eq!(run.acquire("epoch1", at(0), LEASE_MS, Some("epoch1")), Acquired::Held);
+        assert_eq!(run.acquire("epoch1", at(1), LEASE_MS, Some("epoch1")), Acquired::NotNow);
+        assert_eq!(run.acquire("epoch2", at(1), LEASE_MS, Some("epoch2")), Acquired::Held);
+    }
+
+    #[test]
+    fn the_fourth_worker_in_a_row_that_would_take_an_abandoned_run_ends_it() {
+        let mut run = queued();
+        let taken = |run: &mut Run, n| run.acquire("w", at(n * LEASE_MS), LEASE_MS, None);
+        for n in 0..=3 {
+            assert_eq!(taken(&mut run, n), Acquired::Held, "worker {n}");
+        }
+        assert_eq!(taken(&mut run, 4), Acquired::Ended);
+        assert_eq!((run.status, run.reason), (Status::Error, Some(Reason::WorkerCrashLoop)));
+    }
+
+    #[test]
+    fn a_filled_slot_forgives_earlier_take_overs_and_a_hand_over_is_none() {
+        let mut run = queued();
+        for n in 0..3 {
+            assert_eq!(run.acquire("w", at(n * LEASE_MS), LEASE_MS, None), Acquired::Held);
+        }
+        run.filled(at(1));
+        assert_eq!((run.takeovers, run.step), (0, 2));
+        run.hand_on(at(2), at(2));
+        assert_eq!(run.acquire("w", at(3), LEASE_MS, None), Acquired::Held);
+        assert_eq!((run.takeovers, run.hops), (0, 1));
+    }
+
+    #[test]
+    fn a_run_is_handed_on_so_often_and_not_more() {
+        let mut run = queued();
+        for _ in 0..HOPS_LIMIT {
+            run.hand_on(at(0), at(0));
+            assert_eq!(run.status, Status::Queued);
+        }
+        run.hand_on(at(0), at(0));
+        assert_eq!((run.status, run.reason), (Status::Error, Some(Reason::HopLimit)));
+    }
+
+    #[test]
+    fn what_a_dead_worker_was_doing_is_booked_at_what_was_reserved() {
+        let mut run = queued();
+        run.acquire("one", at(0), LEASE_MS, None);
+        run.intend(call(at(0)), at(0));
+        run.acquire("two", at(LEASE_MS), LEASE_MS, None);
+        run.intend(call(at(LEASE_MS)), at(LEASE_MS));
+        assert_eq!((run.usage.model_calls, run.usage.cost_micro_usd()), (1, Some(7)));
+        assert_eq!((run.attempts[0].end, run.attempts[0].estimated), (AttemptEnd::Lost, true));
+        run.book(AttemptEnd::Answered, Some(Tokens::default()), None, None, at(LEASE_MS));
+        assert_eq!((run.usage.model_calls, run.usage.cost_micro_usd()), (2, Some(7)));
+    }
+
+    #[test]
+    fn tokens_without_a_price_make_the_cost_unknown() {
+        let mut run = queued();
+        run.intend(InFlight { reserved_micro_usd: None, ..call(at(0)) }, at(0));
+        run.book(AttemptEnd::Answered, Some(Tokens { input: 1, cached_input: 0, output: 1 }), None, None, at(1));
+        assert_eq!(run.usage.cost_micro_usd(), None);
+    }
+
+    #[test]
+    fn a_cancel_ends_a_run_that_nobody_holds_when_it_is_taken_and_a_deadline_does_too() {
+        let mut cancelled = Run { cancel_requested: true, ..queued() };
+        assert_eq!(cancelled.acquire("w", at(0), LEASE_MS, None), Acquired::Ended);
+        assert_eq!((cancelled.status, cancelled.fence), (Status::Interrupted, 0));
+        let mut late = queued();
+        assert_eq!(late.acquire("w", late.deadline_at, LEASE_MS, None), Acquired::Ended);
+        assert_eq!((late.status, late.reason), (Status::Error, Some(Reason::Deadline)));
+    }
+
+    #[test]
+    fn a_waiting_run_is_taken_when_its_time_has_come_or_it_is_cancelled() {
+        let mut run = queued();
+        run.wait(Reason::ProviderRateLimit, at(90_000), at(0));
+        assert_eq!(run.status, Status::Waiting);
+        assert!(!run.free(at(89_999), None));
+        assert!(run.free(at(90_000), None));
+        run.cancel_requested = true;
+        assert!(run.free(at(0), None));
+    }
+
+    #[test]
+    fn the_reaper_never_looks_after_the_deadline() {
+        let mut run = Run { deadline_at: at(10_000), ..queued() };
+        run.acquire("w", at(0), LEASE_MS, None);
+        assert_eq!(run.next_check_at, at(10_000));
+    }
+}

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Store, Versioned, read,
+    Store,
     row::{self, Index, Key, Query, Rev, Table, When, Write},
 };
 use crate::{
@@ -101,18 +101,8 @@ impl Store {
         before: Option<String>,
         limit: usize,
     ) -> Result<(Vec<AgentVersion>, Option<String>)> {
-        let query = Query {
-            table: Table::Agents,
-            index: Index::Primary,
-            partition: versions_partition(tenant.org(), id),
-            after: None,
-            before,
-            descending: true,
-            limit,
-        };
-        let found = self.backend.query(&query).await?;
-        let versions: Result<Vec<Versioned<AgentVersion>>> = found.rows.iter().map(read).collect();
-        Ok((versions?.into_iter().map(|version| version.value).collect(), found.next))
+        let partition = versions_partition(tenant.org(), id);
+        self.page(&Query::newest_first(Table::Agents, Index::Primary, partition, before, limit)).await
     }
 
     /// Writes the bucket back if nobody changed it, with a new version and a claim where given.

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Result, Store, Versioned, read,
+    Error, Result, Store, Versioned,
     row::{Index, Key, Query, Rev, Table, When, Write},
 };
 use crate::{
@@ -89,25 +89,14 @@ impl Store {
         before: Option<String>,
         limit: usize,
     ) -> Result<(Vec<ApiKey>, Option<String>)> {
-        let query = Query {
-            table: Table::ApiKeys,
-            index: Index::Primary,
-            partition: list_partition(tenant.org()),
-            after: None,
-            before,
-            descending: true,
-            limit,
-        };
-        let found = self.backend.query(&query).await?;
-        let mut keys = Vec::with_capacity(found.rows.len());
-        for row in &found.rows {
-            keys.push(read::<ApiKey>(row)?.value);
-        }
+        let partition = list_partition(tenant.org());
+        let query = Query::newest_first(Table::ApiKeys, Index::Primary, partition, before, limit);
+        let (mut keys, next) = self.page::<ApiKey>(&query).await?;
         let entries: Vec<Key> = keys.iter().map(|key| entry_key(&key.digest)).collect();
         for (key, entry) in keys.iter_mut().zip(self.batch_get::<Entry>(&entries).await?) {
             key.last_used_at = entry.and_then(|entry| entry.value.last_used_at).or(key.last_used_at);
         }
-        Ok((keys, found.next))
+        Ok((keys, next))
     }
 
     pub(crate) async fn save_new_key(&self, tenant: Tenant, key: &ApiKey, claim: Option<Write>) -> Result<()> {

@@ -1,8 +1,8 @@
 //! Batches in the store: a row each. The runs' ids follow from the batch's.
 
 use super::{
-    Result, Store, Versioned, read,
-    row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
+    Result, Store, Versioned,
+    row::{Entry, Index, Key, Query, Rev, Row, Table, When, Write},
     runs::due_entry,
 };
 use crate::{
@@ -42,17 +42,7 @@ impl Store {
         before: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Batch>, Option<String>)> {
-        let query = Query {
-            table: Table::Runs,
-            index: Index::Listed,
-            partition: list_partition(tenant.org()),
-            after: None,
-            before,
-            descending: true,
-            limit,
-        };
-        let Found { rows, next } = self.backend.query(&query).await?;
-        let batches: Result<Vec<Versioned<Batch>>> = rows.iter().map(read).collect();
-        Ok((batches?.into_iter().map(|batch| batch.value).collect(), next))
+        let partition = list_partition(tenant.org());
+        self.page(&Query::newest_first(Table::Runs, Index::Listed, partition, before, limit)).await
     }
 }

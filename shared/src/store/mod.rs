@@ -14,6 +14,7 @@ pub mod sqlite;
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::clock::Timestamp;
 pub use row::{Error, Result};
 use row::{Found, Key, Query, Rev, Row, Write};
 pub(crate) use runs::{DUE_SHARDS, Due};
@@ -76,6 +77,24 @@ impl Backend {
         on_backend!(self, backend => backend.transact(writes).await)
     }
 
+    /// Deletes what writers that died left behind where nobody sees it. To be called now and then.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Broken`].
+    #[cfg_attr(not(feature = "aws"), expect(clippy::unused_async, reason = "only DynamoDB has something to sweep"))]
+    pub async fn sweep(&self, now: Timestamp) -> Result<()> {
+        match self {
+            #[cfg(feature = "aws")]
+            Self::Dynamo(backend) => backend.sweep(now.plus_ms(-dynamo::SWEPT_AFTER_MS)).await.map(|_| ()),
+            // Its writer does so by itself.
+            #[cfg(feature = "embedded")]
+            Self::Sqlite(_) => {
+                let _ = now;
+                Ok(())
+            }
+        }
+    }
+
     /// Puts any number of rows that nobody else writes, without conditions and not together: after an error some may be there.
     ///
     /// # Errors
@@ -115,6 +134,13 @@ impl Store {
 
     async fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<Versioned<T>>> {
         self.backend.get(key).await?.as_ref().map(read).transpose()
+    }
+
+    /// A page of values, and where the next begins.
+    async fn page<T: DeserializeOwned>(&self, query: &Query) -> Result<(Vec<T>, Option<String>)> {
+        let Found { rows, next } = self.backend.query(query).await?;
+        let values: Result<Vec<T>> = rows.iter().map(|row| read(row).map(|found| found.value)).collect();
+        Ok((values?, next))
     }
 
     async fn batch_get<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<Option<Versioned<T>>>> {

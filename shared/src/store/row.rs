@@ -158,6 +158,14 @@ pub struct Query {
     pub limit: usize,
 }
 
+impl Query {
+    /// The rows with the greatest sort keys first; the pages after the first go on `before` the last one's end.
+    #[must_use]
+    pub fn newest_first(table: Table, index: Index, partition: String, before: Option<String>, limit: usize) -> Self {
+        Self { table, index, partition, after: None, before, descending: true, limit }
+    }
+}
+
 /// What a query found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {

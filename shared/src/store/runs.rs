@@ -1,7 +1,7 @@
 //! Runs and their journals in the store: a row per run, which is rewritten, and a row per slot, which is written once.
 
 use super::{
-    Error, Result, Store, Versioned, read,
+    Error, Result, Store, Versioned,
     row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
 };
 use crate::{
@@ -80,18 +80,8 @@ impl Store {
         before: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Run>, Option<String>)> {
-        let query = Query {
-            table: Table::Runs,
-            index: Index::Listed,
-            partition: list_partition(tenant.org()),
-            after: None,
-            before,
-            descending: true,
-            limit,
-        };
-        let Found { rows, next } = self.backend.query(&query).await?;
-        let runs: Result<Vec<Versioned<Run>>> = rows.iter().map(read).collect();
-        Ok((runs?.into_iter().map(|run| run.value).collect(), next))
+        let partition = list_partition(tenant.org());
+        self.page(&Query::newest_first(Table::Runs, Index::Listed, partition, before, limit)).await
     }
 
     /// The run's row, with its places in the indexes: due as long as it has not ended.

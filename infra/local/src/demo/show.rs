@@ -12,7 +12,7 @@ use super::client::{Batch, Item};
 use crate::Host;
 
 /// How many characters of an answer the table shows.
-const ANSWER_CHARS: usize = 60;
+const ANSWER_CHARS: usize = 90;
 /// How many items the table shows of a large batch: as many from each end.
 const ENDS: usize = 30;
 
@@ -80,7 +80,7 @@ fn row(item: &Item) {
 
 /// Prints the times, and tells whether every item ended well.
 pub(super) fn summary(batch: &Batch) -> bool {
-    let times = if batch.wall_ms == 0 { 0 } else { batch.sum_run_ms.saturating_mul(10) / batch.wall_ms };
+    let times = batch.sum_run_ms.saturating_mul(10).checked_div(batch.wall_ms).unwrap_or(0);
     println!(
         "batch {} on the wall, {} of runs one after the other: {}.{} times as fast",
         seconds(batch.wall_ms),

@@ -1,0 +1,30 @@
+# Shortcuts; each is one command that can be typed as well.
+
+# The main job, on this machine
+demo *args:
+    cargo run --release -- demo {{args}}
+
+# Every test that needs nothing but Rust
+test:
+    cargo test --workspace
+
+# What a change must pass before it lands
+ci:
+    .ci/run
+
+# Format and lint
+lint:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+# Write template.yaml from the route table
+template:
+    UPDATE_TEMPLATE=1 cargo test -p tests template
+
+# Deploy to the emulator and run the main job there
+deploy-test:
+    infra/deploy-test.sh
+
+# Print the figures of the README
+bench:
+    tests/bench.sh
