@@ -69,6 +69,8 @@ pub enum Access {
     Write(Table),
     /// Sends to the queue.
     Send,
+    /// Asks models, lists them, or checks a name or a budget against them.
+    Models,
 }
 
 /// How long a call may take.
@@ -144,6 +146,7 @@ macro_rules! routes {
     (@wait) => { $crate::route::Wait::Short };
     (@wait $wait:ident) => { $crate::route::Wait::$wait };
     (@access send queue) => { $crate::route::Access::Send };
+    (@access use models) => { $crate::route::Access::Models };
     (@access read $table:ident) => { $crate::route::Access::Read($crate::route::routes!(@table $table)) };
     (@access write $table:ident) => { $crate::route::Access::Write($crate::route::routes!(@table $table)) };
     (@table agents) => { shared::store::row::Table::Agents };

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stdout,
+    clippy::excessive_nesting,
     reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
 
@@ -21,3 +22,4 @@ mod native;
 mod openapi;
 mod reaper;
 mod store_contract;
+mod template;

@@ -81,6 +81,6 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
         draft.system_prompt = system_prompt.unwrap_or_else(|| std::mem::take(&mut draft.system_prompt));
     })
     .await
-    .map_err(camel::named)?;
+    .map_err(camel::fields)?;
     Ok(response::ok(&UpdatedView { success: true, result: AgentView::from(agent.as_ref()) }))
 }

@@ -196,7 +196,7 @@ pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
         .transpose()?;
     let mode = mode.map(Into::into);
     let new = NewRun { mode, chat_id, ..NewRun::of(agent_id, Prompt::Message(message), Origin::Cotera) };
-    let planned = run::plan(app, &caller, new).await.map_err(camel::named)?;
+    let planned = run::plan(app, &caller, new).await.map_err(camel::fields)?;
     let worker = app.clone();
     response::late(request.envelope().clone(), async move {
         let limit_ms = worker.config().sync_runs.limit_ms();
@@ -241,7 +241,7 @@ pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> 
         prompt: Prompt::Message(message),
         mode: mode.map(Into::into),
     });
-    let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await?;
+    let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await.map_err(camel::fields)?;
     let started = |id: RunId| StartedView { id: id.to_string(), chat_id: id.to_string(), status: StatusView::Queued };
     let batch = planned.batch();
     let result = batch.run_ids().into_iter().map(started).collect();

@@ -4,8 +4,6 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::{Error, Scope, error::Problem};
 
-use crate::camel;
-
 /// The body of an error.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +28,7 @@ struct Issue {
 
 /// The body of this error.
 pub(crate) fn body(error: &Error) -> ErrorBody {
-    ErrorBody { error: camel::error(error), issues: issues(error), missing_perms: missing_perms(error) }
+    ErrorBody { error: error.to_string(), issues: issues(error), missing_perms: missing_perms(error) }
 }
 
 fn issues(error: &Error) -> Option<Vec<Issue>> {
@@ -38,7 +36,7 @@ fn issues(error: &Error) -> Option<Vec<Issue>> {
         Error::Invalid(problems) => Some(problems.iter().map(issue).collect()),
         Error::UnknownModel { field, known, .. } => {
             let message = format!("not available; known: {}", known.join(", "));
-            Some(vec![Issue { path: camel::field(field), message }])
+            Some(vec![Issue { path: field.clone(), message }])
         }
         Error::Unauthorized
         | Error::Forbidden { .. }
@@ -54,7 +52,7 @@ fn issues(error: &Error) -> Option<Vec<Issue>> {
 }
 
 fn issue(Problem { field, message }: &Problem) -> Issue {
-    Issue { path: camel::field(field), message: message.clone() }
+    Issue { path: field.clone(), message: message.clone() }
 }
 
 fn missing_perms(error: &Error) -> Option<Vec<&'static str>> {

@@ -55,7 +55,7 @@ crate::route::routes! { Native;
     create_agent = POST "/v1/agents" => agents::create_agent {
         body: CreateAgent,
         answer: 201 AgentView,
-        access: [write api_keys, write agents, write runs],
+        access: [write api_keys, write agents, write runs, use models],
     }
     /// List agents, newest first
     list_agents = GET "/v1/agents" => agents::list_agents {
@@ -72,7 +72,7 @@ crate::route::routes! { Native;
     update_agent = PATCH "/v1/agents/{agent_id}" => agents::update_agent {
         body: UpdateAgent,
         answer: 200 AgentView,
-        access: [write api_keys, write agents, write runs],
+        access: [write api_keys, write agents, write runs, use models],
     }
     /// Delete an agent: its runs go on
     delete_agent = DELETE "/v1/agents/{agent_id}" => agents::delete_agent {
@@ -88,14 +88,14 @@ crate::route::routes! { Native;
     /// Make an old version the current one again, as a new version
     restore_agent_version = POST "/v1/agents/{agent_id}/versions/{version}/restore" => agents::restore_agent_version {
         answer: 200 AgentView,
-        access: [write api_keys, write agents, write runs],
+        access: [write api_keys, write agents, write runs, use models],
     }
     /// Start a run, and wait for its end if you like
     create_run = POST "/v1/agents/{agent_id}/runs" => runs::create_run {
         query: WaitQuery,
         body: CreateRun,
         answer: 202 RunView | 200 RunView,
-        access: [write api_keys, read agents, write runs, write messages, send queue],
+        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
     }
     /// List runs, newest first
     list_runs = GET "/v1/runs" => runs::list_runs {
@@ -128,7 +128,7 @@ crate::route::routes! { Native;
         query: WaitQuery,
         body: CreateBatch,
         answer: 202 BatchView | 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue],
+        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
     }
     /// List batches, newest first
     list_batches = GET "/v1/batches" => batches::list_batches {
@@ -157,12 +157,12 @@ crate::route::routes! { Native;
     retry_batch = POST "/v1/batches/{batch_id}/retry" => batches::retry_batch {
         query: WaitQuery,
         answer: 202 BatchView | 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue],
+        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
     }
     /// List the models that this deployment can call, with prices
     list_models = GET "/v1/models" => models::list_models {
         answer: 200 ModelsView,
-        access: [write api_keys, write runs],
+        access: [write api_keys, write runs, use models],
     }
     /// Say which limits hold
     get_limits = GET "/v1/limits" => models::get_limits {

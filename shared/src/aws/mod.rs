@@ -5,14 +5,18 @@ pub(crate) mod fault;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, ConfigLoader, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, ConfigLoader, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider,
+    retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use crate::{queue::sqs::Sqs, store::dynamo::Dynamo};
+use crate::{config::variable, queue::sqs::Sqs, store::dynamo::Dynamo};
 
 /// The longest wait for a connection with TLS: an endpoint of the same region answers within 10 ms, and a lost SYN is
 /// sent again after 1 s.
@@ -37,27 +41,43 @@ pub const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 /// How long [`warm`] may take.
 const WARM_LIMIT: Duration = Duration::from_secs(2);
 
-/// The configuration of this process: region, credentials and endpoint (`AWS_ENDPOINT_URL`) as the environment says.
-pub async fn config() -> SdkConfig {
-    loader().load().await
+/// The configuration of a Lambda function: region, credentials and endpoint (`AWS_ENDPOINT_URL`) as the environment says.
+/// A function's credentials are always there, so the other places where the SDK would look are left out: of the binary too.
+#[must_use]
+pub fn config() -> SdkConfig {
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).map(Region::new))
+        .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .http_client(http_client())
+        .retry_config(retries())
+        .timeout_config(timeouts());
+    config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
+    config.build()
 }
 
-/// What [`config`] loads from: everything that is not the environment's is set. A test can set more.
+/// As [`config`], with all the places where the SDK looks for credentials: for tests, which can set more.
 #[must_use]
 pub fn loader() -> ConfigLoader {
-    let retries = RetryConfig::standard()
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client())
+        .retry_config(retries())
+        .timeout_config(timeouts())
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(FIRST_BACKOFF)
-        .with_max_backoff(LONGEST_BACKOFF);
-    let timeouts = TimeoutConfig::builder()
+        .with_max_backoff(LONGEST_BACKOFF)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)
-        .build();
-    aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
-        .retry_config(retries)
-        .timeout_config(timeouts)
+        .build()
 }
 
 /// A client whose connections every AWS service can share.

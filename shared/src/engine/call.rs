@@ -200,8 +200,8 @@ async fn execute(app: &App, held: &mut Held, request: &Request) -> Result<Execut
     let mut renewed = app.now();
     fault::point("K5");
     loop {
-        let left_ms = held.run.deadline_at.since_ms(app.now());
-        let pause = Duration::from_millis(if alone { renew_ms } else { LOOK_MS.min(renew_ms) }.min(left_ms));
+        let look_ms = if alone { renew_ms } else { LOOK_MS.min(renew_ms) };
+        let pause = Duration::from_millis(look_ms.min(held.run.deadline_at.since_ms(app.now())));
         tokio::select! {
             outcome = &mut call => return Ok(Executed::Answered(outcome)),
             () = wake.notified() => {}

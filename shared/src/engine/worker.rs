@@ -169,7 +169,7 @@ async fn save_end(app: &App, held: &mut Held) -> Result<()> {
 async fn put_back(app: &App, held: &mut Held) -> Result<()> {
     let now = app.now();
     if std::mem::take(&mut held.intended) {
-        // It was said with the run's creation, and nothing was sent.
+        // Nothing was sent: the intent that came with the run's creation books nothing.
         held.run.in_flight = None;
     }
     held.run.hand_on(now, now.plus_ms(app.config().lease_ms));

@@ -34,7 +34,7 @@ impl Database {
 
     pub(crate) async fn with_faults(seed: u64, faults: Faults) -> Self {
         let (server, config) = if on_aws() {
-            (None, shared::aws::config().await)
+            (None, shared::aws::loader().load().await)
         } else {
             let server = Emulator::start();
             let config = shared::aws::loader()
@@ -100,10 +100,9 @@ impl Emulator {
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let database = dynoxide::Database::memory().unwrap();
-                let until = async { drop(stopped.await) };
                 tokio::select! {
                     served = dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()) => served.unwrap(),
-                    () = until => {}
+                    _ = stopped => {}
                 }
             });
         });

@@ -1,0 +1,234 @@
+//! A function and what belongs to it: its role with what it may do and nothing else, its log, who may invoke it.
+
+use functions::{
+    Route,
+    route::{Access, Wait},
+};
+use shared::store::row::Table;
+
+use crate::{logical_id, providers, tables};
+
+const READ: [&str; 3] = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"];
+const WRITE: [&str; 5] = [
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:ConditionCheckItem",
+];
+/// To send, and to open a connection before the first message.
+const SEND: [&str; 2] = ["sqs:SendMessage", "sqs:GetQueueAttributes"];
+const RECEIVE: [&str; 2] = ["sqs:ReceiveMessage", "sqs:DeleteMessage"];
+
+/// A function, as it is deployed.
+#[derive(Debug)]
+pub struct Function {
+    /// Its name, which is what `Handler` says.
+    pub name: &'static str,
+    about: &'static str,
+    access: Vec<Access>,
+    timeout_s: u32,
+    memory_mb: u32,
+    /// The API's methods and paths that may invoke it.
+    invoked_by: Option<String>,
+    /// Further lines of its properties.
+    more: &'static str,
+}
+
+impl Function {
+    /// The function that answers a route.
+    #[must_use]
+    pub fn of_route(route: &'static Route) -> Self {
+        let path: Vec<&str> =
+            route.path.split('/').map(|part| if part.starts_with('{') { "*" } else { part }).collect();
+        Self {
+            name: route.name,
+            about: route.operation.about.first().map(|line| line.trim()).unwrap_or_default(),
+            access: route.operation.access.to_vec(),
+            timeout_s: if route.operation.wait == Wait::Long { 900 } else { 29 },
+            memory_mb: 512,
+            invoked_by: Some(format!("{}{}", route.method, path.join("/"))),
+            more: "",
+        }
+    }
+
+    /// The functions that answer no route.
+    pub fn others() -> impl Iterator<Item = Self> {
+        let plain = |name, about, access| Self {
+            name,
+            about,
+            access,
+            timeout_s: 29,
+            memory_mb: 512,
+            invoked_by: None,
+            more: "",
+        };
+        let every_table = || Table::ALL.map(Access::Write).to_vec();
+        let fallback = plain("fallback", "Refuses what no route answers", Vec::new());
+        let worker = [Access::Read(Table::Agents), Access::Write(Table::Runs), Access::Write(Table::Messages)];
+        let worker = [worker.as_slice(), &[Access::Send, Access::Models]].concat();
+        [
+            Self { invoked_by: Some("*/*".to_owned()), memory_mb: 256, ..fallback },
+            Self {
+                timeout_s: 900,
+                memory_mb: 1024,
+                more: WORKER,
+                ..plain("worker", "Works on runs as the queue names them", worker)
+            },
+            Self {
+                timeout_s: 300,
+                more: REAPER,
+                ..plain("reaper", "Looks after runs that nobody works on", [every_table(), vec![Access::Send]].concat())
+            },
+            plain(
+                "first_key",
+                "Makes a key for an organisation, when an operator invokes it",
+                vec![Access::Write(Table::ApiKeys)],
+            ),
+        ]
+        .into_iter()
+    }
+
+    /// Its resources.
+    pub(crate) fn resources(&self) -> String {
+        [self.function(), self.role(), self.log(), self.permission()].concat()
+    }
+
+    fn function(&self) -> String {
+        let Self { name, about, timeout_s, memory_mb, more, .. } = self;
+        let id = logical_id(name);
+        format!(
+            "  {id}:
+    Type: AWS::Serverless::Function
+    Metadata: {{ BuildMethod: rust-cargolambda, BuildProperties: {{ Binary: functions }} }}
+    Properties:
+      Handler: {name}
+      Description: \"{about}\"
+      Role: !GetAtt {id}Role.Arn
+      MemorySize: {memory_mb}
+      Timeout: {timeout_s}
+      LoggingConfig: {{ LogGroup: !Ref {id}Log }}
+{}{more}",
+            self.variables(),
+        )
+    }
+
+    /// What only some functions may know.
+    fn variables(&self) -> String {
+        // `fallback` makes no application: it has nothing to unseal.
+        if self.name == "fallback" {
+            return String::new();
+        }
+        let models = if self.access.contains(&Access::Models) { providers::variables() } else { String::new() };
+        format!(
+            "      Environment:
+        Variables:
+          MUSTER_PEPPER: !Sub \"{{{{resolve:secretsmanager:${{Pepper}}}}}}\"
+{models}"
+        )
+    }
+
+    fn role(&self) -> String {
+        let id = logical_id(self.name);
+        let statements: String = self.statements().into_iter().map(|(actions, on)| statement(&actions, &on)).collect();
+        format!(
+            "  {id}Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument: {TRUST}
+      ManagedPolicyArns: !If [Traced, [!Sub \"arn:${{AWS::Partition}}:iam::aws:policy/AWSXRayDaemonWriteAccess\"], !Ref AWS::NoValue]
+      Policies:
+        - PolicyName: {}
+          PolicyDocument:
+            Version: \"2012-10-17\"
+            Statement:
+{statements}",
+            self.name,
+        )
+    }
+
+    /// Actions, and on what.
+    fn statements(&self) -> Vec<(Vec<&'static str>, Vec<String>)> {
+        let log = format!("!GetAtt {}Log.Arn", logical_id(self.name));
+        let mut all = vec![(vec!["logs:CreateLogStream", "logs:PutLogEvents"], vec![log])];
+        let tables = |wanted: fn(&Access) -> Option<Table>| {
+            self.access.iter().filter_map(wanted).flat_map(table_arns).collect::<Vec<_>>()
+        };
+        let read = tables(|access| if let Access::Read(table) = access { Some(*table) } else { None });
+        let written = tables(|access| if let Access::Write(table) = access { Some(*table) } else { None });
+        all.push((READ.to_vec(), read));
+        all.push(([READ.as_slice(), &WRITE].concat(), written));
+        let queue = || vec!["!GetAtt WorkerQueue.Arn".to_owned()];
+        if self.access.contains(&Access::Send) {
+            all.push((SEND.to_vec(), queue()));
+        }
+        if self.name == "worker" {
+            all.push((RECEIVE.to_vec(), queue()));
+        }
+        all.retain(|(_, resources)| !resources.is_empty());
+        all
+    }
+
+    fn log(&self) -> String {
+        format!(
+            "  {}Log:
+    Type: AWS::Logs::LogGroup
+    Properties: {{ LogGroupName: !Sub \"/aws/lambda/${{AWS::StackName}}/{}\", RetentionInDays: !Ref LogRetentionDays }}
+",
+            logical_id(self.name),
+            self.name,
+        )
+    }
+
+    fn permission(&self) -> String {
+        let Some(from) = &self.invoked_by else { return String::new() };
+        let id = logical_id(self.name);
+        format!(
+            "  {id}Permission:
+    Type: AWS::Lambda::Permission
+    Properties:
+      Action: lambda:InvokeFunction
+      FunctionName: !Ref {id}
+      Principal: apigateway.amazonaws.com
+      SourceArn: !Sub \"arn:${{AWS::Partition}}:execute-api:${{AWS::Region}}:${{AWS::AccountId}}:${{Api}}/*/{from}\"
+"
+        )
+    }
+}
+
+fn table_arns(table: Table) -> [String; 2] {
+    let resource = tables::resource(table);
+    [format!("!GetAtt {resource}.Arn"), format!("!Sub \"${{{resource}.Arn}}/index/*\"")]
+}
+
+fn statement(actions: &[&str], resources: &[String]) -> String {
+    let resources: String = resources.iter().map(|resource| format!("                  - {resource}\n")).collect();
+    format!(
+        "              - Effect: Allow
+                Action: [{}]
+                Resource:
+{resources}",
+        actions.join(", ")
+    )
+}
+
+const TRUST: &str = "{ Version: \"2012-10-17\", Statement: [{ Effect: Allow, Principal: { Service: lambda.amazonaws.com }, Action: sts:AssumeRole }] }";
+
+/// One message is one chunk of up to 50 runs. A run that goes on sends itself a message: that is not a mistake.
+const WORKER: &str = "      RecursiveLoop: Allow
+      ReservedConcurrentExecutions: !If [Reserves, !Ref MaximumConcurrency, !Ref AWS::NoValue]
+      Events:
+        Chunk:
+          Type: SQS
+          Properties:
+            Queue: !GetAtt WorkerQueue.Arn
+            BatchSize: 1
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            ScalingConfig: { MaximumConcurrency: !Ref MaximumConcurrency }
+";
+
+const REAPER: &str = "      Events:
+        EveryMinute:
+          Type: ScheduleV2
+          Properties: { ScheduleExpression: rate(1 minute), RetryPolicy: { MaximumRetryAttempts: 0 } }
+";

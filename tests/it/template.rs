@@ -1,0 +1,133 @@
+//! template.yaml: what it says is what the route table, the store and the OpenAPI document say.
+
+use std::{collections::BTreeSet, path::Path};
+
+use functions::Route;
+
+use crate::http::ask;
+
+const NAME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml");
+
+/// CloudFormation takes so many resources in a stack.
+const RESOURCE_LIMIT: usize = 500;
+
+/// So many functions are still to come, each with its role, its log and its permission.
+const ROOM_FOR: usize = 50;
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the tests have no configuration of their own")]
+fn the_template_is_what_the_route_table_makes_of_it() {
+    let rendered = template::render().unwrap();
+    if std::env::var("UPDATE_TEMPLATE").is_ok() {
+        std::fs::write(NAME, &rendered).unwrap();
+    }
+    let written = std::fs::read_to_string(Path::new(NAME)).unwrap();
+    let other = written.lines().zip(rendered.lines()).find(|(written, rendered)| written != rendered);
+    assert!(written == rendered, "template.yaml is not up to date (`cargo run -p template`); first: {other:?}");
+}
+
+/// The lines of a resource, without its name.
+fn resource<'a>(template: &'a str, id: &str) -> &'a str {
+    let start = template.find(&format!("\n  {id}:\n")).unwrap_or_else(|| panic!("{id} is not in the template"));
+    let body = &template[start + id.len() + 5..];
+    let end = body.match_indices("\n  ").find(|(at, _)| body.as_bytes()[at + 3] != b' ').map(|(at, _)| at + 1);
+    &body[..end.unwrap_or(body.len())]
+}
+
+#[tokio::test]
+async fn every_operation_of_the_openapi_document_is_a_function_behind_its_path() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let (_, _, document) = ask("GET", "/openapi.json").await;
+    let mut names = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            let id = template::logical_id(name);
+            assert!(resource(&written, &id).contains(&format!("      Handler: {name}\n")), "{name}");
+            let api = resource(&written, "Api");
+            let entry = api.split(&format!("\n          {path}:\n")).nth(1).unwrap_or_else(|| panic!("{path}"));
+            let entry = entry.split("\n          /").next().unwrap();
+            let entry = entry.split(&format!("            {method}:\n")).nth(1).unwrap_or_else(|| panic!("{name}"));
+            assert!(entry.starts_with(&format!("              operationId: {name}\n")), "{name}");
+            assert!(entry.contains(&format!("${{{id}.Arn}}")), "{name}");
+            names.insert(name.to_owned());
+        }
+    }
+    let written: BTreeSet<String> =
+        written.lines().filter_map(|line| line.trim().strip_prefix("operationId: ")).map(str::to_owned).collect();
+    assert_eq!(written, names);
+    assert_eq!(written.len(), Route::all().count());
+}
+
+#[test]
+fn every_function_has_a_role_of_its_own_with_what_it_needs_and_nothing_else() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    assert!(!written.contains("Resource: \"*\"") && !written.contains("Resource: '*'") && !written.contains("- \"*\""));
+    for function in template::all() {
+        let id = template::logical_id(function.name);
+        let properties = resource(&written, &id);
+        assert!(properties.contains(&format!("Role: !GetAtt {id}Role.Arn")), "{id}");
+        assert!(properties.contains(&format!("LogGroup: !Ref {id}Log")), "{id}");
+        assert!(resource(&written, &format!("{id}Log")).contains("RetentionInDays"), "{id}");
+    }
+    let role = |name: &str| resource(&written, &format!("{}Role", template::logical_id(name)));
+    let writes = |name: &str, table: &str| {
+        let mut statements = role(name).split("- Effect: Allow");
+        statements.any(|statement| statement.contains("PutItem") && statement.contains(&format!("{table}Table.Arn")))
+    };
+    assert!(!writes("get_agent", "Agents") && role("get_agent").contains("AgentsTable.Arn"));
+    assert!(writes("create_agent", "Agents") && !role("create_agent").contains("MessagesTable"));
+    assert!(!role("list_runs").contains("sqs:") && role("create_run").contains("sqs:SendMessage"));
+    assert!(!role("fallback").contains("dynamodb:") && !role("coagent_health").contains("dynamodb:"));
+    assert!(role("worker").contains("sqs:ReceiveMessage") && !writes("worker", "ApiKeys"));
+}
+
+#[test]
+fn only_functions_that_ask_for_models_know_the_providers_keys() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let knows = |name: &str| resource(&written, &template::logical_id(name)).contains("OPENAI_API_KEY: !Ref");
+    let with: Vec<&str> = template::all().map(|function| function.name).filter(|name| knows(name)).collect();
+    for name in ["create_agent", "create_run", "create_batch", "cotera_chat", "list_models", "worker"] {
+        assert!(with.contains(&name), "{name}");
+    }
+    for name in ["get_agent", "list_runs", "create_key", "fallback", "reaper", "first_key", "coagent_health"] {
+        assert!(!with.contains(&name), "{name}");
+    }
+}
+
+#[test]
+fn the_stack_has_room_for_the_surfaces_to_come() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let types = written.lines().filter(|line| line.starts_with("    Type: AWS::")).count();
+    // What SAM adds: the API's deployment and stage, the worker's mapping, the schedule and its role.
+    let resources = types + 5;
+    assert!(resources + 4 * ROOM_FOR <= RESOURCE_LIMIT, "{resources}");
+    assert!(written.len() < 500_000, "a template may have 1 MB when it is deployed");
+}
+
+#[test]
+fn every_queue_waits_six_times_as_long_as_its_worker_works() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let number = |text: &str, name: &str| -> u64 {
+        let rest = text.split(&format!("{name}: ")).nth(1).unwrap();
+        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+    };
+    let queue = resource(&written, "WorkerQueue");
+    assert!(number(queue, "VisibilityTimeout") >= 6 * number(resource(&written, "Worker"), "Timeout"));
+    assert!(queue.contains("DeadLetterQueue.Arn"));
+    assert!(resource(&written, "Worker").contains("RecursiveLoop: Allow"));
+}
+
+/// `sam build` asks cargo-lambda for the profile `release`, and cargo-lambda knows no other: what it changes is said again.
+#[test]
+fn sam_builds_what_the_profile_deployed_says() {
+    let file = |name: &str| std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let (workspace, functions) = (file("Cargo.toml"), file("functions/Cargo.toml"));
+    let profile = workspace.split("[profile.deployed]\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    for line in profile.lines().filter(|line| !line.starts_with("inherits")) {
+        let (name, value) = line.split_once(" = ").unwrap();
+        let said = format!("\"profile.release.{name}={}\"", value.replace('"', "'"));
+        assert!(functions.contains(&said), "{said}");
+    }
+    assert!(workspace.contains("panic = \"unwind\""), "cargo-lambda makes it abort where nothing is said");
+}
