@@ -27,4 +27,4 @@ deploy-test:
 
 # Print the figures of the README
 bench:
-    tests/bench.sh
+    cargo run --release -p bench

@@ -164,6 +164,10 @@ class Test:
         stack = self.emulator.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
         self.api = Api(self.emulator, self.outputs["ApiId"])
+        # A number that comes from a parameter is a text to the emulator, and its poller cannot compare it; AWS turns it into one.
+        mappings = self.functions.list_event_source_mappings(FunctionName=self.outputs["WorkerFunction"])
+        self.mapping = mappings["EventSourceMappings"][0]["UUID"]
+        self.functions.update_event_source_mapping(UUID=self.mapping, ScalingConfig={"MaximumConcurrency": 50})
         count = len(self.functions.get_paginator("list_functions").paginate().build_full_result()["Functions"])
         return f"{count} functions"
 
@@ -245,9 +249,7 @@ class Test:
 
     def lose(self):
         """A run whose message is lost: the queue is not listened to, and its message is taken away."""
-        mapping = self.functions.list_event_source_mappings(FunctionName=self.outputs["WorkerFunction"])
-        mapping = mapping["EventSourceMappings"][0]["UUID"]
-        self.functions.update_event_source_mapping(UUID=mapping, Enabled=False)
+        self.functions.update_event_source_mapping(UUID=self.mapping, Enabled=False)
         time.sleep(3)
         run = self.api.want(202, "POST", f"/v1/agents/{self.agent_id}/runs", {"message": "lost"})
         queue = self.outputs["WorkerQueue"]
@@ -258,7 +260,7 @@ class Test:
         for message in until("the message is there", take, 10):
             check(run["id"].removeprefix("run_")[:8] in message["Body"].replace("-", ""), message["Body"])
             self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        self.functions.update_event_source_mapping(UUID=mapping, Enabled=True)
+        self.functions.update_event_source_mapping(UUID=self.mapping, Enabled=True)
         self.lost, self.lost_at = run["id"], time.monotonic()
         return run["id"]
 

@@ -18,7 +18,7 @@ use crate::{
     message::{Record, Slot},
     model::ModelName,
     page::{Page, PageRequest},
-    run::{self, InBatch, NewRun, Origin, Prompt, Run, Status, Usage},
+    run::{self, Glance, InBatch, NewRun, Origin, Prompt, Run, Status, Usage},
     store::{self, Versioned},
     tenant::{Caller, Scope, Tenant},
 };
@@ -78,7 +78,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn of<'a>(runs: impl Iterator<Item = &'a Run>, now: Timestamp) -> Self {
+    fn of(runs: impl Iterator<Item = Glance>, now: Timestamp) -> Self {
         let mut progress = Self::default();
         let mut last = Timestamp::default();
         let mut all_ended = true;
@@ -194,7 +194,7 @@ impl Planned {
     /// How far it will be then.
     #[must_use]
     pub fn progress(&self) -> Progress {
-        Progress::of(self.runs.iter().map(|(run, _)| run), self.batch.created_at)
+        Progress::of(self.runs.iter().map(|(run, _)| run.glance()), self.batch.created_at)
     }
 }
 
@@ -424,8 +424,8 @@ async fn progress(app: &App, batch: &Batch) -> Result<Progress> {
     if let Some(settled) = batch.settled {
         return Ok(settled);
     }
-    let runs = app.store().runs(batch.tenant(), &batch.run_ids()).await?;
-    Ok(Progress::of(runs.iter().flatten().map(|run| &run.value), app.now()))
+    let runs = app.store().glances(batch.tenant(), &batch.run_ids()).await?;
+    Ok(Progress::of(runs.into_iter(), app.now()))
 }
 
 /// Looks at the batch's runs; goes on with a cancel that was begun; and writes the outcome down when all have ended.

@@ -61,6 +61,8 @@ const PLACE_MS: i64 = 16 * 60 * 1000;
 const PLACES_TRIED: usize = 3;
 /// Of the limit, the part that a process takes from the store at a time: 5 %.
 const SHARE: u32 = 20;
+/// Of the limit, the part that may come at once: a fifth.
+const BURST: u32 = 5;
 /// How often a row that others write is tried again.
 const TRIES: usize = 8;
 /// When to try again when all places are taken, in milliseconds: nobody knows when one gets free.
@@ -110,18 +112,18 @@ pub(crate) struct Arrival {
 pub struct Quota {
     /// Requests a minute; 0 is no limit.
     pub limit: u32,
-    /// Requests that would pass at this moment.
+    /// Requests that would pass at this moment: a fifth of a minute's may come at once.
     pub remaining: u32,
     /// Until all would pass again, in milliseconds.
     pub reset_ms: u64,
 }
 
 impl Arrival {
-    /// Takes `n` requests at once, or says how long to wait, in milliseconds. A full minute's requests may come at once.
+    /// Takes `n` requests at once, or says how long to wait, in milliseconds.
     fn take(&mut self, now: Timestamp, per_minute: u32, n: u32) -> std::result::Result<Quota, u64> {
         let now_us = now.millis().saturating_mul(1_000);
         let each_us = 60_000_000 / i64::from(per_minute.max(1));
-        let window_us = each_us.saturating_mul(i64::from(per_minute));
+        let window_us = each_us.saturating_mul(i64::from((per_minute / BURST).max(1)));
         let next = self.next_us.max(now_us).saturating_add(each_us.saturating_mul(i64::from(n)));
         let over_us = next.saturating_sub(now_us.saturating_add(window_us));
         if over_us > 0 {
@@ -312,17 +314,16 @@ mod tests {
 
     #[test]
     fn a_minute_lets_in_what_the_limit_says_and_the_burst() {
-        assert_eq!(accepted(100, 60, 10), 199);
-        assert_eq!(accepted(6_000, 1, 1), 1_000);
+        assert_eq!(accepted(100, 60, 10), 119);
+        assert_eq!(accepted(6_000, 60, 1), 7_199);
+        assert_eq!(accepted(1, 180, 100), 3);
     }
 
     #[test]
     fn who_waits_as_long_as_it_is_told_is_let_in() {
         let mut arrival = Arrival::default();
         let now = Timestamp::from_millis(1_780_000_000_000);
-        for _ in 0..7 {
-            arrival.take(now, 7, 1).unwrap();
-        }
+        arrival.take(now, 7, 1).unwrap();
         let wait = arrival.take(now, 7, 1).unwrap_err();
         assert!(arrival.take(now.plus_ms(i64::try_from(wait).unwrap() - 2), 7, 1).is_err());
         assert!(arrival.take(now.plus_ms(i64::try_from(wait).unwrap()), 7, 1).is_ok());

@@ -18,6 +18,8 @@ use crate::{
 
 /// How long a batch may take to be accepted after its first run was written, in milliseconds; then its runs are taken away.
 const STAGED_MS: i64 = 60 * 60 * 1000;
+/// After how long at most a worker is asked for again, in milliseconds.
+const ASKED_AGAIN_MS: i64 = 15 * 60 * 1000;
 /// How many entries one tick looks at in a shard.
 const PER_TICK: usize = 1_000;
 
@@ -155,13 +157,16 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     }
     let ended = run.ends_now(now);
     if !ended {
-        run.wake(now);
-        run.next_check_at = later(app, now).min(run.deadline_at);
+        let next = later(app, &run, now);
+        run.ask_for_worker(next);
     }
     app.store().save_run(&run, Some(rev), Vec::new()).await?;
     Ok(if ended { Looked::Ended } else { Looked::Asks })
 }
 
-fn later(app: &App, now: Timestamp) -> Timestamp {
-    now.plus_ms(app.config().lease_ms)
+/// When to ask again: each time after as long as the run has waited already, so that a long queue is not filled with
+/// repeated messages.
+fn later(app: &App, run: &Run, now: Timestamp) -> Timestamp {
+    let waited_ms = i64::try_from(now.since_ms(run.updated_at)).unwrap_or(ASKED_AGAIN_MS).min(ASKED_AGAIN_MS);
+    now.plus_ms(waited_ms.max(app.config().lease_ms))
 }

@@ -185,7 +185,9 @@ async fn put_back(app: &App, held: &mut Held) -> Result<()> {
 async fn wait(app: &App, held: &mut Held, until: Timestamp) -> Result<()> {
     let now = app.now();
     held.run.wait(Reason::ProviderRateLimit, until, now);
+    fault::point("K8");
     if held.save(app).await? == Saved::Yes && !held.run.status.terminal() {
+        fault::point("K9");
         let delay_s = u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S).min(DELAY_LIMIT_S);
         ask_later(app, held.tenant(), &[held.id()], delay_s).await;
     }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use cancel::cancel;
 pub(crate) use cancel::request_cancel;
-pub(crate) use read::visible;
 pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
+pub(crate) use read::{Glance, visible};
 pub use start::{CHAT_LIMIT, MESSAGE_LIMIT_BYTES, NewRun, Planned, Prompt, begin, plan, start};
 pub(crate) use start::{first_row, pin};
 pub(crate) use transition::Acquired;
@@ -341,6 +341,6 @@ impl Run {
     /// How long workers had it, from the first taking to its end, in milliseconds; 0 before.
     #[must_use]
     pub fn run_ms(&self, now: Timestamp) -> u64 {
-        self.started_at.map_or(0, |start| self.ended_at.unwrap_or(now).since_ms(start))
+        self.glance().run_ms(now)
     }
 }

@@ -165,13 +165,14 @@ impl Run {
         }
     }
 
-    /// The time that it waited for has come: it waits for a worker only.
-    pub(crate) fn wake(&mut self, now: Timestamp) {
+    /// A worker is asked for, and will be again after this time. Who waited until now waits no more: the next check is not
+    /// what a waiting run waits for.
+    pub(crate) fn ask_for_worker(&mut self, check_at: Timestamp) {
         if self.status == Status::Waiting {
             self.status = Status::Queued;
             self.reason = None;
-            self.updated_at = now;
         }
+        self.next_check_at = check_at.min(self.deadline_at);
     }
 
     /// Ends it well.

@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     id::{BatchId, OrgId, RunId},
     message::Slot,
-    run::Run,
+    run::{Glance, Run},
     tenant::Tenant,
 };
 
@@ -71,6 +71,12 @@ impl Store {
     pub(crate) async fn runs(&self, tenant: Tenant, ids: &[RunId]) -> Result<Vec<Option<Versioned<Run>>>> {
         let keys: Vec<Key> = ids.iter().map(|id| run_key(tenant.org(), *id)).collect();
         self.batch_get(&keys).await
+    }
+
+    /// How these runs stand; one that is not there is left out.
+    pub(crate) async fn glances(&self, tenant: Tenant, ids: &[RunId]) -> Result<Vec<Glance>> {
+        let keys: Vec<Key> = ids.iter().map(|id| run_key(tenant.org(), *id)).collect();
+        Ok(self.batch_get(&keys).await?.into_iter().flatten().map(|found| found.value).collect())
     }
 
     /// A page of the list of runs, newest first, and where the next begins.

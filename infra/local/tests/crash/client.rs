@@ -1,0 +1,81 @@
+//! JSON over HTTP to a process that may die at any moment.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client as Http, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+
+/// The process went away before it had answered.
+#[derive(Debug)]
+pub(crate) struct NoAnswer;
+
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: Http<HttpConnector, Full<Bytes>>,
+    base: String,
+    key: String,
+}
+
+impl Client {
+    pub(crate) fn new(address: SocketAddr, key: &str) -> Self {
+        // A connection to a process that was killed must not be used for its successor.
+        let http = Http::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        Self { http, base: format!("http://{address}"), key: key.to_owned() }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, NoAnswer> {
+        self.send("GET", path, "", String::new()).await.map(|(status, body)| {
+            assert_eq!(status, 200, "{path}: {body}");
+            body
+        })
+    }
+
+    pub(crate) async fn agent(&self, model: &str) -> String {
+        let body = json!({"name": "witness", "model": model}).to_string();
+        let (status, made) = self.send("POST", "/v1/agents", "", body).await.unwrap();
+        assert_eq!(status, 201, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends it with this idempotency key: JSON lines when it does not begin as an object.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        idempotency_key: &str,
+        body: String,
+    ) -> Result<(u16, Value), NoAnswer> {
+        let media = if body.contains("}\n{") { "application/x-ndjson" } else { "application/json" };
+        let mut request = axum::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {}", self.key))
+            .header("content-type", media);
+        if !idempotency_key.is_empty() {
+            request = request.header("idempotency-key", idempotency_key);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).unwrap();
+        let response = self.http.request(request).await.map_err(|_| NoAnswer)?;
+        let status = response.status().as_u16();
+        let text = response.into_body().collect().await.map_err(|_| NoAnswer)?.to_bytes();
+        Ok((status, serde_json::from_slice(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Every run that there is.
+    pub(crate) async fn runs(&self) -> Result<Vec<Value>, NoAnswer> {
+        let (mut runs, mut path) = (Vec::new(), "/v1/runs?limit=100".to_owned());
+        loop {
+            let page = self.get(&path).await?;
+            runs.extend(page["data"].as_array().unwrap().iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(cursor) => path = format!("/v1/runs?limit=100&after={cursor}"),
+                None => return Ok(runs),
+            }
+        }
+    }
+}

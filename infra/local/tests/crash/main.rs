@@ -1,0 +1,22 @@
+//! The embedded host as a process that is killed, frozen and started again. What was accepted ends, once.
+//!
+//! The model server is the witness: it counts how often it was called with each prompt. `MUSTER_TEST_LONG=1` runs the long
+//! form, `MUSTER_TEST_SEED` repeats a run of random kills, and the feature `fault-points` adds the kills at named points.
+
+mod accepted;
+mod client;
+#[cfg(feature = "fault-points")]
+mod faults;
+mod frozen;
+mod kills;
+mod served;
+
+#[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]
+fn asked(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// The value for the short form, or that for the long one.
+fn by_form<T>(short: T, long: T) -> T {
+    if asked("MUSTER_TEST_LONG").is_some() { long } else { short }
+}

@@ -1,0 +1,128 @@
+//! `muster serve` as a child process over a folder of its own, with a model server in this process.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use model_server::{Options, Server};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::sleep;
+
+use crate::client::Client;
+
+const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
+/// How long a process may take to be ready, or to die when it is bound to.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Served {
+    pub(crate) model: Server,
+    pub(crate) client: Client,
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+}
+
+impl Served {
+    /// Serves a new folder, with a key that has no limits.
+    pub(crate) async fn start() -> Self {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let model = Server::start(Options::default()).await.unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let made = Command::new(MUSTER)
+            .args(["key", "create", "--org", "test", "--requests-per-minute", "0", "--in-flight", "0", "--json"])
+            .arg("--data")
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+        let client = Client::new(address, made["key"].as_str().unwrap());
+        let child = spawn(&folder, address, &model, None);
+        let mut served = Self { model, client, child, address, folder };
+        served.ready().await;
+        served
+    }
+
+    /// Starts the process again, to die at that point.
+    pub(crate) async fn start_again(&mut self, fault: Option<&str>) {
+        self.child = spawn(&self.folder, self.address, &self.model, fault);
+        self.ready().await;
+    }
+
+    pub(crate) async fn ready(&mut self) {
+        let started = Instant::now();
+        while self.client.get("/health").await.is_err() {
+            assert!(self.child.try_wait().unwrap().is_none(), "the process ended");
+            assert!(started.elapsed() < PATIENCE, "the process does not become ready");
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends the process a signal that Rust's library does not know.
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until the process dies by itself.
+    pub(crate) async fn dies(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the process goes on");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until this many runs have ended, and answers all there are.
+    pub(crate) async fn all_ended(&self, count: usize) -> Vec<Value> {
+        let started = Instant::now();
+        loop {
+            let runs = self.client.runs().await.unwrap();
+            let open: Vec<&Value> = runs.iter().filter(|run| run["terminal"] != true).collect();
+            if runs.len() >= count && open.is_empty() {
+                return runs;
+            }
+            assert!(started.elapsed() < PATIENCE * 2, "{} runs, of them open: {open:?}", runs.len());
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// How often the model was called beyond once a prompt. No call is made that its run does not count.
+    pub(crate) fn calls_beyond_one(&self, runs: &[Value], prompt_of: impl Fn(&Value) -> String) -> u64 {
+        let mut beyond = 0;
+        for run in runs {
+            let calls = self.model.calls_with(&prompt_of(run));
+            let counted = run["usage"]["model_calls"].as_u64().unwrap();
+            assert!((1..=counted).contains(&calls), "{calls} calls, {counted} counted: {run}");
+            beyond += calls - 1;
+        }
+        beyond
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(folder: &TempDir, address: SocketAddr, model: &Server, fault: Option<&str>) -> Child {
+    let mut command = Command::new(MUSTER);
+    command.arg("serve").arg("--data").arg(folder.path()).arg("--listen").arg(address.to_string());
+    command.env("OPENAI_BASE_URL", format!("http://{}/v1", model.addr())).env_remove("OPENAI_API_KEY");
+    if let Some(fault) = fault {
+        command.env("MUSTER_FAULT", fault);
+    }
+    command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
