@@ -7,7 +7,8 @@ use crate::{Request, Surface};
 /// Who calls. The request holds a place among those in flight until it is answered.
 ///
 /// # Errors
-/// [`shared::Error::Unauthorized`], [`shared::Error::Forbidden`], [`shared::Error::RateLimited`].
+/// [`shared::Error::Unauthorized`], [`shared::Error::Forbidden`], [`shared::Error::RateLimited`]; [`shared::Error::Invalid`] for
+/// an idempotency key that is none.
 pub(crate) async fn caller(app: &App, request: &Request) -> Result<Caller> {
     let caller = api_key::authenticate(app, request.bearer_key(), request.org_id()).await?;
     let default = match request.envelope().surface {
@@ -16,5 +17,7 @@ pub(crate) async fn caller(app: &App, request: &Request) -> Result<Caller> {
     };
     let admitted = limit::enter(app, &caller, caller.limits().or(default)).await?;
     request.envelope().admit(admitted);
+    // Also where nothing is created and so nothing is replayed: a key that is none is a mistake everywhere.
+    request.idempotency_key()?;
     Ok(caller)
 }

@@ -91,7 +91,11 @@ fn parameters(route: &Route) -> Vec<Value> {
             json!({ "type": "string", "description": "Must be the key's organisation" }),
         ));
         if route.method == Method::POST {
-            let key = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$" });
+            let about = "The same request with the same key is answered as before, for 7 days. A call that creates nothing \
+                         has the same effect again with or without it.";
+            let key = json!({
+                "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$", "description": about,
+            });
             all.push(parameter("header", "Idempotency-Key", false, key));
         }
     }

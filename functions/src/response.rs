@@ -162,9 +162,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// The envelope of a request, whether a route answers it or not.
-    #[must_use]
-    pub fn of<T>(request: &http::Request<T>) -> Self {
+    pub(crate) fn of<T>(request: &http::Request<T>) -> Self {
         let surface = Surface::of(request.uri().path());
         Self::new(surface, request::request_id(request.headers()))
     }

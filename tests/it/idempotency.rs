@@ -155,6 +155,8 @@ async fn what_was_refused_is_not_remembered(muster: Muster) {
     assert_eq!(lesser.post("/v1/agents", json!({"name": "a", "model": "demo/scripted"})).await.code, 403);
     us.post("/v1/agents", json!({"name": "a", "model": "demo/scripted"})).await.status(201);
     for bad in ["", &"k".repeat(256), "é"] {
+        let cancel = muster.us.with("idempotency-key", bad).post("/v1/runs/1/cancel", json!({})).await;
+        assert_eq!(cancel.param(), "Idempotency-Key", "{bad}");
         let us = muster.us.with("idempotency-key", bad);
         assert_eq!(us.post("/v1/agents", json!({})).await.param(), "Idempotency-Key", "{bad}");
     }

@@ -1,5 +1,14 @@
 //! The queue over SQS, through the real SDK, against an emulator: `tests/emulators.sh` makes one and runs this. Without
 //! `MUSTER_TEST_MINISTACK`, the path of ministack's executable, every case fails: nothing here passes for want of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::excessive_nesting,
+    reason = "a test fails by panicking, in its helper functions too, and may print"
+)]
 
 mod emulator;
 mod partial;

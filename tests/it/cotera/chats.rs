@@ -111,6 +111,8 @@ async fn what_is_no_chat_is_not_gone_on_with(muster: Muster) {
     let unknown = muster.them.post(&chat_path(&theirs), with("019a2b3c-4d5e-7f60-8123-456789abcdef")).await;
     assert_eq!((foreign.code, &foreign.text), (404, &unknown.text));
     assert_eq!(error_type(foreign, 404), "NotFound");
+    let other = agent(&muster.us, "demo/scripted-l0").await;
+    assert_eq!(fields(chat(&muster, &other, with(&ids[0])).await), ["chatId"], "a chat with another agent");
 }
 
 async fn a_chat_says_where_it_stands(muster: Muster) {

@@ -100,10 +100,9 @@ impl Emulator {
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let database = dynoxide::Database::memory().unwrap();
-                let until = async { drop(stopped.await) };
                 tokio::select! {
                     served = dynoxide::server::serve_with_shutdown(listener, database, std::future::pending()) => served.unwrap(),
-                    () = until => {}
+                    _ = stopped => {}
                 }
             });
         });

@@ -121,10 +121,10 @@ impl Line {
             let code = if self.happens(0.5) { "ProvisionedThroughputExceededException" } else { "ThrottlingException" };
             return Ok(refusal(code, Value::Null));
         }
-        if self.happens(self.faults.conflicts) {
-            if let Some(answer) = conflict(&operation, &asked) {
-                return Ok(answer);
-            }
+        if self.happens(self.faults.conflicts)
+            && let Some(answer) = conflict(&operation, &asked)
+        {
+            return Ok(answer);
         }
         let answer = inner.call(request).await?;
         if self.loses() {

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 pub(crate) use client::{Answer, Client, text};
@@ -26,7 +26,7 @@ use shared::{
     limit::Limiter,
     model::settings::Settings,
     queue::{
-        Queue,
+        Chunk, Queue,
         embedded::{Embedded, Receiver},
     },
     store::{Backend, Store, sqlite::Sqlite},
@@ -128,8 +128,7 @@ impl Muster {
         let (app, receiver) = (self.app.clone(), Arc::clone(&self.receiver));
         let worker = tokio::spawn(async move {
             while let Some(chunk) = receiver.lock().await.receive().await {
-                let app = app.clone();
-                tokio::spawn(async move { engine::work_on(&app, chunk, None).await.unwrap() });
+                tokio::spawn(work_on(app.clone(), chunk));
             }
         });
         self.worker = Some(worker.abort_handle());
@@ -194,16 +193,14 @@ impl Muster {
 
     /// Looks at the path until `found` is content with it.
     pub(crate) async fn until(&self, path: &str, found: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
-        let looked = async {
-            loop {
-                let seen = self.us.get(path).await.ok();
-                if found(&seen) {
-                    return seen;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, looked).await.unwrap_or_else(|_| panic!("{path} did not become what it should"))
+        let begun = Instant::now();
+        let mut seen = self.us.get(path).await.ok();
+        while !found(&seen) {
+            assert!(begun.elapsed() < PATIENCE, "{path} did not become what it should: {seen}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            seen = self.us.get(path).await.ok();
+        }
+        seen
     }
 }
 
@@ -213,6 +210,10 @@ impl Drop for Muster {
             worker.abort();
         }
     }
+}
+
+async fn work_on(app: App, chunk: Chunk) {
+    engine::work_on(&app, chunk, None).await.unwrap();
 }
 
 async fn client_of(app: &App, org: &str) -> Client {

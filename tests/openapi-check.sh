@@ -1,0 +1,91 @@
+#!/bin/sh
+# Holds the OpenAPI document to the specification, and every route of the embedded host to the document: no 5xx, no answer
+# that is not documented, no authentication that is not asked for. Needs python3 with venv; makes .venv-openapi once.
+#
+# MUSTER is the binary to check; MUSTER_CHECK_SECONDS is how long each of its two parts takes at most, 60 unless given.
+set -eu
+cd "$(dirname "$0")/.."
+venv=$PWD/.venv-openapi
+if [ ! -x "$venv/bin/schemathesis" ]; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check 'schemathesis==4.32.5' 'openapi-spec-validator==0.9.0'
+fi
+target=${CARGO_TARGET_DIR:-$PWD/target}
+muster=${MUSTER:-}
+for found in "$target/release/muster" "$target/debug/muster"; do
+    if [ -z "$muster" ] && [ -x "$found" ]; then muster=$found; fi
+done
+if [ -z "$muster" ]; then
+    cargo build --quiet --package muster
+    muster=$target/debug/muster
+fi
+
+data=$(mktemp -d)
+server=
+finish() {
+    if [ -n "$server" ]; then kill "$server" 2>/dev/null && wait "$server" || true; fi
+    rm -rf "$data"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+"$muster" serve --data "$data" --listen 127.0.0.1:0 2>"$data/log" &
+server=$!
+for _ in $(seq 100); do
+    url=$(sed -n 's|.*serving \(http://[0-9.:]*\).*|\1|p' "$data/log")
+    if [ -n "$url" ]; then break; fi
+    sleep 0.1
+done
+if [ -z "$url" ]; then
+    cat "$data/log" >&2
+    exit 1
+fi
+"$muster" key create --data "$data" --org check --requests-per-minute 0 --in-flight 0 --json >"$data/key"
+
+# What the document says is fetched and checked; then some of each thing is made, so that calls find what they ask for.
+"$venv/bin/python" - "$url" "$data" <<'PYTHON'
+import json, sys, urllib.request
+
+url, data = sys.argv[1:]
+made = json.load(open(f"{data}/key"))
+
+def call(path, body=None):
+    body = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {made['key']}", "Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url + path, body, headers), timeout=30) as answer:
+        return answer.read()
+
+open(f"{data}/openapi.json", "wb").write(call("/openapi.json"))
+agent = json.loads(call("/v1/agents", {"name": "checked", "model": "demo/scripted-l0"}))["id"]
+run = json.loads(call(f"/v1/agents/{agent}/runs?wait=20", {"message": "hello"}))["id"]
+items = [{"message": "one", "custom_id": "1"}, {"message": "two"}]
+batch = json.loads(call(f"/v1/agents/{agent}/batches?wait=20", {"items": items}))["id"]
+
+plain = lambda id: id.split("_")[1]
+native = {"agent_id": agent, "run_id": run, "batch_id": batch, "version": 1}
+cotera = {"agent_id": plain(agent), "chat_id": plain(run)}
+with open(f"{data}/known.toml", "w") as config:
+    for tag, ids in (("Native", native), ("Cotera", cotera)):
+        values = ", ".join(f'"path.{name}" = {json.dumps(id)}' for name, id in ids.items())
+        org = f'"header.x-org-id" = "{made["org_id"]}"'
+        config.write(f'[[operations]]\ninclude-tag = "{tag}"\nparameters = {{ {values}, {org} }}\n')
+open(f"{data}/secret", "w").write(made["key"])
+PYTHON
+"$venv/bin/openapi-spec-validator" "$data/openapi.json"
+
+# Whether a request that fits the document is accepted is not checked: which models, cursors and moments are, no schema says.
+check() {
+    timeout "$((each + 30))" "$venv/bin/schemathesis" "$@" --header "Authorization: Bearer $(cat "$data/secret")" --checks all \
+        --exclude-checks positive_data_acceptance --workers 1 --warnings off
+}
+each=${MUSTER_CHECK_SECONDS:-60}
+cd "$data"
+# First with whatever ids come, then with those of what is there; of the second, nothing takes away what it stands on.
+check run "$url/openapi.json" --max-time "$each" --phases coverage,fuzzing || failed=1
+check --config-file "$data/known.toml" run "$url/openapi.json" --max-time "$each" --phases coverage,fuzzing \
+    --exclude-operation-id delete_agent --exclude-operation-id revoke_key || failed=1
+kill -0 "$server"
+if [ "${failed:-0}" -ne 0 ]; then
+    cat "$data/log" >&2
+    exit 1
+fi
