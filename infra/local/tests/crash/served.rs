@@ -72,6 +72,7 @@ impl Served {
     }
 
     /// Waits until the process dies by itself.
+    #[cfg(feature = "fault-points")]
     pub(crate) async fn dies(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
