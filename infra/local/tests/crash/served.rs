@@ -2,7 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -73,7 +73,7 @@ impl Served {
 
     /// Waits until the process dies by itself.
     #[cfg(feature = "fault-points")]
-    pub(crate) async fn dies(&mut self) -> ExitStatus {
+    pub(crate) async fn dies(&mut self) -> std::process::ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
