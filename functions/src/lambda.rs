@@ -1,17 +1,19 @@
 //! The Lambda host: one function per process, by the name that the template gave it. Knows no route by name.
 
-use std::{convert::Infallible, fmt, future::Future};
+use std::{convert::Infallible, fmt};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::Uri;
-use lambda_http::RequestExt;
+use http_body_util::BodyExt;
+use lambda_http::{IntoResponse, RequestExt};
 use lambda_runtime::{LambdaEvent, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
-use shared::clock::Timestamp;
+use shared::{App, clock::Timestamp, engine};
 
 use crate::{
-    Response, Route, Routes, config, deployment, first_key, reaper,
+    Response, Route, Routes, config, deployment, first_key,
     route::{Access, Wait},
     serve, worker,
 };
@@ -87,48 +89,87 @@ pub fn run(function: Function) -> Result<(), Failure> {
 }
 
 async fn serve(function: Function) -> Result<(), Failure> {
-    let app = |sends, streams| async move { deployment::app(sends, streams).await.map_err(Failure::Settings) };
     let ended = match function {
         Function::Route(route) => {
             let streams = route.operation.wait == Wait::Long && config::response_streaming();
-            let sends = route.operation.access.contains(&Access::Send);
-            let (app, routes) = (app(sends, streams).await?, Routes::new([route]));
-            let answer = |event| answered(routes.handle(&app, request(event)));
-            match streams {
-                true => Box::pin(lambda_http::run_with_streaming_response(service_fn(answer))).await,
-                false => lambda_http::run(service_fn(answer)).await,
+            let app = app(route.operation.access.contains(&Access::Send), streams).await?;
+            let host = Host { app: Some(app), routes: Routes::new([route]) };
+            if streams {
+                let answer = |event| async { Ok::<_, Infallible>(host.answer(event).await) };
+                Box::pin(lambda_http::run_with_streaming_response(service_fn(answer))).await
+            } else {
+                buffered(host).await
             }
         }
-        Function::Fallback => {
-            lambda_http::run(service_fn(|event| async { answered(async { serve::refuse(&request(event)) }).await }))
-                .await
-        }
-        Function::Worker => {
-            let app = &app(true, false).await?;
-            let work = |event: LambdaEvent<worker::Event>| async move {
-                Ok::<_, Infallible>(worker::worker(app, event.payload, until(event.context.deadline)).await)
-            };
-            lambda_runtime::run(service_fn(work)).await
-        }
-        Function::Reaper => {
-            let app = app(true, false).await?;
-            let look =
-                |_: LambdaEvent<Value>| async { reaper::reaper(&app).await.map_err(lambda_runtime::Error::from) };
-            lambda_runtime::run(service_fn(look)).await
-        }
-        Function::FirstKey => {
-            let app = app(false, false).await?;
-            let make = |event: LambdaEvent<first_key::Wanted>| async {
-                first_key::first_key(&app, event.payload).await.map_err(lambda_runtime::Error::from)
-            };
-            lambda_runtime::run(service_fn(make)).await
+        Function::Fallback => buffered(Host { app: None, routes: Routes::default() }).await,
+        Function::Worker | Function::Reaper | Function::FirstKey => {
+            let app = app(!matches!(function, Function::FirstKey), false).await?;
+            let invoked = |event| Box::pin(invoked(&app, function, event));
+            lambda_runtime::run(service_fn(invoked)).await
         }
     };
     ended.map_err(Failure::Runtime)
 }
 
-async fn answered(response: impl Future<Output = Response>) -> Result<Response, Infallible> {
-    Ok(response.await)
+async fn app(sends: bool, streams: bool) -> Result<App, Failure> {
+    deployment::app(sends, streams).await.map_err(Failure::Settings)
+}
+
+/// Does what a function that no HTTP call reaches does with an event.
+async fn invoked(app: &App, function: Function, event: LambdaEvent<Value>) -> Result<Value, lambda_runtime::Error> {
+    let until = until(event.context.deadline);
+    match function {
+        Function::Worker => {
+            let event: worker::Event = serde_json::from_value(event.payload)?;
+            Ok(serde_json::to_value(worker::worker(app, event, until).await)?)
+        }
+        Function::FirstKey => {
+            let wanted: first_key::Wanted = serde_json::from_value(event.payload)?;
+            Ok(serde_json::to_value(first_key::first_key(app, wanted).await?)?)
+        }
+        Function::Reaper | Function::Route(_) | Function::Fallback => {
+            engine::reap(app).await?;
+            Ok(Value::Null)
+        }
+    }
+}
+
+/// Answers requests of the gateway; without an application, by refusing them.
+struct Host {
+    app: Option<App>,
+    routes: Routes,
+}
+
+impl Host {
+    async fn answer(&self, event: lambda_http::Request) -> Response {
+        let request = request(event);
+        match &self.app {
+            Some(app) => self.routes.handle(app, request).await,
+            None => serve::refuse(&request),
+        }
+    }
+}
+
+async fn buffered(host: Host) -> Result<(), lambda_runtime::Error> {
+    let answer = |event| async { Ok::<_, Infallible>(whole(host.answer(event).await).await) };
+    lambda_http::run(service_fn(answer)).await
+}
+
+/// The answer in one piece. Every body of ours is text, whatever its content type is called; as binary it would need a
+/// gateway that decodes it.
+async fn whole(response: Response) -> Text {
+    let (parts, body) = response.into_parts();
+    let Ok::<_, Infallible>(body) = body.collect().await;
+    Text(http::Response::from_parts(parts, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+}
+
+/// A text answer, handed to the gateway as it is.
+struct Text(http::Response<String>);
+
+impl IntoResponse for Text {
+    fn into_response(self) -> BoxFuture<'static, http::Response<lambda_http::Body>> {
+        Box::pin(std::future::ready(self.0.map(lambda_http::Body::from)))
+    }
 }
 
 /// When Lambda will end the invocation.

@@ -18,8 +18,6 @@ pub mod first_key;
 mod lambda;
 mod native;
 mod openapi;
-#[cfg(feature = "lambda")]
-pub mod reaper;
 pub mod request;
 pub mod response;
 pub mod route;

@@ -22,6 +22,7 @@ on_every_backend!(
     a_cancel_that_was_begun_is_gone_on_with,
     a_batch_that_was_never_accepted_is_invisible_and_discarded,
     what_runs_is_left_alone,
+    two_workers_that_take_a_run_at_once_call_its_model_once,
 );
 
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -42,6 +43,20 @@ async fn begun(app: &App, caller: &Caller, agent: &str) -> (Held, String) {
     let held = run::begin(app, planned.unwrap(), Claim::none()).await.unwrap();
     let id = held.id().prefixed();
     (held, id)
+}
+
+async fn two_workers_that_take_a_run_at_once_call_its_model_once(muster: Muster) {
+    let agent = muster.us.agent("openai/fake-l200").await;
+    let prompts: Vec<String> = (0..10).map(|n| format!("hello {n}")).collect();
+    let mut runs = Vec::new();
+    for prompt in &prompts {
+        runs.push(muster.us.run(&agent, prompt).await);
+    }
+    muster.drain_twice().await;
+    for (run, prompt) in runs.iter().zip(&prompts) {
+        assert_eq!(look(&muster, run).await["status"], "done");
+        assert_eq!(muster.models.calls_with(prompt), 1, "{prompt}");
+    }
 }
 
 async fn a_lost_message_is_sent_again(muster: Muster) {

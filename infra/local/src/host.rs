@@ -26,7 +26,7 @@ use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::http;
@@ -71,9 +71,6 @@ pub enum Failure {
     /// The settings make no application.
     #[error(transparent)]
     Unusable(#[from] shared::app::Unusable),
-    /// The work that was left could not be found again.
-    #[error("what was left cannot be found again: {0}")]
-    Recover(#[source] shared::Error),
 }
 
 /// The application over this folder, without a host around it: for what an operator does beside a server.
@@ -130,7 +127,6 @@ pub struct Host {
     listener: JoinHandle<io::Result<()>>,
     worker: JoinHandle<()>,
     reaper: JoinHandle<()>,
-    suspects: JoinHandle<()>,
     /// Held as long as the host lives, so that no other serves the folder.
     _lock: File,
 }
@@ -150,20 +146,14 @@ impl Host {
         let address = listener.local_addr().map_err(|source| Failure::Listen { address: listen, source })?;
         let (stop, stopped) = watch::channel(false);
         let worker = tokio::spawn(work(app.clone(), receiver, stopped.clone()));
-        let left = engine::recover(&app).await.map_err(Failure::Recover)?;
-        if left.asked > 0 || !left.suspects.is_empty() {
-            tracing::info!(runs = left.asked, suspects = left.suspects.len(), "going on with what was left");
-        }
-        let suspects = tokio::spawn(one_by_one(app.clone(), left.suspects));
-        let reaper = tokio::spawn(reap(app.clone(), stopped.clone()));
+        let reaper = tokio::spawn(look_after(app.clone(), stopped.clone()));
         let listener = tokio::spawn(http::serve(listener, app.clone(), until(stopped)));
-        Ok(Self { app, address, stop, listener, worker, reaper, suspects, _lock: lock })
+        Ok(Self { app, address, stop, listener, worker, reaper, _lock: lock })
     }
 
     /// Stops: no new request, no new run; what is in flight may end for a few seconds, and otherwise goes on after the next start.
     pub async fn stop(self) {
         let _ = self.stop.send(true);
-        self.suspects.abort();
         let _ = timeout(STOP_PATIENCE, self.listener).await;
         let _ = timeout(STOP_PATIENCE, self.worker).await;
         let _ = self.reaper.await;
@@ -219,16 +209,38 @@ async fn one_by_one(app: App, suspects: Vec<Chunk>) {
     }
 }
 
-async fn reap(app: App, stopped: watch::Receiver<bool>) {
+/// Goes on with what an earlier process left, and then looks at what is due, until the host stops. Requests are answered
+/// meanwhile: how much was left says nothing about when the host is ready.
+async fn look_after(app: App, stopped: watch::Receiver<bool>) {
+    let work = async {
+        let left = left(&app).await;
+        if left.asked > 0 || !left.suspects.is_empty() {
+            tracing::info!(runs = left.asked, suspects = left.suspects.len(), "going on with what was left");
+        }
+        tokio::join!(one_by_one(app.clone(), left.suspects), reap(app.clone()));
+    };
+    tokio::select! {
+        () = work => {}
+        () = until(stopped) => {}
+    }
+}
+
+/// What was left; while it cannot be found, it is looked for again.
+async fn left(app: &App) -> engine::Left {
+    loop {
+        match engine::recover(app).await {
+            Ok(left) => return left,
+            Err(error) => tracing::error!(error = ?error, "what was left cannot be found; it is looked for again"),
+        }
+        sleep(REAPER_PERIOD).await;
+    }
+}
+
+async fn reap(app: App) {
     let mut ticks = interval(REAPER_PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let stop = until(stopped);
-    tokio::pin!(stop);
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = &mut stop => return,
-        }
+        ticks.tick().await;
         if let Err(error) = engine::reap(&app).await {
             tracing::error!(error = ?error, "the reaper could not look; it looks again");
         }

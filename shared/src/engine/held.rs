@@ -29,6 +29,8 @@ pub struct Held {
     pub(super) run: Run,
     /// The revision that was read or written last; `None` as long as the row is not there.
     rev: Option<Rev>,
+    /// Whether the row says that the run is ours: taking a run is written with what is done first.
+    taken: bool,
     /// The slots that are filled, and those about to be.
     pub(super) journal: Vec<Slot>,
     /// What goes with the next write: new slots, and what accepts the run.
@@ -59,7 +61,8 @@ impl Held {
         let config = app.config();
         run.acquire(&app.owner(), app.now(), config.lease_ms, config.sole_epoch.as_deref());
         let wake = app.signals().hold(run.id);
-        let mut held = Self { run, rev: None, journal: vec![input], pending: writes, intended: false, wake };
+        let mut held =
+            Self { run, rev: None, taken: false, journal: vec![input], pending: writes, intended: false, wake };
         held.intended = super::call::intend_first(app, &mut held).await;
         match held.write(app).await {
             Ok(()) => Ok(held),
@@ -79,7 +82,7 @@ impl Held {
             return Ok(None);
         }
         let wake = app.signals().hold(run.id);
-        let mut held = Self { run, rev: Some(rev), journal, pending: Vec::new(), intended: false, wake };
+        let mut held = Self { run, rev: Some(rev), taken: false, journal, pending: Vec::new(), intended: false, wake };
         if acquired == Acquired::Held {
             return Ok(Some(held));
         }
@@ -124,7 +127,9 @@ impl Held {
             }
             let Some(found) = app.store().run(self.tenant(), self.run.id).await? else { return Ok(Saved::Gone) };
             let slot_open = found.value.step.saturating_add(u32::from(!self.pending.is_empty())) == self.run.step;
-            let ours = found.value.fence == self.run.fence;
+            // As long as our taking is not written, a row with our fence is one that another has taken at the same time.
+            let fence = if self.taken { found.value.fence } else { found.value.fence.saturating_add(1) };
+            let ours = fence == self.run.fence;
             if found.value.status.terminal() || !slot_open {
                 return self.reload(app, found, ours).await;
             }
@@ -182,6 +187,7 @@ impl Held {
 
     fn written(&mut self, outcome: store::Result<Rev>) -> store::Result<()> {
         self.rev = Some(outcome?);
+        self.taken = true;
         self.pending.clear();
         Ok(())
     }

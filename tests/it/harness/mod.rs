@@ -144,6 +144,18 @@ impl Muster {
         }
     }
 
+    /// Works on each message that is queued by two workers at the same moment, as when it is delivered twice.
+    pub(crate) async fn drain_twice(&self) {
+        let mut receiver = self.receiver.lock().await;
+        while self.queue.waiting() > 0 {
+            let chunk = receiver.receive().await.unwrap();
+            let again = chunk.clone();
+            let both = (engine::work_on(&self.app, chunk, None), engine::work_on(&self.app, again, None));
+            let (one, other) = tokio::join!(both.0, both.1);
+            one.and(other).unwrap();
+        }
+    }
+
     /// Loses what is queued.
     pub(crate) async fn lose_messages(&self) -> usize {
         let mut receiver = self.receiver.lock().await;
