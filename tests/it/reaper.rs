@@ -52,7 +52,7 @@ async fn two_workers_that_take_a_run_at_once_call_its_model_once(muster: Muster)
     for prompt in &prompts {
         runs.push(muster.us.run(&agent, prompt).await);
     }
-    muster.drain_twice().await;
+    Box::pin(muster.drain_twice()).await;
     for (run, prompt) in runs.iter().zip(&prompts) {
         assert_eq!(look(&muster, run).await["status"], "done");
         assert_eq!(muster.models.calls_with(prompt), 1, "{prompt}");

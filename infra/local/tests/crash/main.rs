@@ -2,6 +2,14 @@
 //!
 //! The model server is the witness: it counts how often it was called with each prompt. `MUSTER_TEST_LONG=1` runs the long
 //! form, `MUSTER_TEST_SEED` repeats a run of random kills, and the feature `fault-points` adds the kills at named points.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, in its helper functions too, and may print"
+)]
 
 mod accepted;
 mod client;
