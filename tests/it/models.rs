@@ -1,6 +1,6 @@
 //! The model providers' wire formats and faults: the real client against the model server in this process.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use model_server::{Format, Options, Recorded, Server};
 use serde_json::{Value, json};
@@ -278,10 +278,8 @@ async fn neither_key_nor_address_is_in_a_fault_or_in_debug() {
 async fn a_thousand_calls_of_one_host_wait_at_the_same_time() {
     let server = server().await;
     let models = models(&server);
-    let request = request(&models, "openai/fake-l1000");
-    let started = Instant::now();
+    let request = request(&models, "openai/fake-l5000");
     let answers = futures_util::future::join_all((0..1_000).map(|_| models.call(&request))).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(server.stats().max_in_flight, 1_000);
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
