@@ -19,7 +19,7 @@ lint:
 
 # Write template.yaml from the route table
 template:
-    UPDATE_TEMPLATE=1 cargo test -p tests template
+    cargo run -p template
 
 # Deploy to the emulator and run the main job there
 deploy-test:
@@ -27,4 +27,4 @@ deploy-test:
 
 # Print the figures of the README
 bench:
-    cargo run --release -p bench
+    tests/bench.sh

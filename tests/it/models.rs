@@ -1,6 +1,6 @@
 //! The model providers' wire formats and faults: the real client against the model server in this process.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model_server::{Format, Options, Recorded, Server};
 use serde_json::{Value, json};
