@@ -278,7 +278,7 @@ async fn neither_key_nor_address_is_in_a_fault_or_in_debug() {
 async fn a_thousand_calls_of_one_host_wait_at_the_same_time() {
     let server = server().await;
     let models = models(&server);
-    let request = request(&models, "openai/fake-l5000");
+    let request = Request { timeout_ms: 60_000, ..request(&models, "openai/fake-l5000") };
     let answers = futures_util::future::join_all((0..1_000).map(|_| models.call(&request))).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(server.stats().max_in_flight, 1_000);
