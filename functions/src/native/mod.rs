@@ -121,7 +121,7 @@ crate::route::routes! { Native;
     /// Cancel a run
     cancel_run = POST "/v1/runs/{run_id}/cancel" => runs::cancel_run {
         answer: 200 RunView | 202 RunView,
-        access: [write api_keys, write runs],
+        access: [write api_keys, write runs, read messages],
     }
     /// Start a batch of runs, and wait for their end if you like
     create_batch = POST "/v1/agents/{agent_id}/batches" => batches::create_batch {

@@ -4,7 +4,7 @@ use http::{HeaderValue, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Caller, Error, Result,
+    App, Caller, Error, Result, Scope,
     agent::Metadata,
     id::{AgentId, BatchId, RunId},
     message::{self, Message},
@@ -444,6 +444,8 @@ pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response>
 pub(super) async fn cancel_run(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let run = run::cancel(app, &caller, request.id("run_id")?).await?;
-    let view = RunView::new(app, &run, None);
+    // A key that may not look at runs learns nothing of what one said by cancelling it too late.
+    let result = if caller.may(Scope::RunsRead) { run::output(app, &caller, &run).await? } else { None };
+    let view = RunView::new(app, &run, result);
     Ok(if run.status.terminal() { response::ok(&view) } else { response::accepted(&view) })
 }

@@ -256,7 +256,11 @@ async fn a_run_that_has_ended_stays(muster: Muster) {
     muster.drain().await;
     let ended = muster.us.get(&path).await.ok();
     for _ in 0..2 {
-        assert_eq!(muster.us.send("POST", &format!("{path}/cancel"), "").await.ok()["status"], "done");
+        assert_eq!(muster.us.send("POST", &format!("{path}/cancel"), "").await.ok(), ended);
+    }
+    let blind = muster.us.new_key(json!({"scopes": ["runs:write"]})).await;
+    for _ in 0..2 {
+        assert_eq!(blind.send("POST", &format!("{path}/cancel"), "").await.ok()["result"], Value::Null);
     }
     assert_eq!(muster.us.get(&path).await.ok(), ended);
 }
