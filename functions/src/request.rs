@@ -125,10 +125,12 @@ impl Request {
         Some(key.trim()).filter(|key| scheme.eq_ignore_ascii_case("bearer") && !key.is_empty())
     }
 
-    /// The organisation that the caller says it is.
+    /// The organisation that the caller says it is. What is no text, or is said twice, is no organisation's id.
     #[must_use]
     pub fn org_id(&self) -> Option<&str> {
-        self.header("x-org-id")
+        let mut said = self.http.headers().get_all("x-org-id").iter();
+        let first = said.next()?;
+        Some(first.to_str().ok().filter(|_| said.next().is_none()).unwrap_or_default())
     }
 
     /// The key under which an answer may be replayed.

@@ -12,7 +12,7 @@ use crate::{
     idempotency::Claim,
     model::ModelName,
     page::{Page, PageRequest},
-    store,
+    random, store,
     tenant::{Caller, Scope, Tenant},
 };
 
@@ -39,7 +39,7 @@ pub const MAX_TOKENS: u32 = 4_096;
 /// The most that an agent may allow.
 pub const MAX_TOKENS_LIMIT: u32 = 1_000_000;
 /// How often a change is tried again when others change agents at the same time.
-const TRIES: usize = 12;
+const TRIES: u32 = 40;
 
 /// What an agent is, as somebody asks for it: not checked yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -320,7 +320,7 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
 /// [`Error::NotFound`], [`Error::Invalid`], [`Error::UnknownModel`].
 pub async fn update(app: &App, caller: &Caller, id: AgentId, change: impl Fn(&mut Draft)) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         let now = current(app, caller.tenant(), id).await?;
         let mut draft = Draft::from(now.definition.clone());
         change(&mut draft);
@@ -332,7 +332,7 @@ pub async fn update(app: &App, caller: &Caller, id: AgentId, change: impl Fn(&mu
         let next = AgentVersion { agent_id: id, number, created_at: now.created_at, updated_at: app.now(), definition };
         match point_to(app, caller.tenant(), &next, Some(now.number), Claim::none()).await {
             Ok(()) => return Ok(Arc::new(next)),
-            Err(Error::Conflict(_)) => {}
+            Err(Error::Conflict(_)) => random::pause(attempt).await,
             Err(error) => return Err(error),
         }
     }
@@ -345,14 +345,14 @@ pub async fn update(app: &App, caller: &Caller, id: AgentId, change: impl Fn(&mu
 /// [`Error::NotFound`].
 pub async fn delete(app: &App, caller: &Caller, id: AgentId) -> Result<()> {
     caller.require(Scope::AgentsWrite)?;
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         let mut bucket = app.store().agent_bucket(caller.tenant(), id).await?;
         if !bucket.remove(id) {
             return Err(Error::NotFound("agent"));
         }
         match app.store().save_agent_bucket(bucket, None, None).await {
             Ok(()) => return Ok(()),
-            Err(store::Error::Conflict { .. }) => {}
+            Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
             Err(error) => return Err(error.into()),
         }
     }
@@ -387,7 +387,7 @@ pub async fn restore(app: &App, caller: &Caller, id: AgentId, number: u32) -> Re
 /// The bucket holds other agents too; only a change of this agent is a conflict, a change of another is tried again.
 async fn point_to(app: &App, tenant: Tenant, to: &AgentVersion, from: Option<u32>, claim: Claim) -> Result<()> {
     let claim = claim.write(app, None)?;
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         let mut bucket = app.store().agent_bucket(tenant, to.agent_id).await?;
         if bucket.current(to.agent_id) != from {
             return Err(Error::Conflict("the agent was changed at the same time".to_owned()));
@@ -395,7 +395,7 @@ async fn point_to(app: &App, tenant: Tenant, to: &AgentVersion, from: Option<u32
         bucket.point(to.agent_id, to.number);
         match app.store().save_agent_bucket(bucket, Some(to), claim.clone()).await {
             Ok(()) => return Ok(()),
-            Err(store::Error::Conflict { index: 0 | 1 }) => {}
+            Err(store::Error::Conflict { index: 0 | 1 }) => random::pause(attempt).await,
             Err(store::Error::Conflict { .. }) => return Err(Claim::in_progress()),
             Err(error) => return Err(error.into()),
         }

@@ -23,6 +23,7 @@ pub mod message;
 pub mod model;
 pub mod page;
 pub mod queue;
+mod random;
 pub mod run;
 pub mod seal;
 pub mod store;

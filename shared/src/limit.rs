@@ -127,7 +127,7 @@ impl Arrival {
         let next = self.next_us.max(now_us).saturating_add(each_us.saturating_mul(i64::from(n)));
         let over_us = next.saturating_sub(now_us.saturating_add(window_us));
         if over_us > 0 {
-            return Err(u64::try_from(over_us / 1_000).unwrap_or(0).saturating_add(1));
+            return Err(u64::try_from(over_us).unwrap_or(0).div_ceil(1_000));
         }
         self.next_us = next;
         let used_us = next.saturating_sub(now_us);

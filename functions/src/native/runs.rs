@@ -7,6 +7,7 @@ use shared::{
     App, Caller, Error, Result, Scope,
     agent::Metadata,
     id::{AgentId, BatchId, RunId},
+    idempotency::Claim,
     message::{self, Message},
     model::Role,
     page::PageRequest,
@@ -54,7 +55,7 @@ pub(super) struct CreateRun {
 impl CreateRun {
     fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
         let Self { message, inputs, mode, model, max_steps, budget_micro_usd, deadline, chat_id, metadata } = self;
-        let prompt = prompt("", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
+        let prompt = prompt("message", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
         let chat_id = chat_id
             .map(|id| {
                 RunId::parse_prefixed(&id)
@@ -360,9 +361,7 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
     let claim = match claims::claim(app, &caller, &request).await? {
         Claimed::New(claim) => claim,
         Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(id) => {
-            return Ok(claims::replayed(started(app, &caller, run::own(app, &caller, id).await?).await?));
-        }
+        Claimed::Run(id) => return replay(app, &caller, id).await,
     };
     let body: CreateRun = request.json()?;
     let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;
@@ -373,6 +372,15 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
     }
     let run = wait::start_and_wait(app, &caller, planned, claim, limit_ms).await?;
     started(app, &caller, run).await
+}
+
+/// The answer of a run that was waited for under the same idempotency key, once it has ended.
+async fn replay(app: &App, caller: &Caller, id: RunId) -> Result<Response> {
+    let run = run::own(app, caller, id).await?;
+    if !run.status.terminal() {
+        return Err(Claim::in_progress());
+    }
+    Ok(claims::replayed(started(app, caller, run).await?))
 }
 
 /// 200 for a run that has ended, 202 with where to look for one that has not.

@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ring::rand::{SecureRandom, SystemRandom};
-
 use super::{Held, fault, held::Saved};
 use crate::{
     agent::{AgentVersion, MAX_TOKENS},
@@ -12,6 +10,7 @@ use crate::{
     error::{Error, Result},
     message::{self, Record, Slot},
     model::{Answer, FaultKind, ModelFault, Request, Role, Tokens, Turn, retry::Next as Retry},
+    random,
     run::{Attempt, AttemptEnd, InFlight, Reason},
 };
 
@@ -92,14 +91,6 @@ fn first_attempt(held: &Held) -> u32 {
     u32::try_from(held.run.attempts.iter().filter(failed).count()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-/// Uniform in 0..1, to spread retries.
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness retries are not spread, which is no reason to fail.
-    let _ = SystemRandom::new().fill(&mut bytes);
-    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
-}
-
 /// Says what is about to be done and writes it, unless the run may not go on: then the row in memory says so.
 async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> Result<Saved> {
     if held.run.ends_now(app.now()) || !intend(app, held, request, attempt) {
@@ -165,7 +156,7 @@ async fn retry(app: &App, held: &mut Held, failed: &ModelFault, attempt: u32) ->
     held.run.book(AttemptEnd::Failed(failed.kind), tokens, None, Some(failed.message.clone()), now);
     tracing::debug!(run = %held.id(), kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
     let remaining_ms = held.run.deadline_at.since_ms(now);
-    match app.models().next(&held.run.model, attempt, failed, random(), remaining_ms) {
+    match app.models().next(&held.run.model, attempt, failed, random::unit(), remaining_ms) {
         Retry::After(ms) => {
             let woken = held.wake.clone();
             tokio::select! {

@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     id::RunId,
     queue::Chunk,
-    run::{Run, TAKEOVERS_LIMIT},
+    run::{Run, SOLE_TAKEOVERS_LIMIT},
     store::{self, DUE_SHARDS, Due, Versioned},
     tenant::Tenant,
 };
@@ -20,6 +20,8 @@ use crate::{
 const STAGED_MS: i64 = 60 * 60 * 1000;
 /// After how long at most a worker is asked for again, in milliseconds.
 const ASKED_AGAIN_MS: i64 = 15 * 60 * 1000;
+/// From how many take-overs on a run is a suspect: early enough that one alone can still be found out.
+const SUSPECT_TAKEOVERS: u32 = SOLE_TAKEOVERS_LIMIT - 3;
 /// How many entries one tick looks at in a shard.
 const PER_TICK: usize = 1_000;
 
@@ -94,7 +96,7 @@ pub async fn recover(app: &App) -> Result<Left> {
         ids.sort_unstable();
         let runs = app.store().runs(tenant, &ids).await?.into_iter().flatten().map(|found| found.value);
         let (suspects, others): (Vec<Run>, Vec<Run>) =
-            runs.partition(|run| run.lease.is_some() && run.takeovers.saturating_add(1) >= TAKEOVERS_LIMIT);
+            runs.partition(|run| run.lease.is_some() && run.takeovers >= SUSPECT_TAKEOVERS);
         left.suspects.extend(suspects.into_iter().map(|run| Chunk::new(tenant, vec![run.id])));
         let others: Vec<RunId> = others.into_iter().map(|run| run.id).collect();
         left.asked = left.asked.saturating_add(others.len());

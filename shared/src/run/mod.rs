@@ -326,6 +326,8 @@ pub const DEADLINE_MS: i64 = 24 * 60 * 60 * 1000;
 pub const HOPS_LIMIT: u32 = 200;
 /// How often a run may be taken from a dead worker before a slot is filled.
 pub const TAKEOVERS_LIMIT: u32 = 3;
+/// The same where one process holds every run: when it dies, all are taken over, whichever was why.
+pub const SOLE_TAKEOVERS_LIMIT: u32 = 10;
 
 impl Run {
     pub(crate) fn tenant(&self) -> Tenant {

@@ -2,7 +2,8 @@
 //! is still the row that was read, so what held when it was decided holds when it is written.
 
 use super::{
-    ATTEMPTS_KEPT, Attempt, AttemptEnd, HOPS_LIMIT, InFlight, Lease, Reason, Run, Status, TAKEOVERS_LIMIT, Usage,
+    ATTEMPTS_KEPT, Attempt, AttemptEnd, HOPS_LIMIT, InFlight, Lease, Reason, Run, SOLE_TAKEOVERS_LIMIT, Status,
+    TAKEOVERS_LIMIT, Usage,
 };
 use crate::{
     clock::Timestamp,
@@ -46,8 +47,9 @@ impl Run {
         if self.ends_now(now) {
             return Acquired::Ended;
         }
-        if self.takeovers > TAKEOVERS_LIMIT {
-            let message = format!("{TAKEOVERS_LIMIT} workers died one after the other while they held the run");
+        let limit = if sole_epoch.is_some() { SOLE_TAKEOVERS_LIMIT } else { TAKEOVERS_LIMIT };
+        if self.takeovers > limit {
+            let message = format!("{limit} workers died one after the other while they held the run");
             self.fail(Reason::WorkerCrashLoop, message, now);
             return Acquired::Ended;
         }

@@ -99,8 +99,8 @@ async fn what_makes_no_run_is_refused_with_its_field(muster: Muster) {
     let agent = muster.us.agent("demo/scripted-l0").await;
     let path = format!("/v1/agents/{agent}/runs");
     for (body, param) in [
-        (json!({}), Value::Null),
-        (json!({"message": "a", "inputs": {}}), Value::Null),
+        (json!({}), json!("message")),
+        (json!({"message": "a", "inputs": {}}), json!("message")),
         (json!({"message": ""}), json!("message")),
         (json!({"message": " \n"}), json!("message")),
         (json!({"message": 1}), json!("message")),

@@ -1,0 +1,21 @@
+//! Randomness that spreads retries; not for secrets.
+
+use std::time::Duration;
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// The longest pause of [`pause`] for each attempt, in milliseconds.
+const PAUSE_MS: f64 = 4.0;
+
+/// Uniform in 0..1.
+pub(crate) fn unit() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness retries are not spread, which is no reason to fail.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// Waits before a write is tried again that others were faster with: at random, and longer at most with each attempt.
+pub(crate) async fn pause(attempt: u32) {
+    tokio::time::sleep(Duration::from_secs_f64(unit() * PAUSE_MS * f64::from(attempt) / 1_000.0)).await;
+}
