@@ -38,12 +38,13 @@ fn requests(agent: &str) -> Vec<(String, &'static str, String)> {
     ]
 }
 
-/// Sends them one after the other; true for each that was accepted.
+/// Sends them one after the other; true for each that was accepted, now or, with the same idempotency key, before: what is
+/// still in progress is a conflict.
 async fn send(client: &Client, requests: &[(String, &'static str, String)]) -> Vec<bool> {
     let mut accepted = Vec::new();
     for (path, key, body) in requests {
         let answer = client.send("POST", path, key, body.clone()).await;
-        accepted.push(answer.is_ok_and(|(status, _)| status < 300));
+        accepted.push(answer.is_ok_and(|(status, _)| status < 300 || status == 409));
     }
     accepted
 }
