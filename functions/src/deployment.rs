@@ -19,7 +19,7 @@ use shared::{
 /// # Errors
 /// When a setting is missing or makes no sense.
 pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
-    let aws_config = aws::config();
+    let aws_config = aws::config()?;
     let store = Dynamo::new(dynamodb::Client::new(&aws_config), required("MUSTER_TABLE_PREFIX")?);
     let queue = Sqs::new(sqs::Client::new(&aws_config), required("MUSTER_QUEUE_URL")?);
     let pepper = SecretString::from(required("MUSTER_PEPPER")?);

@@ -44,6 +44,7 @@ impl Emulator {
     /// Ours, with this endpoint.
     pub(crate) async fn config(&self) -> SdkConfig {
         shared::aws::loader()
+            .unwrap()
             .region(Region::new("eu-west-1"))
             .endpoint_url(&self.endpoint)
             .credentials_provider(Credentials::new("test", "test", None, None, "test"))

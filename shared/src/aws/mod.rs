@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod fault;
+mod http;
 
 use std::time::Duration;
 
@@ -10,13 +11,9 @@ use aws_config::{
     retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use crate::{config::variable, queue::sqs::Sqs, store::dynamo::Dynamo};
+pub use self::http::http_client;
+use crate::{config::variable, error::Fault, queue::sqs::Sqs, store::dynamo::Dynamo};
 
 /// The longest wait for a connection with TLS: an endpoint of the same region answers within 10 ms, and a lost SYN is
 /// sent again after 1 s.
@@ -43,26 +40,30 @@ const WARM_LIMIT: Duration = Duration::from_secs(2);
 
 /// The configuration of a Lambda function: region, credentials and endpoint (`AWS_ENDPOINT_URL`) as the environment says.
 /// A function's credentials are always there, so the other places where the SDK would look are left out: of the binary too.
-#[must_use]
-pub fn config() -> SdkConfig {
+///
+/// # Errors
+/// When the HTTP client cannot be made.
+pub fn config() -> Result<SdkConfig, Fault> {
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")).map(Region::new))
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
-        .http_client(http_client())
+        .http_client(http_client()?)
         .retry_config(retries())
         .timeout_config(timeouts());
     config.set_endpoint_url(variable("AWS_ENDPOINT_URL"));
-    config.build()
+    Ok(config.build())
 }
 
 /// As [`config`], with all the places where the SDK looks for credentials: for tests, which can set more.
-#[must_use]
-pub fn loader() -> ConfigLoader {
-    aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
+///
+/// # Errors
+/// As [`config`].
+pub fn loader() -> Result<ConfigLoader, Fault> {
+    Ok(aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client()?)
         .retry_config(retries())
-        .timeout_config(timeouts())
+        .timeout_config(timeouts()))
 }
 
 fn retries() -> RetryConfig {
@@ -78,12 +79,6 @@ fn timeouts() -> TimeoutConfig {
         .read_timeout(READ_TIMEOUT)
         .operation_timeout(OPERATION_TIMEOUT)
         .build()
-}
-
-/// A client whose connections every AWS service can share.
-#[must_use]
-pub fn http_client() -> SharedHttpClient {
-    Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 /// Resolves the credentials and opens a connection to each service, so that the first request does not wait for it:

@@ -34,10 +34,11 @@ impl Database {
 
     pub(crate) async fn with_faults(seed: u64, faults: Faults) -> Self {
         let (server, config) = if on_aws() {
-            (None, shared::aws::loader().load().await)
+            (None, shared::aws::loader().unwrap().load().await)
         } else {
             let server = Emulator::start();
             let config = shared::aws::loader()
+                .unwrap()
                 .region(Region::new("eu-west-1"))
                 .endpoint_url(format!("http://{}", server.address))
                 .credentials_provider(Credentials::new("test", "test", None, None, "test"))

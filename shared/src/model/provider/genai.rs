@@ -12,14 +12,20 @@ use genai::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    client,
     endpoint::{endpoint, is_chat_completions},
     fault::{self, Redaction},
 };
-use crate::model::{
-    Answer, FaultKind, Finish, ModelFault, Provider, Request, Role, Tokens, ToolCall,
-    settings::{Access, Settings, SettingsError, Vendor},
+use crate::{
+    model::{
+        Answer, FaultKind, Finish, ModelFault, Provider, Request, Role, Tokens, ToolCall,
+        settings::{Access, Settings, SettingsError, Vendor},
+    },
+    net,
 };
+
+/// How long a connection may take to come about, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const USER_AGENT: &str = concat!("muster/", env!("CARGO_PKG_VERSION"));
 
 /// One vendor's address and key.
 struct Target {
@@ -69,7 +75,8 @@ impl Genai {
         let client = self
             .client
             .get_or_init(|| {
-                let client = client::client().ok()?;
+                let client =
+                    net::trusting().ok()?.connect_timeout(CONNECT_TIMEOUT).user_agent(USER_AGENT).build().ok()?;
                 Client::builder().with_reqwest(client).build().ok()
             })
             .as_ref()

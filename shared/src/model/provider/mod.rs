@@ -1,6 +1,5 @@
 //! The providers that are reached over the network: one HTTP client for all of them, one call, one answer, no retry.
 
-mod client;
 mod endpoint;
 mod fault;
 mod genai;
