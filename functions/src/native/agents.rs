@@ -5,15 +5,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use shared::{
     App, Error, Result,
     agent::{self, AgentVersion, Draft, Metadata},
-    idempotency::Claim,
 };
 
 use super::views::{ListQuery, ModeView, PageView};
-use crate::{
-    Request, Response, auth,
-    claims::{self, Claimed},
-    response,
-};
+use crate::{Request, Response, auth, claims, response};
 
 /// What an agent shall be.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -182,16 +177,14 @@ impl From<&AgentVersion> for AgentView {
 
 pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(_) => return Err(Claim::in_progress()),
-    };
-    let body: CreateAgent = request.json()?;
-    let agent = agent::plan(app, &caller, body.into())?;
-    let response = response::created(&AgentView::from(&agent));
-    agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
-    Ok(response)
+    claims::once(app, &caller, &request, async |claim| {
+        let body: CreateAgent = request.json()?;
+        let agent = agent::plan(app, &caller, body.into())?;
+        let response = response::created(&AgentView::from(&agent));
+        agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
+        Ok(response)
+    })
+    .await
 }
 
 pub(super) async fn list_agents(app: &App, request: Request) -> Result<Response> {

@@ -7,7 +7,6 @@ use shared::{
     App, Caller, Error, Result, Scope,
     agent::Metadata,
     id::{AgentId, BatchId, RunId},
-    idempotency::Claim,
     message::{self, Message},
     model::Role,
     page::PageRequest,
@@ -15,11 +14,7 @@ use shared::{
 };
 
 use super::views::{ModeView, PageView, UsageView, metadata, moment, prompt};
-use crate::{
-    Request, Response, auth,
-    claims::{self, Claimed},
-    response, wait,
-};
+use crate::{Request, Response, auth, claims, response, wait};
 
 /// The longest `wait`, in seconds.
 const WAIT_LIMIT_S: u64 = 25;
@@ -358,35 +353,24 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(id) => return replay(app, &caller, id).await,
-    };
-    let body: CreateRun = request.json()?;
-    let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;
-    if limit_ms == 0 {
-        let response = started(app, &caller, planned.run().clone()).await?;
-        run::start(app, planned, claims::answered(claim, &response)).await?;
-        return Ok(response);
-    }
-    let run = wait::start_and_wait(app, &caller, planned, claim, limit_ms).await?;
-    started(app, &caller, run).await
-}
-
-/// The answer of a run that was waited for under the same idempotency key, once it has ended.
-async fn replay(app: &App, caller: &Caller, id: RunId) -> Result<Response> {
-    let run = run::own(app, caller, id).await?;
-    if !run.status.terminal() {
-        return Err(Claim::in_progress());
-    }
-    Ok(claims::replayed(started(app, caller, run).await?))
+    let answer = async |run: &Run| started(app, &caller, run).await;
+    claims::once_or_run(app, &caller, &request, answer, async |claim| {
+        let body: CreateRun = request.json()?;
+        let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;
+        if limit_ms == 0 {
+            let response = answer(planned.run()).await?;
+            run::start(app, planned, claims::answered(claim, &response)).await?;
+            return Ok(response);
+        }
+        answer(&wait::start_and_wait(app, &caller, planned, claim, limit_ms).await?).await
+    })
+    .await
 }
 
 /// 200 for a run that has ended, 202 with where to look for one that has not.
-async fn started(app: &App, caller: &Caller, run: Run) -> Result<Response> {
-    let result = run::output(app, caller, &run).await?;
-    let view = RunView::new(app, &run, result);
+async fn started(app: &App, caller: &Caller, run: &Run) -> Result<Response> {
+    let result = run::output(app, caller, run).await?;
+    let view = RunView::new(app, run, result);
     if run.status.terminal() {
         return Ok(response::ok(&view));
     }
