@@ -3,33 +3,52 @@
 use http::{HeaderValue, StatusCode, header};
 use shared::{
     App, Caller, Result,
-    id::RunId,
     idempotency::{Answer, Claim, Seen},
+    run::{self, Run},
 };
 
 use crate::{Body, Request, Response, response};
 
-/// What is known of a request's idempotency key.
-pub(crate) enum Claimed {
-    /// Nothing, or there is no key: do the work.
-    New(Claim),
-    /// This is the answer.
-    Replay(Response),
-    /// This run was started; its end is the answer.
-    Run(RunId),
+/// Does the work of a request, or answers what was answered before under its idempotency key.
+pub(crate) async fn once(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    work: impl AsyncFnOnce(Claim) -> Result<Response>,
+) -> Result<Response> {
+    match seen(app, caller, request).await? {
+        Seen::New(claim) => work(claim).await,
+        Seen::Answered(answer) => Ok(replay(answer)),
+        Seen::Run(_) => Err(Claim::in_progress()),
+    }
 }
 
-/// Looks the request's idempotency key up. The same request is the same method, path, query and body, byte for byte.
-pub(crate) async fn claim(app: &App, caller: &Caller, request: &Request) -> Result<Claimed> {
+/// The same for a request that may start a run and answer with its end: `ended` makes the answer of it once there is one.
+pub(crate) async fn once_or_run(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    ended: impl AsyncFnOnce(&Run) -> Result<Response>,
+    work: impl AsyncFnOnce(Claim) -> Result<Response>,
+) -> Result<Response> {
+    match seen(app, caller, request).await? {
+        Seen::New(claim) => work(claim).await,
+        Seen::Answered(answer) => Ok(replay(answer)),
+        Seen::Run(id) => {
+            let run = run::own(app, caller, id).await?;
+            if !run.status.terminal() {
+                return Err(Claim::in_progress());
+            }
+            Ok(replayed(ended(&run).await?))
+        }
+    }
+}
+
+/// The same request is the same method, path, query and body, byte for byte.
+async fn seen(app: &App, caller: &Caller, request: &Request) -> Result<Seen> {
     let (method, target) = (request.method().as_str(), request.target());
     let same = [method.as_bytes(), target.as_bytes(), request.body()];
-    let seen =
-        Claim::check(app, caller, request.idempotency_key()?, &format!("{method} {}", request.path()), &same).await?;
-    Ok(match seen {
-        Seen::New(claim) => Claimed::New(claim),
-        Seen::Run(run) => Claimed::Run(run),
-        Seen::Answered(answer) => Claimed::Replay(replay(answer)),
-    })
+    Claim::check(app, caller, request.idempotency_key()?, &format!("{method} {}", request.path()), &same).await
 }
 
 /// The claim with this answer.
@@ -45,7 +64,7 @@ pub(crate) fn answered(claim: Claim, response: &Response) -> Claim {
 }
 
 /// Marks an answer as one that was given before.
-pub(crate) fn replayed(mut response: Response) -> Response {
+fn replayed(mut response: Response) -> Response {
     response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
     response
 }

@@ -18,6 +18,7 @@ pub mod first_key;
 mod lambda;
 mod native;
 mod openapi;
+mod patch;
 pub mod request;
 pub mod response;
 pub mod route;

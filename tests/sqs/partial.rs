@@ -5,20 +5,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use aws_smithy_runtime_api::{
-    client::{
-        http::{
-            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-            SharedHttpConnector,
-        },
-        orchestrator::{HttpRequest, HttpResponse},
-        result::ConnectorError,
-        runtime_components::RuntimeComponents,
-    },
-    http::StatusCode,
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, SharedHttpClient, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
 };
-use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
+use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
+use tests::tap::{self, Tap};
 
 /// What is said of the last entry of a batch with several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,56 +42,35 @@ impl Partial {
     }
 
     pub(crate) fn over(self: &Arc<Self>, inner: SharedHttpClient) -> SharedHttpClient {
-        SharedHttpClient::new(Client { inner, partial: self.clone() })
+        tap::tapped(self.clone(), inner)
     }
+}
 
-    async fn pass(&self, inner: SharedHttpConnector, mut request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+impl Tap for Partial {
+    async fn pass(
+        &self,
+        connection: SharedHttpConnector,
+        mut request: HttpRequest,
+    ) -> Result<HttpResponse, ConnectorError> {
         if request.headers().get("x-amz-target") != Some("AmazonSQS.SendMessageBatch") {
-            return inner.call(request).await;
+            return connection.call(request).await;
         }
         self.calls.fetch_add(1, Ordering::Relaxed);
         let mut asked: Value = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
         let entries = asked["Entries"].as_array_mut().unwrap();
         if self.refusal == Refusal::None || entries.len() < 2 {
-            return inner.call(request).await;
+            return connection.call(request).await;
         }
         let kept = entries.pop().unwrap();
         let body = asked.to_string();
         request.headers_mut().insert("content-length", body.len().to_string());
         *request.body_mut() = SdkBody::from(body);
-        let answer = inner.call(request).await?;
+        let answer = connection.call(request).await?;
         assert!(answer.status().is_success());
-        let body = ByteStream::new(answer.into_body()).collect().await.unwrap().into_bytes();
-        let mut body: Value = serde_json::from_slice(&body).unwrap();
+        let mut body = tap::body(answer).await?;
         let ours = self.refusal == Refusal::OurMistake;
         body["Failed"] =
             json!([{ "Id": kept["Id"], "Code": "InternalError", "SenderFault": ours, "Message": "not now" }]);
-        Ok(HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::from(body.to_string())))
-    }
-}
-
-#[derive(Debug)]
-struct Client {
-    inner: SharedHttpClient,
-    partial: Arc<Partial>,
-}
-
-impl HttpClient for Client {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Connector { inner, partial: self.partial.clone() })
-    }
-}
-
-#[derive(Debug)]
-struct Connector {
-    inner: SharedHttpConnector,
-    partial: Arc<Partial>,
-}
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (inner, partial) = (self.inner.clone(), self.partial.clone());
-        HttpConnectorFuture::new(async move { partial.pass(inner, request).await })
+        Ok(tap::answer(200, &body))
     }
 }

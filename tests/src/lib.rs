@@ -1,1 +1,4 @@
-//! The tests are in `it/`.
+//! What the tests in `it/` and `sqs/` share.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
+
+pub mod tap;

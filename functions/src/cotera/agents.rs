@@ -7,10 +7,10 @@ use shared::{
     agent::{self, AgentVersion, Draft},
 };
 
-use crate::{Request, Response, auth, camel, response};
+use crate::{Request, Response, auth, camel, patch::set, response};
 
 /// What shall change about an agent. What is left out stays.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct UpdateAgent {
     /// Every run that starts after the answer uses it; runs in flight keep theirs.
@@ -24,6 +24,15 @@ pub(super) struct UpdateAgent {
     /// Must be empty: this version of Muster has no tools.
     #[schemars(length(max = 0))]
     tools: Option<Vec<serde_json::Value>>,
+}
+
+impl UpdateAgent {
+    fn apply(&self, draft: &mut Draft) {
+        set(&mut draft.model, &self.model);
+        set(&mut draft.name, &self.name);
+        set(&mut draft.description, &self.description);
+        set(&mut draft.system_prompt, &self.system_prompt);
+    }
 }
 
 /// The agent as it is now.
@@ -73,14 +82,6 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
     if body.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
         return Err(Error::invalid("tools", "must be empty: this version of Muster has no tools"));
     }
-    let agent = agent::update(app, &caller, id, |draft: &mut Draft| {
-        let UpdateAgent { model, name, description, system_prompt, tools: _ } = body.clone();
-        draft.model = model.unwrap_or_else(|| std::mem::take(&mut draft.model));
-        draft.name = name.unwrap_or_else(|| std::mem::take(&mut draft.name));
-        draft.description = description.unwrap_or_else(|| std::mem::take(&mut draft.description));
-        draft.system_prompt = system_prompt.unwrap_or_else(|| std::mem::take(&mut draft.system_prompt));
-    })
-    .await
-    .map_err(camel::fields)?;
+    let agent = agent::update(app, &caller, id, |draft| body.apply(draft)).await.map_err(camel::fields)?;
     Ok(response::ok(&UpdatedView { success: true, result: AgentView::from(agent.as_ref()) }))
 }

@@ -6,18 +6,13 @@ use shared::{
     App, Caller, Error, Result,
     batch::{self, Item, NewBatch},
     id::{AgentId, RunId},
-    idempotency::Claim,
     message::{self, Message},
     model::Role,
     run::{self, Chat, Filter, NewRun, Origin, Prompt, Run, Status},
 };
 
 use super::views::{ModeView, StatusView, UsageView, error};
-use crate::{
-    Request, Response, auth, camel,
-    claims::{self, Claimed},
-    decode, response, wait,
-};
+use crate::{Request, Response, auth, camel, claims, decode, response, wait};
 
 /// The most prompts of a batch: the vendor's documented number.
 const BATCH_LIMIT: usize = 50;
@@ -185,34 +180,24 @@ struct ChatEntry {
 pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(id) => return replay(app, &caller, id).await,
-    };
-    let ChatBody { message, mode, chat_id } = request.json()?;
-    let chat_id = chat_id
-        .map(|id| id.parse::<RunId>().map_err(|_| Error::invalid("chatId", "must be the UUID of a chat")))
-        .transpose()?;
-    let mode = mode.map(Into::into);
-    let new = NewRun { mode, chat_id, ..NewRun::of(agent_id, Prompt::Message(message), Origin::Cotera) };
-    let planned = run::plan(app, &caller, new).await.map_err(camel::fields)?;
-    let worker = app.clone();
-    response::late(request.envelope().clone(), async move {
-        let limit_ms = worker.config().sync_runs.limit_ms();
-        let run = wait::start_and_wait(&worker, &caller, planned, claim, limit_ms).await?;
-        answer(&worker, &caller, &run).await
+    let ended = async |run: &Run| answer(app, &caller, run).await;
+    claims::once_or_run(app, &caller, &request, ended, async |claim| {
+        let ChatBody { message, mode, chat_id } = request.json()?;
+        let chat_id = chat_id
+            .map(|id| id.parse::<RunId>().map_err(|_| Error::invalid("chatId", "must be the UUID of a chat")))
+            .transpose()?;
+        let mode = mode.map(Into::into);
+        let new = NewRun { mode, chat_id, ..NewRun::of(agent_id, Prompt::Message(message), Origin::Cotera) };
+        let planned = run::plan(app, &caller, new).await.map_err(camel::fields)?;
+        let (app, caller) = (app.clone(), caller.clone());
+        response::late(request.envelope().clone(), async move {
+            let limit_ms = app.config().sync_runs.limit_ms();
+            let run = wait::start_and_wait(&app, &caller, planned, claim, limit_ms).await?;
+            answer(&app, &caller, &run).await
+        })
+        .await
     })
     .await
-}
-
-/// The answer of a chat that was started under the same idempotency key, once it has one.
-async fn replay(app: &App, caller: &Caller, id: RunId) -> Result<Response> {
-    let run = run::own(app, caller, id).await?;
-    if !run.status.terminal() {
-        return Err(Claim::in_progress());
-    }
-    Ok(claims::replayed(answer(app, caller, &run).await?))
 }
 
 async fn answer(app: &App, caller: &Caller, run: &Run) -> Result<Response> {
@@ -230,24 +215,23 @@ async fn answer(app: &App, caller: &Caller, run: &Run) -> Result<Response> {
 pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(_) => return Err(Claim::in_progress()),
-    };
-    let items = request.json_array::<BatchItem>()?.into_iter();
-    let items = items.map(|BatchItem { message, mode }| Item {
-        custom_id: None,
-        prompt: Prompt::Message(message),
-        mode: mode.map(Into::into),
-    });
-    let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await.map_err(camel::fields)?;
-    let started = |id: RunId| StartedView { id: id.to_string(), chat_id: id.to_string(), status: StatusView::Queued };
-    let batch = planned.batch();
-    let result = batch.run_ids().into_iter().map(started).collect();
-    let response = response::ok(&BatchView { success: true, batch_id: batch.id.to_string(), result });
-    batch::start(app, planned, claims::answered(claim, &response)).await?;
-    Ok(response)
+    claims::once(app, &caller, &request, async |claim| {
+        let items = request.json_array::<BatchItem>()?.into_iter();
+        let items = items.map(|BatchItem { message, mode }| Item {
+            custom_id: None,
+            prompt: Prompt::Message(message),
+            mode: mode.map(Into::into),
+        });
+        let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await.map_err(camel::fields)?;
+        let started =
+            |id: RunId| StartedView { id: id.to_string(), chat_id: id.to_string(), status: StatusView::Queued };
+        let batch = planned.batch();
+        let result = batch.run_ids().into_iter().map(started).collect();
+        let response = response::ok(&BatchView { success: true, batch_id: batch.id.to_string(), result });
+        batch::start(app, planned, claims::answered(claim, &response)).await?;
+        Ok(response)
+    })
+    .await
 }
 
 const fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {

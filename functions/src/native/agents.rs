@@ -1,17 +1,16 @@
 //! Agents on the native surface.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result,
     agent::{self, AgentVersion, Draft, Metadata},
-    idempotency::Claim,
 };
 
 use super::views::{ListQuery, ModeView, PageView};
 use crate::{
-    Request, Response, auth,
-    claims::{self, Claimed},
+    Request, Response, auth, claims,
+    patch::{nullable, set},
     response,
 };
 
@@ -51,37 +50,23 @@ pub(super) struct CreateAgent {
 
 impl From<CreateAgent> for Draft {
     fn from(body: CreateAgent) -> Self {
-        let CreateAgent {
-            name,
-            description,
-            system_prompt,
-            model,
-            max_steps,
-            max_tokens,
-            temperature,
-            budget_micro_usd,
-            mode,
-            metadata,
-        } = body;
-        let max_steps = max_steps.unwrap_or(agent::MAX_STEPS);
-        let mode = mode.map(Into::into).unwrap_or_default();
         Self {
-            name,
-            description,
-            system_prompt,
-            model,
-            max_steps,
-            max_tokens,
-            temperature,
-            budget_micro_usd,
-            mode,
-            metadata,
+            name: body.name,
+            description: body.description,
+            system_prompt: body.system_prompt,
+            model: body.model,
+            max_steps: body.max_steps.unwrap_or(agent::MAX_STEPS),
+            max_tokens: body.max_tokens,
+            temperature: body.temperature,
+            budget_micro_usd: body.budget_micro_usd,
+            mode: body.mode.map(Into::into).unwrap_or_default(),
+            metadata: body.metadata,
         }
     }
 }
 
 /// What shall change about an agent. What is left out stays; `null` takes a limit away.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UpdateAgent {
     #[schemars(length(min = 1, max = 200))]
@@ -93,46 +78,29 @@ pub(super) struct UpdateAgent {
     model: Option<String>,
     #[schemars(range(min = 1, max = 200))]
     max_steps: Option<u32>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "nullable")]
     max_tokens: Option<Option<u32>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "nullable")]
     temperature: Option<Option<f64>>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "nullable")]
     budget_micro_usd: Option<Option<u64>>,
     mode: Option<ModeView>,
     /// Takes the place of all pairs.
     metadata: Option<Metadata>,
 }
 
-/// Tells a field that is `null` from one that is left out.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
-}
-
 impl UpdateAgent {
     fn apply(&self, draft: &mut Draft) {
-        let Self {
-            name,
-            description,
-            system_prompt,
-            model,
-            max_steps,
-            max_tokens,
-            temperature,
-            budget_micro_usd,
-            mode,
-            metadata,
-        } = self.clone();
-        draft.name = name.unwrap_or_else(|| std::mem::take(&mut draft.name));
-        draft.description = description.unwrap_or_else(|| std::mem::take(&mut draft.description));
-        draft.system_prompt = system_prompt.unwrap_or_else(|| std::mem::take(&mut draft.system_prompt));
-        draft.model = model.unwrap_or_else(|| std::mem::take(&mut draft.model));
-        draft.max_steps = max_steps.unwrap_or(draft.max_steps);
-        draft.max_tokens = max_tokens.unwrap_or(draft.max_tokens);
-        draft.temperature = temperature.unwrap_or(draft.temperature);
-        draft.budget_micro_usd = budget_micro_usd.unwrap_or(draft.budget_micro_usd);
-        draft.mode = mode.map_or(draft.mode, Into::into);
-        draft.metadata = metadata.unwrap_or_else(|| std::mem::take(&mut draft.metadata));
+        set(&mut draft.name, &self.name);
+        set(&mut draft.description, &self.description);
+        set(&mut draft.system_prompt, &self.system_prompt);
+        set(&mut draft.model, &self.model);
+        set(&mut draft.max_steps, &self.max_steps);
+        set(&mut draft.max_tokens, &self.max_tokens);
+        set(&mut draft.temperature, &self.temperature);
+        set(&mut draft.budget_micro_usd, &self.budget_micro_usd);
+        set(&mut draft.mode, &self.mode.map(Into::into));
+        set(&mut draft.metadata, &self.metadata);
     }
 }
 
@@ -182,16 +150,14 @@ impl From<&AgentVersion> for AgentView {
 
 pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(_) => return Err(Claim::in_progress()),
-    };
-    let body: CreateAgent = request.json()?;
-    let agent = agent::plan(app, &caller, body.into())?;
-    let response = response::created(&AgentView::from(&agent));
-    agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
-    Ok(response)
+    claims::once(app, &caller, &request, async |claim| {
+        let body: CreateAgent = request.json()?;
+        let agent = agent::plan(app, &caller, body.into())?;
+        let response = response::created(&AgentView::from(&agent));
+        agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
+        Ok(response)
+    })
+    .await
 }
 
 pub(super) async fn list_agents(app: &App, request: Request) -> Result<Response> {

@@ -17,11 +17,7 @@ use super::{
     runs::{WaitQuery, look_later},
     views::{ListQuery, PageView, UsageView, moment, prompt},
 };
-use crate::{
-    Request, Response, auth,
-    claims::{self, Claimed},
-    decode, response, wait,
-};
+use crate::{Request, Response, auth, claims, decode, response, wait};
 
 /// What a batch shall be. As `application/x-ndjson` the body is one item a line, up to 10,000.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -163,13 +159,11 @@ pub(super) async fn create_batch(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(_) => return Err(Claim::in_progress()),
-    };
-    let planned = batch::plan(app, &caller, new_batch(&request, agent_id)?).await?;
-    start(app, &caller, planned, claim, limit_ms).await
+    claims::once(app, &caller, &request, async |claim| {
+        let planned = batch::plan(app, &caller, new_batch(&request, agent_id)?).await?;
+        start(app, &caller, planned, claim, limit_ms).await
+    })
+    .await
 }
 
 /// Accepts the batch. What a replay answers is what was true then: that it is accepted.
@@ -210,11 +204,9 @@ pub(super) async fn cancel_batch(app: &App, request: Request) -> Result<Response
 pub(super) async fn retry_batch(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(_) => return Err(Claim::in_progress()),
-    };
-    let planned = batch::plan_retry(app, &caller, request.id("batch_id")?).await?;
-    start(app, &caller, planned, claim, limit_ms).await
+    claims::once(app, &caller, &request, async |claim| {
+        let planned = batch::plan_retry(app, &caller, request.id("batch_id")?).await?;
+        start(app, &caller, planned, claim, limit_ms).await
+    })
+    .await
 }

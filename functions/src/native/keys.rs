@@ -8,16 +8,11 @@ use shared::{
     api_key::{self, ApiKey, Minted, NewKey},
     error::Problem,
     id::KeyId,
-    idempotency::Claim,
     limit::KeyLimits,
 };
 
 use super::views::{ListQuery, PageView, moment};
-use crate::{
-    Request, Response, auth,
-    claims::{self, Claimed},
-    response,
-};
+use crate::{Request, Response, auth, claims, response};
 
 /// What a key shall be.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -126,16 +121,14 @@ impl From<&Minted> for NewKeyView {
 
 pub(super) async fn create_key(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(_) => return Err(Claim::in_progress()),
-    };
-    let body: CreateKey = request.json()?;
-    let minted = api_key::plan(app, &caller, body.try_into()?)?;
-    let response = response::created(&NewKeyView::from(&minted));
-    api_key::create(app, &caller, &minted, claims::answered(claim, &response)).await?;
-    Ok(response)
+    claims::once(app, &caller, &request, async |claim| {
+        let body: CreateKey = request.json()?;
+        let minted = api_key::plan(app, &caller, body.try_into()?)?;
+        let response = response::created(&NewKeyView::from(&minted));
+        api_key::create(app, &caller, &minted, claims::answered(claim, &response)).await?;
+        Ok(response)
+    })
+    .await
 }
 
 pub(super) async fn list_keys(app: &App, request: Request) -> Result<Response> {
@@ -153,14 +146,12 @@ pub(super) async fn revoke_key(app: &App, request: Request) -> Result<Response> 
 
 pub(super) async fn rotate_key(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(_) => return Err(Claim::in_progress()),
-    };
-    let body: RotateKey = if request.body().is_empty() { RotateKey::default() } else { request.json()? };
-    let (rotation, minted) = api_key::plan_rotation(app, &caller, request.id("key_id")?, body.overlap_ms).await?;
-    let response = response::created(&NewKeyView::from(&minted));
-    api_key::rotate(app, &caller, &rotation, &minted, claims::answered(claim, &response)).await?;
-    Ok(response)
+    claims::once(app, &caller, &request, async |claim| {
+        let body: RotateKey = if request.body().is_empty() { RotateKey::default() } else { request.json()? };
+        let (rotation, minted) = api_key::plan_rotation(app, &caller, request.id("key_id")?, body.overlap_ms).await?;
+        let response = response::created(&NewKeyView::from(&minted));
+        api_key::rotate(app, &caller, &rotation, &minted, claims::answered(claim, &response)).await?;
+        Ok(response)
+    })
+    .await
 }

@@ -4,7 +4,9 @@ mod agents;
 mod batches;
 mod documents;
 pub(crate) mod error;
+mod explain;
 mod keys;
+mod messages;
 mod models;
 mod results;
 mod runs;
@@ -15,10 +17,12 @@ use serde_json::Value;
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent},
     batches::{BatchView, CreateBatch},
+    explain::ExplainView,
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
+    messages::MessagesView,
     models::{LimitsView, ModelsView},
     results::{ResultsQuery, ResultsView},
-    runs::{CreateRun, ExplainView, ListRuns, MessagesView, RunView, WaitQuery},
+    runs::{CreateRun, ListRuns, RunView, WaitQuery},
     views::{ListQuery, PageView},
 };
 
@@ -109,12 +113,12 @@ crate::route::routes! { Native;
         access: [write api_keys, write runs, read messages],
     }
     /// List a run's messages, in order
-    list_run_messages = GET "/v1/runs/{run_id}/messages" => runs::list_run_messages {
+    list_run_messages = GET "/v1/runs/{run_id}/messages" => messages::list_run_messages {
         answer: 200 MessagesView,
         access: [write api_keys, write runs, read messages],
     }
     /// Say why a run stands where it stands
-    explain_run = GET "/v1/runs/{run_id}/explain" => runs::explain_run {
+    explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {
         answer: 200 ExplainView,
         access: [write api_keys, write runs],
     }

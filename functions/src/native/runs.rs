@@ -7,19 +7,12 @@ use shared::{
     App, Caller, Error, Result, Scope,
     agent::Metadata,
     id::{AgentId, BatchId, RunId},
-    idempotency::Claim,
-    message::{self, Message},
-    model::Role,
     page::PageRequest,
-    run::{self, AttemptEnd, Filter, NewRun, Origin, Run, Status},
+    run::{self, Filter, NewRun, Origin, Run, Status},
 };
 
 use super::views::{ModeView, PageView, UsageView, metadata, moment, prompt};
-use crate::{
-    Request, Response, auth,
-    claims::{self, Claimed},
-    response, wait,
-};
+use crate::{Request, Response, auth, claims, response, wait};
 
 /// The longest `wait`, in seconds.
 const WAIT_LIMIT_S: u64 = 25;
@@ -211,182 +204,28 @@ impl RunView {
     }
 }
 
-/// A message of a run.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct MessageView {
-    id: String,
-    run_id: String,
-    /// `user` or `assistant`.
-    role: RoleView,
-    content: String,
-    /// The tools that the model wanted to be called.
-    tool_calls: Vec<ToolCallView>,
-    created_at: String,
-}
-
-/// Who said it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum RoleView {
-    System,
-    User,
-    Assistant,
-    Tool,
-}
-
-/// A tool that a model wanted to be called.
-#[derive(Debug, Serialize, JsonSchema)]
-struct ToolCallView {
-    id: String,
-    name: String,
-    /// The arguments as the model wrote them.
-    arguments: String,
-}
-
-impl From<Message> for MessageView {
-    fn from(message: Message) -> Self {
-        let role = match message.role {
-            Role::System => RoleView::System,
-            Role::User => RoleView::User,
-            Role::Assistant => RoleView::Assistant,
-            Role::Tool => RoleView::Tool,
-        };
-        let call =
-            |call: shared::model::ToolCall| ToolCallView { id: call.id, name: call.name, arguments: call.arguments };
-        Self {
-            id: message.id.prefixed(),
-            run_id: message.run_id.prefixed(),
-            role,
-            content: message.text,
-            tool_calls: message.tool_calls.into_iter().map(call).collect(),
-            created_at: message.created_at.rfc3339(),
-        }
-    }
-}
-
-/// The messages of a run, in order.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct MessagesView {
-    data: Vec<MessageView>,
-}
-
-/// Why a run stands where it stands.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct ExplainView {
-    id: String,
-    status: &'static str,
-    reason: Option<&'static str>,
-    /// The whole of it in one sentence.
-    explanation: String,
-    /// Until when it waits, if it waits for a time.
-    waits_until: Option<String>,
-    /// The call that a worker is making.
-    in_flight: Option<InFlightView>,
-    /// The last attempts to call a model, at most 20.
-    attempts: Vec<AttemptView>,
-    /// How often it was handed from worker to worker.
-    hops: u32,
-    /// How often it was taken from a dead worker since its last step.
-    takeovers: u32,
-    /// How many steps have been written down, the input among them.
-    steps: u32,
-    cancel_requested: bool,
-    cost_micro_usd: Option<u64>,
-}
-
-/// A call that is being made.
-#[derive(Debug, Serialize, JsonSchema)]
-struct InFlightView {
-    model: String,
-    attempt: u32,
-    started_at: String,
-    /// What it may cost at most.
-    reserved_micro_usd: Option<u64>,
-}
-
-/// One attempt to call a model.
-#[derive(Debug, Serialize, JsonSchema)]
-struct AttemptView {
-    /// The step that it was made for.
-    step: u32,
-    model: String,
-    started_at: String,
-    ended_at: String,
-    /// `answered`, `lost`, `cancelled`, or what went wrong: `busy`, `rate_limited`, `quota`, `refused`, `incomprehensible`, `broken`.
-    outcome: &'static str,
-    input_tokens: u64,
-    output_tokens: u64,
-    /// Whether the tokens are an estimate, on the high side.
-    estimated: bool,
-    cost_micro_usd: Option<u64>,
-    message: Option<String>,
-}
-
-impl From<&run::Attempt> for AttemptView {
-    fn from(attempt: &run::Attempt) -> Self {
-        Self {
-            step: attempt.slot,
-            model: attempt.model.to_string(),
-            started_at: attempt.started_at.rfc3339(),
-            ended_at: attempt.ended_at.rfc3339(),
-            outcome: outcome(attempt.end),
-            input_tokens: attempt.tokens.input,
-            output_tokens: attempt.tokens.output,
-            estimated: attempt.estimated,
-            cost_micro_usd: attempt.cost_micro_usd,
-            message: attempt.message.clone(),
-        }
-    }
-}
-
-const fn outcome(end: AttemptEnd) -> &'static str {
-    use shared::model::FaultKind;
-    match end {
-        AttemptEnd::Answered => "answered",
-        AttemptEnd::Lost => "lost",
-        AttemptEnd::Cancelled => "cancelled",
-        AttemptEnd::Failed(FaultKind::Busy) => "busy",
-        AttemptEnd::Failed(FaultKind::Lost) => "broken",
-        AttemptEnd::Failed(FaultKind::RateLimited) => "rate_limited",
-        AttemptEnd::Failed(FaultKind::Quota) => "quota",
-        AttemptEnd::Failed(FaultKind::Refused) => "refused",
-        AttemptEnd::Failed(FaultKind::Incomprehensible) => "incomprehensible",
-    }
-}
-
 pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
-    let claim = match claims::claim(app, &caller, &request).await? {
-        Claimed::New(claim) => claim,
-        Claimed::Replay(response) => return Ok(response),
-        Claimed::Run(id) => return replay(app, &caller, id).await,
-    };
-    let body: CreateRun = request.json()?;
-    let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;
-    if limit_ms == 0 {
-        let response = started(app, &caller, planned.run().clone()).await?;
-        run::start(app, planned, claims::answered(claim, &response)).await?;
-        return Ok(response);
-    }
-    let run = wait::start_and_wait(app, &caller, planned, claim, limit_ms).await?;
-    started(app, &caller, run).await
-}
-
-/// The answer of a run that was waited for under the same idempotency key, once it has ended.
-async fn replay(app: &App, caller: &Caller, id: RunId) -> Result<Response> {
-    let run = run::own(app, caller, id).await?;
-    if !run.status.terminal() {
-        return Err(Claim::in_progress());
-    }
-    Ok(claims::replayed(started(app, caller, run).await?))
+    let answer = async |run: &Run| started(app, &caller, run).await;
+    claims::once_or_run(app, &caller, &request, answer, async |claim| {
+        let body: CreateRun = request.json()?;
+        let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;
+        if limit_ms == 0 {
+            let response = answer(planned.run()).await?;
+            run::start(app, planned, claims::answered(claim, &response)).await?;
+            return Ok(response);
+        }
+        answer(&wait::start_and_wait(app, &caller, planned, claim, limit_ms).await?).await
+    })
+    .await
 }
 
 /// 200 for a run that has ended, 202 with where to look for one that has not.
-async fn started(app: &App, caller: &Caller, run: Run) -> Result<Response> {
-    let result = run::output(app, caller, &run).await?;
-    let view = RunView::new(app, &run, result);
+async fn started(app: &App, caller: &Caller, run: &Run) -> Result<Response> {
+    let result = run::output(app, caller, run).await?;
+    let view = RunView::new(app, run, result);
     if run.status.terminal() {
         return Ok(response::ok(&view));
     }
@@ -416,37 +255,6 @@ pub(super) async fn get_run(app: &App, request: Request) -> Result<Response> {
     let run = run::get(app, &caller, request.id("run_id")?).await?;
     let result = run::output(app, &caller, &run).await?;
     Ok(response::ok(&RunView::new(app, &run, result)))
-}
-
-pub(super) async fn list_run_messages(app: &App, request: Request) -> Result<Response> {
-    let caller = auth::caller(app, &request).await?;
-    let messages = message::list(app, &caller, request.id("run_id")?).await?;
-    Ok(response::ok(&MessagesView { data: messages.into_iter().map(MessageView::from).collect() }))
-}
-
-pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response> {
-    let caller = auth::caller(app, &request).await?;
-    let run = run::get(app, &caller, request.id("run_id")?).await?;
-    let in_flight = run.in_flight.as_ref().map(|call| InFlightView {
-        model: call.model.to_string(),
-        attempt: call.attempt,
-        started_at: call.started_at.rfc3339(),
-        reserved_micro_usd: call.reserved_micro_usd,
-    });
-    Ok(response::ok(&ExplainView {
-        id: run.id.prefixed(),
-        status: run.status.name(),
-        reason: run.reason.map(run::Reason::name),
-        explanation: run::explain(&run),
-        waits_until: (run.status == Status::Waiting).then(|| run.next_check_at.rfc3339()),
-        in_flight,
-        attempts: run.attempts.iter().map(AttemptView::from).collect(),
-        hops: run.hops,
-        takeovers: run.takeovers,
-        steps: run.step,
-        cancel_requested: run.cancel_requested,
-        cost_micro_usd: run.usage.cost_micro_usd(),
-    }))
 }
 
 pub(super) async fn cancel_run(app: &App, request: Request) -> Result<Response> {

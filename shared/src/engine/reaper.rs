@@ -75,50 +75,51 @@ pub struct Left {
 /// # Errors
 /// As the store says.
 pub async fn recover(app: &App) -> Result<Left> {
-    let mut waiting: HashMap<Tenant, Vec<RunId>> = HashMap::new();
+    let mut left = Left::default();
+    let mut others: HashMap<Tenant, Vec<RunId>> = HashMap::new();
     for shard in 0..DUE_SHARDS {
         let mut after = None;
         loop {
             let (due, next) = app.store().due(shard, None, after).await?;
             let runs = due.into_iter().filter_map(|due| match due {
-                Due::Run(tenant, id) => Some((tenant, id)),
+                Due::Run(found) => Some(found.value),
                 Due::Batch(..) => None,
             });
-            runs.for_each(|(tenant, id)| waiting.entry(tenant).or_default().push(id));
+            let (suspects, rest): (Vec<Run>, Vec<Run>) = runs.partition(suspect);
+            left.suspects.extend(suspects.into_iter().map(|run| Chunk::new(run.tenant(), vec![run.id])));
+            rest.into_iter().for_each(|run| others.entry(run.tenant()).or_default().push(run.id));
             match next {
                 Some(next) => after = Some(next),
                 None => break,
             }
         }
     }
-    let mut left = Left::default();
-    for (tenant, mut ids) in waiting {
+    for (tenant, mut ids) in others {
         ids.sort_unstable();
-        let runs = app.store().runs(tenant, &ids).await?.into_iter().flatten().map(|found| found.value);
-        let (suspects, others): (Vec<Run>, Vec<Run>) =
-            runs.partition(|run| run.lease.is_some() && run.takeovers >= SUSPECT_TAKEOVERS);
-        left.suspects.extend(suspects.into_iter().map(|run| Chunk::new(tenant, vec![run.id])));
-        let others: Vec<RunId> = others.into_iter().map(|run| run.id).collect();
-        left.asked = left.asked.saturating_add(others.len());
-        ask_for_workers(app, tenant, &others).await;
+        left.asked = left.asked.saturating_add(ids.len());
+        ask_for_workers(app, tenant, &ids).await;
     }
     Ok(left)
 }
 
+const fn suspect(run: &Run) -> bool {
+    run.lease.is_some() && run.takeovers >= SUSPECT_TAKEOVERS
+}
+
 async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
-    let mut runs: HashMap<Tenant, Vec<RunId>> = HashMap::new();
+    let mut runs: HashMap<Tenant, Vec<Versioned<Run>>> = HashMap::new();
     for due in due {
         match due {
-            Due::Run(tenant, id) => runs.entry(tenant).or_default().push(id),
+            Due::Run(found) => runs.entry(found.value.tenant()).or_default().push(*found),
             Due::Batch(tenant, id) => {
                 batch::settle(app, tenant, id).await?;
                 reaped.batches = reaped.batches.saturating_add(1);
             }
         }
     }
-    for (tenant, ids) in runs {
+    for (tenant, runs) in runs {
         let mut wanted = Vec::new();
-        for found in app.store().runs(tenant, &ids).await?.into_iter().flatten() {
+        for found in runs {
             let id = found.value.id;
             match look_at_run(app, tenant, found).await {
                 Ok(Looked::Asks) => wanted.push(id),

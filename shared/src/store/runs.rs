@@ -15,10 +15,10 @@ use crate::{
 /// Over how many partitions of the index what is due is spread.
 pub(crate) const DUE_SHARDS: u8 = 16;
 
-/// What the reaper has to look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the reaper has to look at: a run as it is, or a batch, which is read when it is looked at.
+#[derive(Debug)]
 pub(crate) enum Due {
-    Run(Tenant, RunId),
+    Run(Box<Versioned<Run>>),
     Batch(Tenant, BatchId),
 }
 
@@ -51,13 +51,12 @@ fn due_partition(shard: u8) -> String {
     format!("DUE#{shard:02}")
 }
 
-fn parse_due(sort: &str) -> Option<Due> {
-    let mut parts = sort.split('#').skip(1);
+fn due_of(row: &Row) -> Option<Result<Due>> {
+    let mut parts = row.due.as_ref()?.sort.split('#').skip(1);
     let (kind, org, id) = (parts.next()?, parts.next()?, parts.next()?);
-    let tenant = Tenant::of(org.parse().ok()?);
     match kind {
-        "R" => Some(Due::Run(tenant, id.parse().ok()?)),
-        "B" => Some(Due::Batch(tenant, id.parse().ok()?)),
+        "R" => Some(super::read(row).map(|run| Due::Run(Box::new(run)))),
+        "B" => Some(Ok(Due::Batch(Tenant::of(org.parse().ok()?), id.parse().ok()?))),
         _ => None,
     }
 }
@@ -170,7 +169,7 @@ impl Store {
             limit: 1_000,
         };
         let Found { rows, next } = self.backend.query(&query).await?;
-        let due = rows.iter().filter_map(|row| row.due.as_ref()).filter_map(|entry| parse_due(&entry.sort)).collect();
-        Ok((due, next))
+        let due: Result<Vec<Due>> = rows.iter().filter_map(due_of).collect();
+        Ok((due?, next))
     }
 }

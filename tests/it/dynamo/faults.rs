@@ -11,20 +11,13 @@ use std::{
     },
 };
 
-use aws_smithy_runtime_api::{
-    client::{
-        http::{
-            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
-            SharedHttpConnector,
-        },
-        orchestrator::{HttpRequest, HttpResponse},
-        result::ConnectorError,
-        runtime_components::RuntimeComponents,
-    },
-    http::StatusCode,
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnector, SharedHttpClient, SharedHttpConnector},
+    orchestrator::{HttpRequest, HttpResponse},
+    result::ConnectorError,
 };
-use aws_smithy_types::{body::SdkBody, byte_stream::ByteStream};
 use serde_json::{Value, json};
+use tests::tap::{self, Tap};
 use tokio::sync::Semaphore;
 
 /// Chances from 0 to 1.
@@ -85,7 +78,7 @@ impl Line {
 
     /// An HTTP client over this line.
     pub(crate) fn over(self: &Arc<Self>, inner: SharedHttpClient) -> SharedHttpClient {
-        SharedHttpClient::new(Client { inner, line: self.clone() })
+        tap::tapped(self.clone(), inner)
     }
 
     /// SplitMix64 (public domain, Sebastiano Vigna).
@@ -108,50 +101,20 @@ impl Line {
             || self.happens(self.faults.lost)
     }
 
-    async fn pass(&self, inner: SharedHttpConnector, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
-        let asked: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
-        *self.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
-        let gate = self.held.lock().unwrap().clone().filter(|(held, _)| *held == operation);
-        if let Some((_, gate)) = gate {
-            gate.acquire().await.unwrap().forget();
-        }
-        if self.happens(self.faults.throttled) {
-            let code = if self.happens(0.5) { "ProvisionedThroughputExceededException" } else { "ThrottlingException" };
-            return Ok(refusal(code, Value::Null));
-        }
-        if self.happens(self.faults.conflicts)
-            && let Some(answer) = conflict(&operation, &asked)
-        {
-            return Ok(answer);
-        }
-        let answer = inner.call(request).await?;
-        if self.loses() {
-            return Err(ConnectorError::timeout("the reply was lost".into()));
-        }
-        if answer.status().is_success() && self.happens(self.faults.short) {
-            return self.shortened(&operation, &asked, answer).await;
-        }
-        Ok(answer)
-    }
-
     async fn shortened(
         &self,
         operation: &str,
         asked: &Value,
         answer: HttpResponse,
     ) -> Result<HttpResponse, ConnectorError> {
-        let body = ByteStream::new(answer.into_body()).collect().await;
-        let body = body.map_err(|error| ConnectorError::io(error.into()))?.into_bytes();
-        let mut body: Value = serde_json::from_slice(&body).unwrap();
+        let mut body = tap::body(answer).await?;
         match operation {
             "BatchGetItem" => self.leave_keys(asked, &mut body),
             "BatchWriteItem" => self.leave_writes(asked, &mut body),
             "Query" => self.cut(asked, &mut body),
             _ => {}
         }
-        Ok(HttpResponse::new(StatusCode::try_from(200).unwrap(), SdkBody::from(body.to_string())))
+        Ok(tap::answer(200, &body))
     }
 
     /// Takes some of the found items away and says that their keys were not looked at.
@@ -214,6 +177,40 @@ impl Line {
     }
 }
 
+impl Tap for Line {
+    async fn pass(
+        &self,
+        connection: SharedHttpConnector,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let asked: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap_or_default();
+        *self.calls.lock().unwrap().entry(operation.clone()).or_default() += 1;
+        let gate = self.held.lock().unwrap().clone().filter(|(held, _)| *held == operation);
+        if let Some((_, gate)) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        if self.happens(self.faults.throttled) {
+            let code = if self.happens(0.5) { "ProvisionedThroughputExceededException" } else { "ThrottlingException" };
+            return Ok(refusal(code, Value::Null));
+        }
+        if self.happens(self.faults.conflicts)
+            && let Some(answer) = conflict(&operation, &asked)
+        {
+            return Ok(answer);
+        }
+        let answer = connection.call(request).await?;
+        if self.loses() {
+            return Err(ConnectorError::timeout("the reply was lost".into()));
+        }
+        if answer.status().is_success() && self.happens(self.faults.short) {
+            return self.shortened(&operation, &asked, answer).await;
+        }
+        Ok(answer)
+    }
+}
+
 fn conflict(operation: &str, asked: &Value) -> Option<HttpResponse> {
     match operation {
         "PutItem" | "UpdateItem" | "DeleteItem" => Some(refusal("TransactionConflictException", Value::Null)),
@@ -232,31 +229,5 @@ fn refusal(code: &str, reasons: Value) -> HttpResponse {
     if !reasons.is_null() {
         body["CancellationReasons"] = reasons;
     }
-    HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(body.to_string()))
-}
-
-#[derive(Debug)]
-struct Client {
-    inner: SharedHttpClient,
-    line: Arc<Line>,
-}
-
-impl HttpClient for Client {
-    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(Connector { inner, line: self.line.clone() })
-    }
-}
-
-#[derive(Debug)]
-struct Connector {
-    inner: SharedHttpConnector,
-    line: Arc<Line>,
-}
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (inner, line) = (self.inner.clone(), self.line.clone());
-        HttpConnectorFuture::new(async move { line.pass(inner, request).await })
-    }
+    tap::answer(400, &body)
 }

@@ -1,0 +1,119 @@
+//! Why a run stands where it stands, on the native surface.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use shared::{
+    App, Result,
+    model::FaultKind,
+    run::{self, AttemptEnd, Status},
+};
+
+use crate::{Request, Response, auth, response};
+
+/// Why a run stands where it stands.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ExplainView {
+    id: String,
+    status: &'static str,
+    reason: Option<&'static str>,
+    /// The whole of it in one sentence.
+    explanation: String,
+    /// Until when it waits, if it waits for a time.
+    waits_until: Option<String>,
+    /// The call that a worker is making.
+    in_flight: Option<InFlightView>,
+    /// The last attempts to call a model, at most 20.
+    attempts: Vec<AttemptView>,
+    /// How often it was handed from worker to worker.
+    hops: u32,
+    /// How often it was taken from a dead worker since its last step.
+    takeovers: u32,
+    /// How many steps have been written down, the input among them.
+    steps: u32,
+    cancel_requested: bool,
+    cost_micro_usd: Option<u64>,
+}
+
+/// A call that is being made.
+#[derive(Debug, Serialize, JsonSchema)]
+struct InFlightView {
+    model: String,
+    attempt: u32,
+    started_at: String,
+    /// What it may cost at most.
+    reserved_micro_usd: Option<u64>,
+}
+
+/// One attempt to call a model.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AttemptView {
+    /// The step that it was made for.
+    step: u32,
+    model: String,
+    started_at: String,
+    ended_at: String,
+    /// `answered`, `lost`, `cancelled`, or what went wrong: `busy`, `rate_limited`, `quota`, `refused`, `incomprehensible`, `broken`.
+    outcome: &'static str,
+    input_tokens: u64,
+    output_tokens: u64,
+    /// Whether the tokens are an estimate, on the high side.
+    estimated: bool,
+    cost_micro_usd: Option<u64>,
+    message: Option<String>,
+}
+
+impl From<&run::Attempt> for AttemptView {
+    fn from(attempt: &run::Attempt) -> Self {
+        Self {
+            step: attempt.slot,
+            model: attempt.model.to_string(),
+            started_at: attempt.started_at.rfc3339(),
+            ended_at: attempt.ended_at.rfc3339(),
+            outcome: outcome(attempt.end),
+            input_tokens: attempt.tokens.input,
+            output_tokens: attempt.tokens.output,
+            estimated: attempt.estimated,
+            cost_micro_usd: attempt.cost_micro_usd,
+            message: attempt.message.clone(),
+        }
+    }
+}
+
+const fn outcome(end: AttemptEnd) -> &'static str {
+    match end {
+        AttemptEnd::Answered => "answered",
+        AttemptEnd::Lost => "lost",
+        AttemptEnd::Cancelled => "cancelled",
+        AttemptEnd::Failed(FaultKind::Busy) => "busy",
+        AttemptEnd::Failed(FaultKind::Lost) => "broken",
+        AttemptEnd::Failed(FaultKind::RateLimited) => "rate_limited",
+        AttemptEnd::Failed(FaultKind::Quota) => "quota",
+        AttemptEnd::Failed(FaultKind::Refused) => "refused",
+        AttemptEnd::Failed(FaultKind::Incomprehensible) => "incomprehensible",
+    }
+}
+
+pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let run = run::get(app, &caller, request.id("run_id")?).await?;
+    let in_flight = run.in_flight.as_ref().map(|call| InFlightView {
+        model: call.model.to_string(),
+        attempt: call.attempt,
+        started_at: call.started_at.rfc3339(),
+        reserved_micro_usd: call.reserved_micro_usd,
+    });
+    Ok(response::ok(&ExplainView {
+        id: run.id.prefixed(),
+        status: run.status.name(),
+        reason: run.reason.map(run::Reason::name),
+        explanation: run::explain(&run),
+        waits_until: (run.status == Status::Waiting).then(|| run.next_check_at.rfc3339()),
+        in_flight,
+        attempts: run.attempts.iter().map(AttemptView::from).collect(),
+        hops: run.hops,
+        takeovers: run.takeovers,
+        steps: run.step,
+        cancel_requested: run.cancel_requested,
+        cost_micro_usd: run.usage.cost_micro_usd(),
+    }))
+}

@@ -1,0 +1,75 @@
+//! A run's messages on the native surface.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use shared::{
+    App, Result,
+    message::{self, Message},
+    model::{Role, ToolCall},
+};
+
+use crate::{Request, Response, auth, response};
+
+/// A message of a run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct MessageView {
+    id: String,
+    run_id: String,
+    /// `user` or `assistant`.
+    role: RoleView,
+    content: String,
+    /// The tools that the model wanted to be called.
+    tool_calls: Vec<ToolCallView>,
+    created_at: String,
+}
+
+/// Who said it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum RoleView {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+/// A tool that a model wanted to be called.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ToolCallView {
+    id: String,
+    name: String,
+    /// The arguments as the model wrote them.
+    arguments: String,
+}
+
+impl From<Message> for MessageView {
+    fn from(message: Message) -> Self {
+        let role = match message.role {
+            Role::System => RoleView::System,
+            Role::User => RoleView::User,
+            Role::Assistant => RoleView::Assistant,
+            Role::Tool => RoleView::Tool,
+        };
+        let call = |call: ToolCall| ToolCallView { id: call.id, name: call.name, arguments: call.arguments };
+        Self {
+            id: message.id.prefixed(),
+            run_id: message.run_id.prefixed(),
+            role,
+            content: message.text,
+            tool_calls: message.tool_calls.into_iter().map(call).collect(),
+            created_at: message.created_at.rfc3339(),
+        }
+    }
+}
+
+/// The messages of a run, in order.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct MessagesView {
+    data: Vec<MessageView>,
+}
+
+pub(super) async fn list_run_messages(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let messages = message::list(app, &caller, request.id("run_id")?).await?;
+    Ok(response::ok(&MessagesView { data: messages.into_iter().map(MessageView::from).collect() }))
+}

@@ -1,0 +1,168 @@
+//! What an agent is, what may be asked for, and what is refused.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::App,
+    error::{Error, Problem, Result},
+    model::ModelName,
+};
+
+/// Key-value pairs of the caller's own; see [`check_metadata`] for the limits.
+pub type Metadata = BTreeMap<String, String>;
+
+/// Whether tool calls run by themselves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// They do.
+    #[default]
+    Auto,
+    /// A run waits at each for a person's say.
+    Manual,
+}
+
+/// The most model calls of a run unless its agent says otherwise.
+pub const MAX_STEPS: u32 = 25;
+/// The most that an agent may allow.
+pub const MAX_STEPS_LIMIT: u32 = 200;
+/// The most tokens of one answer unless the agent says otherwise.
+pub const MAX_TOKENS: u32 = 4_096;
+/// The most that an agent may allow.
+pub const MAX_TOKENS_LIMIT: u32 = 1_000_000;
+
+/// What an agent is: checked, and never changed; or a [`Draft`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Definition<M = ModelName> {
+    /// 1 to 200 characters.
+    pub name: String,
+    /// At most 2,000 characters.
+    pub description: String,
+    /// At most 200,000 characters.
+    pub system_prompt: String,
+    /// A model of this deployment, as `provider/model` or an alias.
+    pub model: M,
+    /// The most model calls of a run, 1 to [`MAX_STEPS_LIMIT`].
+    pub max_steps: u32,
+    /// The most tokens of one answer; `None` is [`MAX_TOKENS`].
+    pub max_tokens: Option<u32>,
+    /// 0 to 2; `None` is the provider's default.
+    pub temperature: Option<f64>,
+    /// The most that a run may cost, in micro-USD; `None` is no limit.
+    pub budget_micro_usd: Option<u64>,
+    /// Whether tool calls run by themselves.
+    pub mode: Mode,
+    /// At most 16 pairs.
+    pub metadata: Metadata,
+}
+
+/// What an agent shall be, as somebody asks for it: not checked yet.
+pub type Draft = Definition<String>;
+
+impl Draft {
+    /// The definition, if everything about it may be so; otherwise all that is wrong.
+    pub(super) fn checked(self, app: &App) -> Result<Definition> {
+        let mut problems = Vec::new();
+        let mut check = |holds: bool, field: &str, message: String| {
+            if !holds {
+                problems.push(Problem { field: field.to_owned(), message });
+            }
+        };
+        check(!self.name.trim().is_empty(), "name", "must not be empty".to_owned());
+        for (field, text, most) in [
+            ("name", &self.name, 200),
+            ("description", &self.description, 2_000),
+            ("system_prompt", &self.system_prompt, 200_000),
+        ] {
+            check(text.chars().count() <= most, field, format!("must be at most {most} characters long"));
+        }
+        check(
+            (1..=MAX_STEPS_LIMIT).contains(&self.max_steps),
+            "max_steps",
+            format!("must be from 1 to {MAX_STEPS_LIMIT}"),
+        );
+        let tokens = self.max_tokens.is_none_or(|most| (1..=MAX_TOKENS_LIMIT).contains(&most));
+        check(tokens, "max_tokens", format!("must be from 1 to {MAX_TOKENS_LIMIT}"));
+        check(
+            self.temperature.is_none_or(|t| (0.0..=2.0).contains(&t)),
+            "temperature",
+            "must be from 0 to 2".to_owned(),
+        );
+        check_metadata(&self.metadata, &mut problems);
+        if !problems.is_empty() {
+            return Err(Error::Invalid(problems));
+        }
+        let model = resolve_model(app, &self.model)?;
+        check_budget(app, &model, self.budget_micro_usd)?;
+        Ok(self.with_model(model))
+    }
+}
+
+impl Definition {
+    /// What it says, to be changed.
+    pub(super) fn to_draft(&self) -> Draft {
+        self.clone().with_model(self.model.to_string())
+    }
+}
+
+impl<M> Definition<M> {
+    fn with_model<N>(self, model: N) -> Definition<N> {
+        Definition {
+            name: self.name,
+            description: self.description,
+            system_prompt: self.system_prompt,
+            model,
+            max_steps: self.max_steps,
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            budget_micro_usd: self.budget_micro_usd,
+            mode: self.mode,
+            metadata: self.metadata,
+        }
+    }
+}
+
+/// The model of this name, if this deployment can call it.
+///
+/// # Errors
+/// [`Error::UnknownModel`] with the names that would do.
+pub(crate) fn resolve_model(app: &App, name: &str) -> Result<ModelName> {
+    app.models().resolve(name).map_err(|unknown| Error::UnknownModel {
+        field: "model".to_owned(),
+        name: name.to_owned(),
+        known: unknown.known,
+    })
+}
+
+/// A budget needs a price: without one it could not be kept.
+pub(crate) fn check_budget(app: &App, model: &ModelName, budget_micro_usd: Option<u64>) -> Result<()> {
+    match budget_micro_usd {
+        None => Ok(()),
+        Some(0) => Err(Error::invalid("budget_micro_usd", "must be at least 1")),
+        Some(_) if app.models().price(model).is_none() => Err(Error::invalid(
+            "budget_micro_usd",
+            format!(
+                "the price of model '{model}' is not known, so a budget cannot be kept; set its price in MUSTER_PRICES"
+            ),
+        )),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Adds what is wrong with the metadata: at most 16 pairs, keys of 1 to 64 and values of at most 512 characters.
+pub(crate) fn check_metadata(metadata: &Metadata, problems: &mut Vec<Problem>) {
+    let mut refuse = |field: String, message: &str| problems.push(Problem { field, message: message.to_owned() });
+    if metadata.len() > 16 {
+        refuse("metadata".to_owned(), "must have at most 16 pairs");
+    }
+    for (key, value) in metadata {
+        if key.is_empty() || key.chars().count() > 64 {
+            refuse("metadata".to_owned(), "each key must be 1 to 64 characters long");
+        }
+        if value.chars().count() > 512 {
+            refuse(format!("metadata.{key}"), "must be at most 512 characters long");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! How far a batch is, and what is written down of it when all of its runs have ended.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use super::Batch;
+use crate::{
+    app::App,
+    clock::Timestamp,
+    error::{Error, Result},
+    id::BatchId,
+    run::{self, Glance, Status, Usage},
+    store::{self, Versioned},
+    tenant::Tenant,
+};
+
+/// How many runs are cancelled at a time.
+const CANCELS_AT_A_TIME: usize = 32;
+
+/// How many runs of a batch stand how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields are named as the states are")]
+pub struct Counts {
+    pub queued: u32,
+    pub running: u32,
+    pub waiting: u32,
+    pub done: u32,
+    pub error: u32,
+    pub interrupted: u32,
+}
+
+impl Counts {
+    fn count(&mut self, status: Status) {
+        let count = match status {
+            Status::Queued => &mut self.queued,
+            Status::Running => &mut self.running,
+            Status::Waiting => &mut self.waiting,
+            Status::Done => &mut self.done,
+            Status::Error => &mut self.error,
+            Status::Interrupted => &mut self.interrupted,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// How many have ended.
+    #[must_use]
+    pub const fn ended(&self) -> u32 {
+        self.done.saturating_add(self.error).saturating_add(self.interrupted)
+    }
+}
+
+/// How far a batch is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// How many runs stand how.
+    pub counts: Counts,
+    /// What all runs have used together.
+    pub usage: Usage,
+    /// The runs' own times together, in milliseconds: what one after the other would have taken.
+    pub sum_run_ms: u64,
+    /// When the last run ended; `None` as long as one has not.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Progress {
+    pub(super) fn of(runs: impl Iterator<Item = Glance>, now: Timestamp) -> Self {
+        let mut progress = Self::default();
+        let mut last = Timestamp::default();
+        let mut all_ended = true;
+        for run in runs {
+            progress.counts.count(run.status);
+            progress.usage.add(&run.usage);
+            progress.sum_run_ms = progress.sum_run_ms.saturating_add(run.run_ms(now));
+            match run.ended_at {
+                Some(ended) => last = last.max(ended),
+                None => all_ended = false,
+            }
+        }
+        progress.ended_at = all_ended.then_some(last);
+        progress
+    }
+}
+
+/// How far the batch is: as it was written down, or as its runs stand.
+pub(super) async fn progress(app: &App, batch: &Batch) -> Result<Progress> {
+    if let Some(settled) = batch.settled {
+        return Ok(settled);
+    }
+    let runs = app.store().glances(batch.tenant(), &batch.run_ids()).await?;
+    Ok(Progress::of(runs.into_iter(), app.now()))
+}
+
+/// Looks at the batch's runs; goes on with a cancel that was begun; and writes the outcome down when all have ended.
+pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Batch, Progress)> {
+    let Versioned { value: mut batch, rev } = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?;
+    let mut now_at = progress(app, &batch).await?;
+    if batch.cancel_requested && now_at.ended_at.is_none() {
+        cancel_runs(app, &batch).await?;
+        now_at = progress(app, &batch).await?;
+    }
+    let now = app.now();
+    let look_again = batch.next_check_at <= now;
+    if batch.settled.is_some() || (now_at.ended_at.is_none() && !look_again) {
+        return Ok((batch, now_at));
+    }
+    if now_at.ended_at.is_some() {
+        batch.settled = Some(now_at);
+    } else {
+        batch.next_check_at = now.plus_ms(app.config().lease_ms);
+    }
+    match app.store().save_batch(&batch, Some(rev), None).await {
+        // A conflict is another who settles it, or a cancel that the next look will see.
+        Ok(()) | Err(store::Error::Conflict { .. }) => Ok((batch, now_at)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn cancel_runs(app: &App, batch: &Batch) -> Result<()> {
+    let runs = app.store().runs(batch.tenant(), &batch.run_ids()).await?;
+    let open = runs.into_iter().flatten().map(|run| run.value).filter(|run| !run.status.terminal());
+    stream::iter(open)
+        .map(|run| async move { run::request_cancel(app, batch.tenant(), run.id).await.map(|_| ()) })
+        .buffer_unordered(CANCELS_AT_A_TIME)
+        .try_collect::<Vec<()>>()
+        .await
+        .map(|_| ())
+}

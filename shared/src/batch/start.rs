@@ -1,0 +1,201 @@
+//! Starting batches: checked, given their ids, and accepted by one row; and those that try failed items again.
+
+use std::collections::HashSet;
+
+use super::{Batch, Progress, settle};
+use crate::{
+    agent::{Metadata, Mode},
+    app::App,
+    clock::Timestamp,
+    engine,
+    error::{Error, Problem, Result},
+    id::{AgentId, BatchId, RunId},
+    idempotency::Claim,
+    message::{Record, Slot},
+    run::{self, InBatch, NewRun, Origin, Prompt, Run, Status},
+    store,
+    tenant::{Caller, Scope},
+};
+
+/// The most items of a batch in one JSON body.
+pub const INLINE_LIMIT: usize = 1_000;
+/// The most items of a batch.
+pub const ITEMS_LIMIT: usize = 10_000;
+
+/// One item of a batch, as somebody asks for it.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The caller's own id: 1 to 64 characters, no two the same.
+    pub custom_id: Option<String>,
+    /// What the agent is told.
+    pub prompt: Prompt,
+    /// Whether tools run by themselves; `None` is the agent's own.
+    pub mode: Option<Mode>,
+}
+
+/// What a batch shall be.
+#[derive(Debug, Clone)]
+pub struct NewBatch {
+    /// Whose version is run.
+    pub agent_id: AgentId,
+    /// The items: 1 to `limit`.
+    pub items: Vec<Item>,
+    /// The most items: [`INLINE_LIMIT`], [`ITEMS_LIMIT`] or what the surface says.
+    pub limit: usize,
+    /// What the items are called in the request: a problem is reported as `items[3].message`; empty for a bare array.
+    pub items_field: &'static str,
+    /// Where the call came from.
+    pub origin: Origin,
+    /// When the runs end if they have not: at most 24 hours from now.
+    pub deadline_at: Option<Timestamp>,
+    /// The caller's own pairs.
+    pub metadata: Metadata,
+}
+
+/// A batch that is checked and has its ids, not yet accepted: see [`start`].
+#[derive(Debug)]
+pub struct Planned {
+    batch: Batch,
+    runs: Vec<(Run, Slot)>,
+}
+
+impl Planned {
+    /// The batch as it will be when it is accepted.
+    #[must_use]
+    pub const fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// How far it will be then.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress::of(self.runs.iter().map(|(run, _)| run.glance()), self.batch.created_at)
+    }
+}
+
+/// Checks a batch and gives it its ids. One bad item, and nothing is started.
+///
+/// # Errors
+/// [`Error::NotFound`] for the agent; [`Error::Invalid`] with every bad item; [`Error::UnknownModel`].
+pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> {
+    let NewBatch { agent_id, items, limit, items_field, origin, deadline_at, metadata } = new;
+    let common = NewRun { deadline_at, metadata, ..NewRun::of(agent_id, Prompt::Message(String::new()), origin) };
+    let pinned = run::pin(app, caller, &common).await?;
+    if items.is_empty() || items.len() > limit {
+        return Err(Error::invalid(items_field, format!("must have 1 to {limit} items, not {}", items.len())));
+    }
+    let now = app.now();
+    let id = BatchId::new(now);
+    let mut problems = bad_custom_ids(&items, items_field);
+    let mut runs = Vec::with_capacity(items.len());
+    for (index, item) in (0_u16..).zip(items) {
+        let what = if matches!(item.prompt, Prompt::Message(_)) { "message" } else { "inputs" };
+        let text = match item.prompt.text(&format!("{items_field}[{index}].{what}")) {
+            Ok(text) => text,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
+        };
+        let in_batch = InBatch { id, index, custom_id: item.custom_id };
+        let mut run = run::first_row(app, caller, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
+        run.mode = item.mode.unwrap_or(run.mode);
+        runs.push((run, Record::Input { text }.at(now)));
+    }
+    if !problems.is_empty() {
+        return Err(Error::Invalid(problems));
+    }
+    let batch = Batch {
+        id,
+        org: caller.tenant().org(),
+        key_id: caller.key_id(),
+        origin,
+        agent_id,
+        agent_version: pinned.agent.number,
+        model: pinned.model,
+        metadata: pinned.metadata,
+        items: u16::try_from(runs.len()).unwrap_or(u16::MAX),
+        retry_of: None,
+        deadline_at: pinned.deadline_at,
+        cancel_requested: false,
+        created_at: now,
+        settled: None,
+        next_check_at: now.plus_ms(app.config().lease_ms),
+    };
+    Ok(Planned { batch, runs })
+}
+
+fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {
+    let mut seen = HashSet::new();
+    let mut problems = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let Some(custom_id) = &item.custom_id else { continue };
+        let message = if custom_id.is_empty() || custom_id.chars().count() > 64 {
+            "must be 1 to 64 characters long"
+        } else if !seen.insert(custom_id) {
+            "is the custom_id of an earlier item"
+        } else {
+            continue;
+        };
+        problems.push(Problem { field: format!("{items_field}[{index}].custom_id"), message: message.to_owned() });
+    }
+    problems
+}
+
+/// Accepts the batch and asks for workers. When it returns, every run is durable.
+///
+/// # Errors
+/// [`Error::Conflict`] when a request with the same idempotency key was faster; as the store says.
+pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Batch> {
+    let Planned { batch, runs } = planned;
+    let claim = claim.write(app, None)?;
+    app.store().stage_runs(batch.tenant(), &runs).await?;
+    engine::fault::point("K1");
+    match app.store().save_batch(&batch, None, claim).await {
+        Err(store::Error::Conflict { .. }) => return Err(Claim::in_progress()),
+        other => other?,
+    }
+    engine::fault::point("K2");
+    engine::ask_for_workers(app, batch.tenant(), &batch.run_ids()).await;
+    Ok(batch)
+}
+
+/// A new batch of the items that did not end well, with their custom ids, on the agent's current version; not yet accepted.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Conflict`] when the batch has not ended, or every item ended well.
+pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Planned> {
+    caller.require(Scope::RunsWrite)?;
+    let tenant = caller.tenant();
+    let (batch, progress) = settle(app, tenant, id).await?;
+    if progress.ended_at.is_none() {
+        return Err(Error::Conflict("the batch has not ended; wait for it or cancel it".to_owned()));
+    }
+    let runs = app.store().runs(tenant, &batch.run_ids()).await?;
+    let failed: Vec<Run> =
+        runs.into_iter().flatten().map(|run| run.value).filter(|run| run.status != Status::Done).collect();
+    if failed.is_empty() {
+        return Err(Error::Conflict("every item of the batch ended well".to_owned()));
+    }
+    let inputs: Vec<(RunId, u32)> = failed.iter().map(|run| (run.id, 0)).collect();
+    let mut items = Vec::with_capacity(failed.len());
+    for (run, slot) in failed.into_iter().zip(app.store().slots(tenant, &inputs).await?) {
+        let Some(Record::Input { text }) = slot.map(|slot| slot.record) else {
+            return Err(Error::Internal("the input of a run is missing".into()));
+        };
+        let custom_id = run.batch.and_then(|batch| batch.custom_id);
+        items.push(Item { custom_id, prompt: Prompt::Message(text), mode: Some(run.mode) });
+    }
+    let new = NewBatch {
+        agent_id: batch.agent_id,
+        items,
+        limit: ITEMS_LIMIT,
+        items_field: "items",
+        origin: batch.origin,
+        deadline_at: None,
+        metadata: batch.metadata,
+    };
+    let mut planned = plan(app, caller, new).await?;
+    planned.batch.retry_of = Some(id);
+    Ok(planned)
+}
