@@ -29,6 +29,7 @@ pub mod run;
 pub mod seal;
 pub mod store;
 pub mod tenant;
+pub mod tool;
 
 pub use app::App;
 pub use error::{Error, Result};

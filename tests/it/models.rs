@@ -47,11 +47,19 @@ fn models(server: &Server) -> Models {
     models_at(&format!("http://{}", server.addr()))
 }
 
+fn turn(role: Role, text: &str) -> Turn {
+    match role {
+        Role::Assistant => Turn::Assistant { text: text.to_owned(), tool_calls: Vec::new() },
+        Role::User | Role::System | Role::Tool => Turn::User { text: text.to_owned() },
+    }
+}
+
 fn request(models: &Models, model: &str) -> Request {
     Request {
         model: models.resolve(model).unwrap(),
         system: SYSTEM.to_owned(),
-        turns: TURNS.into_iter().map(|(role, text)| Turn { role, text: text.to_owned() }).collect(),
+        turns: TURNS.into_iter().map(|(role, text)| turn(role, text)).collect(),
+        tools: Vec::new(),
         max_tokens: 64,
         temperature: Some(0.5),
         timeout_ms: 5_000,

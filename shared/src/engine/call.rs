@@ -8,8 +8,8 @@ use crate::{
     app::App,
     clock::Timestamp,
     error::{Error, Result},
-    message::{self, Record, Slot},
-    model::{Answer, FaultKind, ModelFault, Request, Role, Tokens, Turn, retry::Next as Retry},
+    message::{Record, Slot},
+    model::{Answer, FaultKind, ModelFault, Request, Tokens, Turn, retry::Next as Retry},
     random,
     run::{Attempt, AttemptEnd, InFlight, Reason},
 };
@@ -234,6 +234,7 @@ async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request
         model: held.run.model.clone(),
         system: agent.definition.system_prompt.clone(),
         turns,
+        tools: Vec::new(),
         max_tokens: agent.definition.max_tokens.unwrap_or(MAX_TOKENS),
         temperature: agent.definition.temperature,
         timeout_ms: app.config().model_timeout_ms,
@@ -252,22 +253,24 @@ async fn earlier(app: &App, held: &Held) -> Result<Vec<Turn>> {
     let ids = std::iter::once(first.value.id).chain(before).take_while(|id| *id != run.id);
     for id in ids {
         let Some(found) = app.store().run(held.tenant(), id).await? else { continue };
-        let messages = message::of_run(app, held.tenant(), &found.value).await?;
-        turns.extend(messages.into_iter().map(|message| Turn { role: message.role, text: message.text }));
+        let journal = app.store().journal(held.tenant(), id, found.value.step).await?;
+        turns.extend(journal.iter().map(turn));
     }
     Ok(turns)
 }
 
 fn turn(slot: &Slot) -> Turn {
     match &slot.record {
-        Record::Input { text } => Turn { role: Role::User, text: text.clone() },
-        Record::Answer { text, .. } => Turn { role: Role::Assistant, text: text.clone() },
+        Record::Input { text } => Turn::User { text: text.clone() },
+        Record::Answer { text, tool_calls, .. } => {
+            Turn::Assistant { text: text.clone(), tool_calls: tool_calls.clone() }
+        }
     }
 }
 
 /// The most tokens that a call may use: its text on the high side, and the longest answer.
 fn most_tokens(request: &Request) -> Tokens {
-    let bytes = request.turns.iter().map(|turn| turn.text.len()).fold(request.system.len(), usize::saturating_add);
+    let bytes = request.turns.iter().map(Turn::bytes).fold(request.system.len(), usize::saturating_add);
     let turns = u64::try_from(request.turns.len()).unwrap_or(u64::MAX).saturating_add(1);
     let input = u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
     Tokens {

@@ -45,11 +45,58 @@ pub enum Role {
 
 /// One message of a conversation, as a model is given it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Turn {
-    /// Who said it.
-    pub role: Role,
-    /// What was said.
-    pub text: String,
+pub enum Turn {
+    /// What the caller said.
+    User {
+        /// What was said.
+        text: String,
+    },
+    /// What the model said.
+    Assistant {
+        /// What was said; may be empty when tools are called.
+        text: String,
+        /// The tools that it wanted to be called. Each is answered by a [`Turn::Tool`] before the next turn of another kind.
+        tool_calls: Vec<ToolCall>,
+    },
+    /// What a tool answered.
+    Tool {
+        /// The call that it answers: [`ToolCall::id`].
+        call_id: String,
+        /// The tool's name.
+        name: String,
+        /// What the model is given.
+        content: String,
+    },
+}
+
+impl Turn {
+    /// What was said, without the calls.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        match self {
+            Self::User { text } | Self::Assistant { text, .. } => text,
+            Self::Tool { content, .. } => content,
+        }
+    }
+
+    /// How many bytes the model is given, without what the wire adds.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let calls: &[ToolCall] = if let Self::Assistant { tool_calls, .. } = self { tool_calls } else { &[] };
+        let of_calls = calls.iter().map(|call| call.name.len().saturating_add(call.arguments.len()));
+        of_calls.fold(self.text().len(), usize::saturating_add)
+    }
+}
+
+/// What a model is told of a tool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Offer {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// The JSON Schema of its arguments.
+    pub parameters: serde_json::Value,
 }
 
 /// One call of a model.
@@ -59,8 +106,10 @@ pub struct Request {
     pub model: ModelName,
     /// The agent's instructions; may be empty.
     pub system: String,
-    /// The conversation, oldest first; the last one is the user's.
+    /// The conversation, oldest first; the last one is the user's or a tool's.
     pub turns: Vec<Turn>,
+    /// The tools that it may want to be called.
+    pub tools: Vec<Offer>,
     /// The most tokens of the answer.
     pub max_tokens: u32,
     /// The sampling temperature, 0 to 2; `None` is the provider's default.

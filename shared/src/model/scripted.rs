@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Answer, FaultKind, Finish, ModelFault, Provider, Request, Role, Tokens};
+use super::{Answer, FaultKind, Finish, ModelFault, Provider, Request, Tokens, Turn};
 
 /// What stands before every answer, so that nobody takes it for a language model's.
 const DISCLAIMER: &str = "[scripted answer: no model was asked]";
@@ -41,7 +41,7 @@ impl Provider for Scripted {
 }
 
 fn answer(request: &Request) -> Answer {
-    let prompt = request.turns.iter().rev().find(|turn| turn.role == Role::User).map_or("", |turn| turn.text.as_str());
+    let prompt = request.turns.iter().rev().find(|turn| matches!(turn, Turn::User { .. })).map_or("", Turn::text);
     let words = prompt.split_whitespace().count();
     let said = if words == 0 {
         format!("{DISCLAIMER} Your message is empty.")
@@ -52,7 +52,7 @@ fn answer(request: &Request) -> Answer {
         format!("{DISCLAIMER} Your message has {are} in {lines} and begins: \"{}{more}\"", first.join(" "))
     };
     let (text, finish) = cut(said, request.max_tokens);
-    let input = request.turns.iter().map(|turn| turn.text.len()).fold(request.system.len(), usize::saturating_add);
+    let input = request.turns.iter().map(Turn::bytes).fold(request.system.len(), usize::saturating_add);
     let tokens = Tokens { input: tokens(input), cached_input: 0, output: tokens(text.len()) };
     Answer { text, tool_calls: Vec::new(), finish, tokens: Some(tokens) }
 }
@@ -78,7 +78,7 @@ fn tokens(bytes: usize) -> u64 {
 fn latency_ms(request: &Request) -> u64 {
     let chosen = request.model.as_str().rsplit_once("scripted-").and_then(|(_, parts)| latency_part(parts));
     chosen.unwrap_or_else(|| {
-        let texts = request.turns.iter().map(|turn| turn.text.as_str());
+        let texts = request.turns.iter().map(Turn::text);
         let hash = std::iter::once(request.system.as_str()).chain(texts).fold(FNV_OFFSET, fnv1a);
         LATENCY_MS.0.saturating_add(hash.checked_rem(LATENCY_MS.1.saturating_add(1)).unwrap_or(0))
     })
@@ -99,13 +99,14 @@ fn fnv1a(seed: u64, text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ModelName, Turn};
+    use crate::model::ModelName;
 
     fn request(model: &str, text: &str) -> Request {
         Request {
             model: ModelName(model.to_owned()),
             system: "Be brief.".to_owned(),
-            turns: vec![Turn { role: Role::User, text: text.to_owned() }],
+            turns: vec![Turn::User { text: text.to_owned() }],
+            tools: Vec::new(),
             max_tokens: 1_000,
             temperature: None,
             timeout_ms: 60_000,

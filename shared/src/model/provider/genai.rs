@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     model::{
-        Answer, FaultKind, Finish, ModelFault, Provider, Request, Role, Tokens, ToolCall,
+        Answer, FaultKind, Finish, ModelFault, Provider, Request, Tokens, ToolCall, Turn,
         settings::{Access, Settings, SettingsError, Vendor},
     },
     net,
@@ -139,11 +139,10 @@ fn conversation(request: &Request) -> Result<ChatRequest, ModelFault> {
     let messages = request
         .turns
         .iter()
-        .map(|turn| match turn.role {
-            Role::System => Ok(ChatMessage::system(turn.text.as_str())),
-            Role::User => Ok(ChatMessage::user(turn.text.as_str())),
-            Role::Assistant => Ok(ChatMessage::assistant(turn.text.as_str())),
-            Role::Tool => Err(refused("a tool's result needs the call that it answers")),
+        .map(|turn| match turn {
+            Turn::User { text } => Ok(ChatMessage::user(text.as_str())),
+            Turn::Assistant { text, .. } => Ok(ChatMessage::assistant(text.as_str())),
+            Turn::Tool { .. } => Err(refused("tools cannot be called yet")),
         })
         .collect::<Result<Vec<_>, _>>()?;
     let conversation = ChatRequest::new(messages);
