@@ -1,6 +1,7 @@
 //! The native surface: complete. Knows no other surface.
 
 mod agents;
+mod approvals;
 mod batches;
 mod documents;
 pub(crate) mod error;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent},
+    approvals::{ApprovalsView, Decide},
     batches::{BatchView, CreateBatch},
     explain::ExplainView,
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
@@ -121,6 +123,17 @@ crate::route::routes! { Native;
     explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {
         answer: 200 ExplainView,
         access: [write api_keys, write runs],
+    }
+    /// List the tool calls of a run about which a person is asked
+    list_run_approvals = GET "/v1/runs/{run_id}/approvals" => approvals::list_run_approvals {
+        answer: 200 ApprovalsView,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Approve or deny a tool call: the run goes on at once
+    decide_run_approval = POST "/v1/runs/{run_id}/approvals" => approvals::decide_run_approval {
+        body: Decide,
+        answer: 200 RunView,
+        access: [write api_keys, write runs, read messages, send queue],
     }
     /// Cancel a run
     cancel_run = POST "/v1/runs/{run_id}/cancel" => runs::cancel_run {
