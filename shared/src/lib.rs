@@ -21,7 +21,7 @@ pub mod idempotency;
 pub mod limit;
 pub mod message;
 pub mod model;
-mod net;
+pub mod net;
 pub mod page;
 pub mod queue;
 mod random;

@@ -1,5 +1,12 @@
-//! HTTP clients for addresses that the operator chose: model providers and AWS. They trust what they are told, so nothing that a
-//! user of the API names goes through them.
+//! How this process speaks HTTP. [`trusting`] makes clients for addresses that the operator chose: model providers and AWS. They
+//! trust what they are told, so nothing that a user of the API names goes through them: that goes through a [`Guard`].
+
+#[cfg(test)]
+mod attacks;
+mod guard;
+mod lookup;
+mod send;
+mod table;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -8,6 +15,12 @@ use std::{
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+#[cfg(test)]
+pub(crate) use self::lookup::stub::Stub;
+pub use self::{
+    guard::{Guard, GuardedUrl, Refusal, URL_LIMIT_BYTES},
+    send::{Answer, Failure, Sending},
+};
 use crate::error::Fault;
 
 /// How long an unused connection is kept: below what load balancers in front of providers keep one (60 s and more).

@@ -112,6 +112,7 @@ impl Muster {
             lease_ms: LEASE_MS,
             model_timeout_ms: MODEL_TIMEOUT_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
+            allow_cidrs: Vec::new(),
             sole_epoch,
         };
         let (queue, receiver) = Embedded::new();
