@@ -27,6 +27,7 @@ pub mod queue;
 mod random;
 pub mod run;
 pub mod seal;
+pub mod secret;
 pub mod store;
 pub mod tenant;
 pub mod tool;

@@ -69,6 +69,6 @@ const fn perm(scope: Scope) -> &'static str {
         Scope::AgentsRead | Scope::RunsRead => "agent.read",
         Scope::AgentsWrite => "agent.create",
         Scope::RunsWrite => "agent.execute",
-        Scope::KeysManage => "setting.perms.manage",
+        Scope::KeysManage | Scope::SecretsWrite => "setting.perms.manage",
     }
 }

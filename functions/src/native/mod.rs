@@ -11,6 +11,7 @@ mod messages;
 mod models;
 mod results;
 mod runs;
+mod secrets;
 mod views;
 
 use serde_json::Value;
@@ -25,6 +26,7 @@ use self::{
     models::{LimitsView, ModelsView},
     results::{ResultsQuery, ResultsView},
     runs::{CreateRun, ListRuns, RunView, WaitQuery},
+    secrets::{PutSecret, SecretView},
     views::{ListQuery, PageView},
 };
 
@@ -175,6 +177,23 @@ crate::route::routes! { Native;
         query: WaitQuery,
         answer: 202 BatchView | 200 BatchView,
         access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+    }
+    /// Keep a secret for tools to send, or give it another value: nobody can read it again
+    put_secret = PUT "/v1/secrets/{name}" => secrets::put_secret {
+        body: PutSecret,
+        answer: 200 SecretView,
+        access: [write api_keys, write agents, write runs],
+    }
+    /// List the names of secrets, in order
+    list_secrets = GET "/v1/secrets" => secrets::list_secrets {
+        query: ListQuery,
+        answer: 200 PageView<SecretView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Delete a secret: tools that name it are not called any more
+    delete_secret = DELETE "/v1/secrets/{name}" => secrets::delete_secret {
+        answer: 204,
+        access: [write api_keys, write agents, write runs],
     }
     /// List the models that this deployment can call, with prices
     list_models = GET "/v1/models" => models::list_models {

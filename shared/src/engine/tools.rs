@@ -23,7 +23,7 @@ use crate::{
     random,
     run::{CallState, PendingCall, Reason},
     tenant::Tenant,
-    tool::{self, Approval, Lookup, OnUnknown, Outcome, Policy, Tool},
+    tool::{self, Approval, Found, OnUnknown, Outcome, Policy, Tool},
 };
 
 /// The most tool calls of one answer that are made.
@@ -74,7 +74,7 @@ fn arguments(tool: &Tool, call: &ToolCall) -> Result<tool::Arguments, String> {
 /// What was waited for: a call, or a look at whether an earlier one took place.
 enum Came {
     Outcome(Outcome),
-    Lookup(Lookup),
+    Lookup(Found),
 }
 
 /// What is under way in this process.
@@ -191,8 +191,9 @@ impl Turn<'_> {
             fault::point("K4");
             let saved = held.save(self.app).await?;
             if saved != Saved::Yes {
-                let begun = sends.iter().map(|(index, _)| index).chain(&looks);
-                begun.for_each(|index| drop(self.here.remove(index)));
+                for index in sends.iter().map(|(index, _)| index).chain(&looks) {
+                    self.here.remove(index);
+                }
                 return Ok(saved);
             }
             if held.run.cancel_requested {
@@ -305,12 +306,12 @@ impl Turn<'_> {
             Came::Outcome(Outcome::Unclear { .. }) if repeatable && again => return fail(call, CallState::Ready),
             // It stays as sent: what may be done about it is decided as for a call of a holder that is no more.
             Came::Outcome(Outcome::Unclear { .. }) if !repeatable => return fail(call, CallState::Sent),
-            Came::Lookup(Lookup::Unknown) => {
+            Came::Lookup(Found::Unknown) => {
                 call.unclear = true;
                 return fail(call, CallState::Sent);
             }
-            Came::Lookup(Lookup::DidNot) => return fail(call, CallState::Ready),
-            Came::Lookup(Lookup::Did(content)) => (ToolEnd::Answered, content),
+            Came::Lookup(Found::DidNot) => return fail(call, CallState::Ready),
+            Came::Lookup(Found::TookPlace { content }) => (ToolEnd::Answered, content),
             Came::Outcome(Outcome::Answered { content, failed, .. }) => {
                 (if failed { ToolEnd::Failed } else { ToolEnd::Answered }, content)
             }

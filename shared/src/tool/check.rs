@@ -37,7 +37,7 @@ pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) 
                 refuse(&format!("headers.{name}"), malformed.to_string());
             }
         }
-        for problem in http::check(guard, request, tool.policy, &tool.parameters) {
+        for problem in http::check_http(guard, request, tool.policy, &tool.parameters) {
             refuse(&problem.field, problem.message);
         }
     }

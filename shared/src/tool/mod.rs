@@ -2,6 +2,8 @@
 
 mod check;
 mod execute;
+pub mod http;
+pub(crate) mod schema;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,7 @@ use serde_json::Value;
 pub(crate) use self::{
     check::check,
     execute::{execute, look_up},
+    http::Found,
 };
 
 /// A tool of an agent: what its model is told of it, and how it is called.
@@ -157,14 +160,3 @@ pub enum Outcome {
 
 /// The arguments of a call, parsed and checked against the tool's schema.
 pub type Arguments = serde_json::Map<String, Value>;
-
-/// Whether a call took place, as the tool says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lookup {
-    /// It did: what the model is given.
-    Did(String),
-    /// It did not.
-    DidNot,
-    /// The tool does not say.
-    Unknown,
-}

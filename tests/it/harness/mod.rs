@@ -78,7 +78,7 @@ pub(crate) struct Muster {
     queue: Embedded,
     receiver: Arc<Mutex<Receiver>>,
     worker: Option<AbortHandle>,
-    _keep: Box<dyn Any + Send + Sync>,
+    keep: Box<dyn Any + Send + Sync>,
 }
 
 impl Muster {
@@ -121,7 +121,7 @@ impl Muster {
         let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), limiter).unwrap();
         let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
         let receiver = Arc::new(Mutex::new(receiver));
-        Self { app, models, us, them, shift, queue, receiver, worker: None, _keep: keep }
+        Self { app, models, us, them, shift, queue, receiver, worker: None, keep }
     }
 
     /// The same with a worker that takes what is queued, as a host has it.
@@ -185,6 +185,11 @@ impl Muster {
 
     pub(crate) async fn reap(&self) -> engine::Reaped {
         engine::reap(&self.app).await.unwrap()
+    }
+
+    /// What the store lives in: a folder, or a database.
+    pub(crate) fn kept<T: 'static>(&self) -> &T {
+        self.keep.downcast_ref().unwrap()
     }
 
     /// Who calls as `client`.

@@ -6,4 +6,5 @@ mod chats;
 mod keys;
 mod results;
 mod runs;
+mod secrets;
 mod service;

@@ -45,7 +45,9 @@ mod serve;
 mod spec;
 mod stats;
 mod stream;
+mod tools;
 
 pub use format::Format;
 pub use serve::{Options, Recorded, Server};
 pub use stats::Counts;
+pub use tools::{Effect, Tools};
