@@ -123,6 +123,7 @@ const fn outcome(end: AttemptEnd) -> &'static str {
         AttemptEnd::Failed(FaultKind::Quota) => "quota",
         AttemptEnd::Failed(FaultKind::Refused) => "refused",
         AttemptEnd::Failed(FaultKind::Incomprehensible) => "incomprehensible",
+        AttemptEnd::Failed(FaultKind::CircuitOpen) => "circuit_open",
     }
 }
 

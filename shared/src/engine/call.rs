@@ -15,7 +15,7 @@ use crate::{
     clock::Timestamp,
     error::Result,
     message::{Record, Slot},
-    model::{Answer, FaultKind, ModelFault, Request, Tokens, Turn, retry::Next as Retry},
+    model::{Answer, FaultKind, ModelFault, Request, Tokens, ToolMode, Turn, retry::Next as Retry},
     random,
     run::{Attempt, AttemptEnd, InFlight, Reason},
 };
@@ -94,9 +94,9 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
 
 /// The number of the first attempt: attempts for this slot by earlier workers count, unless the provider only asked to wait.
 fn first_attempt(held: &Held) -> u32 {
-    let waited = AttemptEnd::Failed(FaultKind::RateLimited);
+    let waited = [FaultKind::RateLimited, FaultKind::CircuitOpen].map(AttemptEnd::Failed);
     let failed = |attempt: &&Attempt| {
-        attempt.slot == held.run.step && matches!(attempt.end, AttemptEnd::Failed(_)) && attempt.end != waited
+        attempt.slot == held.run.step && matches!(attempt.end, AttemptEnd::Failed(_)) && !waited.contains(&attempt.end)
     };
     u32::try_from(held.run.attempts.iter().filter(failed).count()).unwrap_or(u32::MAX).saturating_add(1)
 }
@@ -161,7 +161,9 @@ async fn retry(app: &App, held: &mut Held, failed: &ModelFault, attempt: u32) ->
     let now = app.now();
     let tokens = match failed.kind {
         FaultKind::Lost | FaultKind::Incomprehensible => None,
-        FaultKind::Busy | FaultKind::RateLimited | FaultKind::Quota | FaultKind::Refused => Some(Tokens::default()),
+        FaultKind::Busy | FaultKind::RateLimited | FaultKind::Quota | FaultKind::Refused | FaultKind::CircuitOpen => {
+            Some(Tokens::default())
+        }
     };
     held.run.book(AttemptEnd::Failed(failed.kind), tokens, None, Some(failed.message.clone()), now);
     tracing::debug!(run = %held.id(), kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
@@ -195,6 +197,9 @@ async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request
         system: agent.definition.system_prompt.clone(),
         turns,
         tools: tools::offers(&agent.definition),
+        tool_mode: ToolMode::Native,
+        output_schema: None,
+        deltas: None,
         max_tokens: agent.definition.max_tokens.unwrap_or(MAX_TOKENS),
         temperature: agent.definition.temperature,
         timeout_ms: app.config().model_timeout_ms,
@@ -221,7 +226,7 @@ async fn earlier(app: &App, held: &Held) -> Result<Vec<Turn>> {
 
 fn turn(slot: &Slot) -> Turn {
     match &slot.record {
-        Record::Input { text } => Turn::User { text: text.clone() },
+        Record::Input { text } => Turn::user(text.as_str()),
         Record::Answer { text, tool_calls, .. } => {
             Turn::Assistant { text: text.clone(), tool_calls: tool_calls.clone() }
         }
