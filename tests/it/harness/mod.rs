@@ -112,7 +112,8 @@ impl Muster {
             lease_ms: LEASE_MS,
             model_timeout_ms: MODEL_TIMEOUT_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
-            allow_cidrs: Vec::new(),
+            // The tool server of the tests is on this machine.
+            allow_cidrs: vec!["127.0.0.1/32".parse().unwrap()],
             sole_epoch,
         };
         let (queue, receiver) = Embedded::new();

@@ -8,3 +8,4 @@ mod results;
 mod runs;
 mod secrets;
 mod service;
+mod tools;
