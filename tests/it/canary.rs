@@ -139,7 +139,7 @@ async fn calls(us: &Client, canary: &str) -> Vec<Answer> {
         (us, "POST", "/v1/secrets/KEY", 405),
         (us, "PATCH", &format!("/v1/secrets/{canary}"), 405),
         (us, "PUT", "/v1/secrets/KEY/value", 404),
-        (&us.with("idempotency-key", "\u{7f}"), "PUT", "/v1/secrets/KEY", 400),
+        (&us.with("idempotency-key", "\u{e9}"), "PUT", "/v1/secrets/KEY", 400),
         (&lesser, "PUT", "/v1/secrets/KEY", 403),
         (&nobody, "PUT", "/v1/secrets/KEY", 401),
         (&strange, "PUT", "/v1/secrets/KEY", 403),

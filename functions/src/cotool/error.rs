@@ -69,6 +69,7 @@ const fn perm(scope: Scope) -> &'static str {
         Scope::AgentsRead | Scope::RunsRead => "agent.read",
         Scope::AgentsWrite => "agent.create",
         Scope::RunsWrite => "agent.execute",
-        Scope::KeysManage | Scope::SecretsWrite => "setting.perms.manage",
+        Scope::KeysManage => "setting.perms.manage",
+        Scope::SecretsWrite => "secret.perms.edit",
     }
 }

@@ -69,7 +69,7 @@ async fn what_makes_no_secret_is_refused_with_its_field(muster: Muster) {
         ("", Value::Null),
         ("\"x\"", Value::Null),
     ] {
-        let answer = us.send("PUT", "/v1/secrets/KEY", body).await;
+        let answer = us.send("PUT", "/v1/secrets/KEY", body.to_owned()).await;
         assert_eq!(answer.param(), param, "{body}");
     }
     assert_eq!(us.get("/v1/secrets/KEY").await.code_of(405), "method_not_allowed");
