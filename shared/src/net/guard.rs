@@ -107,6 +107,20 @@ impl Guard {
         }
     }
 
+    /// The URL that an answer from this one leads to, if nothing that it shows is refused.
+    pub(super) fn check_redirect(&self, from: &GuardedUrl, to: &str) -> Result<GuardedUrl, Refusal> {
+        let before_path = to.split(['/', '?', '#']).next().unwrap_or_default();
+        if to.contains(is_odd) {
+            Err(Refusal::Malformed)
+        } else if to.starts_with("//") {
+            self.check(&format!("{}:{to}", from.url.scheme()))
+        } else if before_path.contains(':') {
+            self.check(to)
+        } else {
+            self.check(from.url.join(to).map_err(|_| Refusal::Malformed)?.as_str())
+        }
+    }
+
     /// Why it may lead into the operator's ranges only, if it may.
     fn inward(&self, url: &Url) -> Result<Option<Refusal>, Refusal> {
         let port = url.port_or_known_default().filter(|port| *port > 0).ok_or(Refusal::Port)?;
@@ -138,11 +152,12 @@ impl Guard {
     }
 }
 
-/// Reads a URL, and refuses what parsers are known to differ on: backslashes, blanks, control characters, missing slashes.
+/// Reads a URL, and refuses what parsers are known to differ on: backslashes, blanks, control characters, missing slashes, hosts
+/// that are not plain ASCII. The last also because the parser, without Unicode's tables, asserts what such hosts can break.
 fn parse(text: &str) -> Result<Url, Refusal> {
-    let odd = |character: char| character == '\\' || character.is_whitespace() || character.is_control();
     let (scheme, rest) = text.split_once("://").ok_or(Refusal::Malformed)?;
-    if text.contains(odd) || rest.starts_with('/') {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if text.contains(is_odd) || authority.is_empty() || !authority.is_ascii() || authority.contains('%') {
         return Err(Refusal::Malformed);
     }
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
@@ -151,6 +166,10 @@ fn parse(text: &str) -> Result<Url, Refusal> {
     let mut url = Url::parse(text).map_err(|_| Refusal::Malformed)?;
     url.set_fragment(None);
     Ok(url)
+}
+
+fn is_odd(character: char) -> bool {
+    character == '\\' || character.is_whitespace() || character.is_control()
 }
 
 fn points_inward(name: &str) -> bool {

@@ -6,6 +6,8 @@ mod attacks;
 mod guard;
 mod lookup;
 mod send;
+#[cfg(test)]
+pub(crate) mod stand_in;
 mod table;
 
 use std::{
@@ -15,8 +17,6 @@ use std::{
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-#[cfg(test)]
-pub(crate) use self::lookup::stub::Stub;
 pub use self::{
     guard::{Guard, GuardedUrl, Refusal, URL_LIMIT_BYTES},
     send::{Answer, Failure, Sending},
