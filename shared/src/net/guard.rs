@@ -89,6 +89,12 @@ impl Guard {
         Self { lookup: Lookup::Stub(stub), ..self }
     }
 
+    /// The same, trusting a test's certificates alone.
+    #[cfg(test)]
+    pub(super) fn with_roots(self, roots: rustls::RootCertStore) -> Self {
+        Self { tls: Arc::new(super::tls_that_trusts(Arc::new(roots)).unwrap()), ..self }
+    }
+
     /// The URL, if nothing that it shows is refused.
     ///
     /// # Errors

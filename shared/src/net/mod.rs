@@ -53,9 +53,13 @@ fn tls() -> Result<ClientConfig, Fault> {
         }
         Arc::new(roots)
     });
+    tls_that_trusts(roots.clone())
+}
+
+fn tls_that_trusts(roots: Arc<RootCertStore>) -> Result<ClientConfig, Fault> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots.clone())
+        .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
