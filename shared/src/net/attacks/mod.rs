@@ -2,7 +2,7 @@
 
 mod cases;
 
-use std::{collections::BTreeMap, net::IpAddr, process::Command, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::SecretString;
@@ -20,6 +20,8 @@ use crate::tool::{
 
 /// The server that the operator allows; the canary is at 127.0.0.1.
 const ALLOWED: &str = "127.0.0.2";
+
+const METHODS: [Method; 6] = [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
 /// A guard without allowed ranges, and one that allows a server near the canary.
 fn guards(names: &Arc<Stub>) -> [Guard; 2] {
@@ -73,6 +75,20 @@ fn names() -> Arc<Stub> {
     Arc::new(names)
 }
 
+/// Holds that nothing is sent to this URL, whatever takes it; gives how often it was tried.
+async fn through_every_field(names: &Arc<Stub>, redirector: &Server, url: &str) -> usize {
+    let guards = guards(names);
+    for guard in &guards {
+        let outcome = tool(guard, Method::Post, url).await;
+        assert!(matches!(outcome, Outcome::NotSent { .. }), "{url}: {outcome:?}");
+        assert_eq!(tool_lookup(guard, url).await, Found::Unknown, "{url}");
+    }
+    let [_, guard] = &guards;
+    let outcome = tool(guard, Method::Get, &to(redirector, 302, url)).await;
+    assert!(matches!(outcome, Outcome::Answered { failed: true, .. }), "redirect to {url}: {outcome:?}");
+    2 * guards.len() + 1
+}
+
 #[tokio::test]
 async fn no_url_in_any_field_leads_to_the_canary() {
     let (canary, redirector, names) = (Server::plain("127.0.0.1").await, redirector().await, names());
@@ -80,16 +96,7 @@ async fn no_url_in_any_field_leads_to_the_canary() {
     for family in cases::families(canary.addr.port()) {
         let mut tried = 0;
         for url in &family.urls {
-            for guard in guards(&names) {
-                let outcome = tool(&guard, Method::Post, url).await;
-                assert!(matches!(outcome, Outcome::NotSent { .. }), "{url}: {outcome:?}");
-                assert_eq!(tool_lookup(&guard, url).await, Found::Unknown, "{url}");
-                tried += 2;
-            }
-            let [_, guard] = guards(&names);
-            let outcome = tool(&guard, Method::Get, &to(&redirector, 302, url)).await;
-            assert!(matches!(outcome, Outcome::Answered { failed: true, .. }), "redirect to {url}: {outcome:?}");
-            tried += 1;
+            tried += through_every_field(&names, &redirector, url).await;
             assert_eq!(canary.asked().len(), 0, "{url}");
         }
         println!("{:24} {:4} URLs {tried:5} cases", family.name, family.urls.len());
@@ -115,10 +122,11 @@ async fn no_redirect_leads_to_the_canary() {
             format!("http://api.example.test:{port}/"),
             to(&redirector, status, &format!("http://localhost:{port}/")),
         ] {
-            for method in [Method::Get, Method::Head, Method::Post, Method::Put, Method::Patch, Method::Delete] {
-                let outcome = tool(&guard, method, &to(&redirector, status, &target)).await;
-                assert!(matches!(outcome, Outcome::Answered { failed: true, .. }), "{status} {target}: {outcome:?}");
-            }
+            let url = to(&redirector, status, &target);
+            let outcomes = METHODS.map(|method| tool(&guard, method, &url));
+            let outcomes = futures_util::future::join_all(outcomes).await;
+            let failed = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Answered { failed: true, .. }));
+            assert!(failed, "{url}: {outcomes:?}");
         }
     }
     assert_eq!(canary.connections().await, 0);
@@ -151,18 +159,14 @@ async fn a_name_is_looked_up_once_and_what_is_connected_to_is_what_was_judged() 
 #[tokio::test]
 async fn one_address_that_is_not_permitted_refuses_them_all() {
     let (canary, server) = (Server::plain("127.0.0.1").await, Server::plain(ALLOWED).await);
+    let redirector = redirector().await;
     for inward in ["127.0.0.1", "10.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fd00:ec2::254", "0.0.0.0"] {
         for order in [[ALLOWED, inward], [inward, ALLOWED]] {
             let names = Arc::new(Stub::default());
             names.answer("several.test", &order);
-            for guard in guards(&names) {
-                for (scheme, port) in
-                    [("http", server.addr.port()), ("https", server.addr.port()), ("https", canary.addr.port())]
-                {
-                    let outcome = tool(&guard, Method::Post, &format!("{scheme}://several.test:{port}/")).await;
-                    assert!(matches!(outcome, Outcome::NotSent { .. }), "{order:?}: {outcome:?}");
-                }
-            }
+            through_every_field(&names, &redirector, &format!("https://several.test:{}/", server.addr.port())).await;
+            through_every_field(&names, &redirector, &format!("http://several.test:{}/", server.addr.port())).await;
+            through_every_field(&names, &redirector, &format!("https://several.test:{}/", canary.addr.port())).await;
         }
     }
     assert_eq!((canary.connections().await, server.connections().await), (0, 0));
@@ -224,88 +228,4 @@ async fn what_is_refused_reads_like_what_is_not_there() {
     let message = "the address could not be reached".to_owned();
     assert_eq!(inside, Outcome::NotSent { message, passing: true });
     assert_eq!((&inside, &inside), (&closed_port, &unknown));
-}
-
-#[test]
-fn public_urls_pass() {
-    let hosts = [
-        "example.com",
-        "api.example.com.",
-        "xn--bcher-kva.example",
-        "1.1.1.1",
-        "8.8.8.8",
-        "134744072",
-        "0x08080808",
-        "localhost.example.com",
-        "internal.example.com",
-        "169.254.169.254.example.com",
-        "100.63.255.255",
-        "100.128.0.0",
-        "172.15.255.255",
-        "172.32.0.0",
-        "192.0.1.1",
-        "198.17.255.255",
-        "223.255.255.255",
-        "[2606:4700:4700::1111]",
-        "[2a00:1450:4001:81b::200e]",
-        "[2001:200::1]",
-    ];
-    let rests = [
-        "/",
-        ":443/v1/orders?id=7&x=%2F",
-        ":8443/a/../b",
-        "?redirect=http://127.0.0.1/",
-        ":80/",
-        "/@user",
-        ":65535/#top",
-    ];
-    let mut passed = 0;
-    for guard in guards(&Arc::default()) {
-        for host in hosts {
-            for rest in rests {
-                let url = format!("https://{host}{rest}");
-                assert!(guard.check(&url).is_ok(), "{url}: {:?}", guard.check(&url));
-                passed += 1;
-            }
-        }
-    }
-    println!("{passed} public URLs pass");
-    assert!(passed >= 50);
-}
-
-#[test]
-fn ports_are_those_of_https_or_high_ones_unless_the_operator_allows_the_address() {
-    let [closed, open] = guards(&Arc::default());
-    for port in [1, 22, 25, 81, 442, 444, 1023, 1024] {
-        assert!(closed.check(&format!("https://example.com:{port}/")).is_err(), "{port}");
-        assert!(open.check(&format!("https://1.1.1.1:{port}/")).is_err(), "{port}");
-        assert!(open.check(&format!("http://{ALLOWED}:{port}/")).is_ok(), "{port}");
-    }
-    assert!(open.check(&format!("https://{ALLOWED}:0/")).is_err());
-    assert!(open.check("http://1.1.1.1/").is_err());
-    assert!(open.check("http://127.0.0.3/").is_err());
-    assert!(open.check(&format!("https://example.com/{}", "x".repeat(8_192))).is_err());
-}
-
-proptest::proptest! {
-    #[test]
-    fn what_passes_is_what_the_table_says(bits: u32, wide: u128, port: u16) {
-        let [closed, _] = guards(&Arc::default());
-        for address in [IpAddr::V4(bits.into()), IpAddr::V6(wide.into()), IpAddr::V6((wide >> 3 | 1 << 125).into())] {
-            let url = format!("https://{}/", std::net::SocketAddr::new(address, port));
-            let may = super::table::is_public(address) && matches!(port, 80 | 443 | 1025..);
-            proptest::prop_assert_eq!(closed.check(&url).is_ok(), may, "{}", url);
-        }
-    }
-
-    #[test]
-    fn no_text_makes_it_panic(text: String, host in "(xn--)?[a-zA-Z0-9.%:@\\[\\]-]{0,30}", tail: String) {
-        for guard in guards(&Arc::default()) {
-            let from = guard.check("https://example.test/a/b").unwrap();
-            for text in [&text, &host, &format!("https://{text}/{tail}"), &format!("https://{host}/{tail}"), &format!("//{text}")] {
-                let _ = guard.check(text);
-                let _ = guard.check_redirect(&from, text);
-            }
-        }
-    }
 }
