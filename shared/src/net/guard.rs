@@ -89,6 +89,12 @@ impl Guard {
         Self { lookup: Lookup::Stub(stub), ..self }
     }
 
+    /// The same, trusting a test's certificates alone.
+    #[cfg(test)]
+    pub(super) fn with_roots(self, roots: rustls::RootCertStore) -> Self {
+        Self { tls: Arc::new(super::tls_that_trusts(Arc::new(roots)).unwrap()), ..self }
+    }
+
     /// The URL, if nothing that it shows is refused.
     ///
     /// # Errors
@@ -104,6 +110,20 @@ impl Guard {
         match self.inward(&url)? {
             None => Ok(GuardedUrl { url, reach: Reach::Outward }),
             Some(refusal) => self.among_allowed(url, refusal),
+        }
+    }
+
+    /// The URL that an answer from this one leads to, if nothing that it shows is refused.
+    pub(super) fn check_redirect(&self, from: &GuardedUrl, to: &str) -> Result<GuardedUrl, Refusal> {
+        let before_path = to.split(['/', '?', '#']).next().unwrap_or_default();
+        if to.contains(is_odd) {
+            Err(Refusal::Malformed)
+        } else if to.starts_with("//") {
+            self.check(&format!("{}:{to}", from.url.scheme()))
+        } else if before_path.contains(':') {
+            self.check(to)
+        } else {
+            self.check(from.url.join(to).map_err(|_| Refusal::Malformed)?.as_str())
         }
     }
 
@@ -138,11 +158,12 @@ impl Guard {
     }
 }
 
-/// Reads a URL, and refuses what parsers are known to differ on: backslashes, blanks, control characters, missing slashes.
+/// Reads a URL, and refuses what parsers are known to differ on: backslashes, blanks, control characters, missing slashes, hosts
+/// that are not plain ASCII. The last also because the parser, without Unicode's tables, asserts what such hosts can break.
 fn parse(text: &str) -> Result<Url, Refusal> {
-    let odd = |character: char| character == '\\' || character.is_whitespace() || character.is_control();
     let (scheme, rest) = text.split_once("://").ok_or(Refusal::Malformed)?;
-    if text.contains(odd) || rest.starts_with('/') {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if text.contains(is_odd) || authority.is_empty() || !authority.is_ascii() || authority.contains('%') {
         return Err(Refusal::Malformed);
     }
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
@@ -153,8 +174,106 @@ fn parse(text: &str) -> Result<Url, Refusal> {
     Ok(url)
 }
 
+fn is_odd(character: char) -> bool {
+    character == '\\' || character.is_whitespace() || character.is_control()
+}
+
 fn points_inward(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     let last = name.rsplit('.').next().unwrap_or(name);
     !name.contains('.') || INWARD_NAMES.iter().any(|inward| last.eq_ignore_ascii_case(inward))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// One without allowed ranges, and one with.
+    fn guards() -> [Guard; 2] {
+        let allowed = ["127.0.0.2/32".parse().unwrap()];
+        [&[][..], &allowed].map(|ranges| Guard::new(ranges).unwrap())
+    }
+
+    #[test]
+    fn public_urls_pass() {
+        let hosts = [
+            "example.com",
+            "api.example.com.",
+            "xn--bcher-kva.example",
+            "1.1.1.1",
+            "8.8.8.8",
+            "134744072",
+            "0x08080808",
+            "localhost.example.com",
+            "internal.example.com",
+            "169.254.169.254.example.com",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.1",
+            "198.17.255.255",
+            "223.255.255.255",
+            "[2606:4700:4700::1111]",
+            "[2a00:1450:4001:81b::200e]",
+            "[2001:200::1]",
+        ];
+        let rests = [
+            "/",
+            ":443/v1/orders?id=7&x=%2F",
+            ":8443/a/../b",
+            "?redirect=http://127.0.0.1/",
+            ":80/",
+            "/@user",
+            ":65535/#top",
+        ];
+        let urls = hosts.iter().flat_map(|host| rests.iter().map(move |rest| format!("https://{host}{rest}")));
+        let urls: Vec<String> = urls.collect();
+        let [closed, open] = guards();
+        for url in &urls {
+            assert!(closed.check(url).is_ok() && open.check(url).is_ok(), "{url}: {:?}", open.check(url));
+        }
+        let passed = urls.len();
+        println!("{passed} public URLs pass");
+        assert!(passed >= 50);
+    }
+
+    #[test]
+    fn ports_are_those_of_https_or_high_ones_unless_the_operator_allows_the_address() {
+        let [closed, open] = guards();
+        for port in [1, 22, 25, 81, 442, 444, 1023, 1024] {
+            assert!(closed.check(&format!("https://example.com:{port}/")).is_err(), "{port}");
+            assert!(open.check(&format!("https://1.1.1.1:{port}/")).is_err(), "{port}");
+            assert!(open.check(&format!("http://127.0.0.2:{port}/")).is_ok(), "{port}");
+        }
+        assert!(open.check("https://127.0.0.2:0/").is_err());
+        assert!(open.check("http://1.1.1.1/").is_err());
+        assert!(open.check("http://127.0.0.3/").is_err());
+        assert!(open.check(&format!("https://example.com/{}", "x".repeat(8_192))).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_is_what_the_table_says(bits: u32, wide: u128, port: u16) {
+            let [closed, _] = guards();
+            for address in [IpAddr::V4(bits.into()), IpAddr::V6(wide.into()), IpAddr::V6((wide >> 3 | 1 << 125).into())] {
+                let url = format!("https://{}/", std::net::SocketAddr::new(address, port));
+                let may = table::is_public(address) && matches!(port, 80 | 443 | 1025..);
+                prop_assert_eq!(closed.check(&url).is_ok(), may, "{}", url);
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text: String, host in "(xn--)?[a-zA-Z0-9.%:@\\[\\]-]{0,30}", tail: String) {
+            for guard in guards() {
+                let from = guard.check("https://example.test/a/b").unwrap();
+                for text in [&text, &host, &format!("https://{text}/{tail}"), &format!("https://{host}/{tail}"), &format!("//{text}")] {
+                    let _ = guard.check(text);
+                    let _ = guard.check_redirect(&from, text);
+                }
+            }
+        }
+    }
 }

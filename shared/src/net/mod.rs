@@ -6,6 +6,8 @@ mod attacks;
 mod guard;
 mod lookup;
 mod send;
+#[cfg(test)]
+pub(crate) mod stand_in;
 mod table;
 
 use std::{
@@ -15,8 +17,6 @@ use std::{
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-#[cfg(test)]
-pub(crate) use self::lookup::stub::Stub;
 pub use self::{
     guard::{Guard, GuardedUrl, Refusal, URL_LIMIT_BYTES},
     send::{Answer, Failure, Sending},
@@ -53,9 +53,13 @@ fn tls() -> Result<ClientConfig, Fault> {
         }
         Arc::new(roots)
     });
+    tls_that_trusts(roots.clone())
+}
+
+fn tls_that_trusts(roots: Arc<RootCertStore>) -> Result<ClientConfig, Fault> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots.clone())
+        .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

@@ -5,6 +5,8 @@
 mod answer;
 mod check;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -2,6 +2,9 @@
 //! up. Nothing is kept between two requests, so no organisation speaks over another's connection, and none can have been closed
 //! unseen: what did not connect was not sent.
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
@@ -109,9 +112,7 @@ impl Guard {
             return None;
         }
         let location = answer.headers.get(header::LOCATION)?;
-        let to = location.to_str().ok().filter(|text| !text.contains('\\'));
-        let to = to.and_then(|text| from.url.join(text).ok()).and_then(|url| self.check(url.as_str()).ok());
-        Some(to)
+        Some(location.to_str().ok().and_then(|to| self.check_redirect(from, to).ok()))
     }
 
     async fn exchange(&self, url: &GuardedUrl, sending: &Sending, deadline: Instant) -> Result<Answer, Failure> {
