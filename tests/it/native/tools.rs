@@ -1,5 +1,7 @@
 //! Tools: called, approved, cut off, and never twice where that must not be.
 
+use std::time::{Duration, Instant};
+
 use model_server::{Effect, Tools};
 use serde_json::{Value, json};
 
@@ -12,6 +14,7 @@ on_every_backend!(
     a_tool_that_fails_for_a_while_is_called_again_if_that_is_harmless,
     a_person_is_asked_before_a_call_and_may_say_no,
     approving_sends_the_call_once,
+    a_wait_ends_when_a_person_is_asked,
     a_run_that_nobody_answers_expires,
     an_unknown_outcome_can_wait_for_a_person,
     cancelling_a_run_lists_what_was_sent,
@@ -156,9 +159,9 @@ async fn approving_sends_the_call_once(muster: Muster) {
     let server = Tools::start().await.unwrap();
     let agent = agent(&muster, "openai/fake-t1-p2", vec![tool(&server.url("/do/it"), json!({}))]).await;
     let body = json!({"message": "do it", "mode": "manual"});
-    let begun = muster.us.post(&format!("/v1/agents/{agent}/runs?wait=20"), body).await;
-    assert_eq!((begun.code, &begun.body["status"]), (202, &json!("waiting")), "a wait ends when a person is asked");
-    let path = format!("/v1/runs/{}", text(&begun.body, "id"));
+    let begun = muster.us.post(&format!("/v1/agents/{agent}/runs"), body).await.status(202);
+    muster.drain().await;
+    let path = format!("/v1/runs/{}", text(&begun, "id"));
     for left in [1, 0] {
         let asked = muster.us.get(&format!("{path}/approvals")).await.ok()["data"].as_array().unwrap().clone();
         assert_eq!(asked.len(), left + 1);
@@ -171,6 +174,16 @@ async fn approving_sends_the_call_once(muster: Muster) {
         assert_eq!(server.effects().len(), 2 - left);
     }
     assert_eq!(muster.us.get(&path).await.ok()["status"], "done");
+}
+
+async fn a_wait_ends_when_a_person_is_asked(muster: Muster) {
+    let muster = muster.at_work();
+    let agent = agent(&muster, "openai/fake-t1", vec![tool("https://example.com/", json!({}))]).await;
+    let begun = Instant::now();
+    let body = json!({"message": "do it", "mode": "manual"});
+    let waiting = muster.us.post(&format!("/v1/agents/{agent}/runs?wait=25"), body).await.status(202);
+    assert_eq!(waiting["status"], "waiting");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 async fn a_run_that_nobody_answers_expires(muster: Muster) {
