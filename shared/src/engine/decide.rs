@@ -89,11 +89,7 @@ fn call(journal: &[Slot], max_steps: u32) -> Next {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        message::ToolEnd,
-        model::ModelName,
-    };
+    use crate::{clock::Timestamp, message::ToolEnd, model::ModelName};
 
     fn slot(record: Record) -> Slot {
         record.at(Timestamp::from_millis(0))

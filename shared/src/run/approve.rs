@@ -103,12 +103,8 @@ pub async fn decide(app: &App, caller: &Caller, id: RunId, answer: &Answer) -> R
             None => return Err(Error::NotFound("approval")),
         }
         call.state = CallState::Ready;
-        call.decision = Some(Decision {
-            approved: answer.approved,
-            by: caller.key_id(),
-            at: now,
-            message: answer.message.clone(),
-        });
+        call.decision =
+            Some(Decision { approved: answer.approved, by: caller.key_id(), at: now, message: answer.message.clone() });
         let wakes = run.status == Status::Waiting;
         if wakes {
             run.ask_for_worker(now.plus_ms(app.config().lease_ms));

@@ -123,7 +123,8 @@ async fn a_tool_that_fails_for_a_while_is_called_again_if_that_is_harmless(muste
 
 async fn a_person_is_asked_before_a_call_and_may_say_no(muster: Muster) {
     let server = Tools::start().await.unwrap();
-    let agent = agent(&muster, "openai/fake-t1", vec![tool(&server.url("/do/it"), json!({"approval": "always"}))]).await;
+    let agent =
+        agent(&muster, "openai/fake-t1", vec![tool(&server.url("/do/it"), json!({"approval": "always"}))]).await;
     let path = run(&muster, &agent).await;
     let waiting = muster.us.get(&path).await.ok();
     assert_eq!((&waiting["status"], &waiting["reason"]), (&json!("waiting"), &json!("approval_required")));
@@ -188,7 +189,8 @@ async fn a_wait_ends_when_a_person_is_asked(muster: Muster) {
 
 async fn a_run_that_nobody_answers_expires(muster: Muster) {
     let server = Tools::start().await.unwrap();
-    let agent = agent(&muster, "openai/fake-t1", vec![tool(&server.url("/do/it"), json!({"approval": "always"}))]).await;
+    let agent =
+        agent(&muster, "openai/fake-t1", vec![tool(&server.url("/do/it"), json!({"approval": "always"}))]).await;
     let body = json!({"message": "do it", "deadline": muster.in_ms(600_000)});
     let id = text(&muster.us.post(&format!("/v1/agents/{agent}/runs"), body).await.status(202), "id");
     muster.drain().await;
