@@ -1,5 +1,7 @@
 //! Tools: what an agent may call, and what comes of a call. Knows nothing of runs; the engine decides when and how often.
 
+pub mod schema;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
