@@ -110,15 +110,17 @@ fn draft(schema: &Value) -> Result<Draft, String> {
 }
 
 fn message(error: &ValidationError) -> String {
-    let long = limited(VALUE_LIMIT, format_args!("{}", error.instance())).1;
     let masked = error.masked_with("the value");
-    let said: &dyn fmt::Display = match error.kind() {
-        ValidationErrorKind::FalseSchema if error.schema_path().as_str().ends_with("/additionalProperties") => {
-            &"only properties that the schema names are allowed"
-        }
-        ValidationErrorKind::Format { format } if format == "regex" => &NO_PATTERN,
-        _ if long => &masked,
-        _ => error,
+    let unknown = error.schema_path().as_str().ends_with("/additionalProperties");
+    let pattern = matches!(error.kind(), ValidationErrorKind::Format { format } if format == "regex");
+    let said: &dyn fmt::Display = if unknown && matches!(error.kind(), ValidationErrorKind::FalseSchema) {
+        &"only properties that the schema names are allowed"
+    } else if pattern {
+        &NO_PATTERN
+    } else if limited(VALUE_LIMIT, format_args!("{}", error.instance())).1 {
+        &masked
+    } else {
+        error
     };
     match error.instance_path().as_str() {
         "" => cut(format_args!("{said}")),

@@ -1,4 +1,10 @@
 //! Schemas as agents have them, and schemas that are made to do harm.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, in its helper functions too, and may print"
+)]
 
 use std::time::{Duration, Instant};
 
