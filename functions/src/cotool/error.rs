@@ -70,6 +70,6 @@ const fn perm(scope: Scope) -> &'static str {
         Scope::AgentsWrite => "agent.create",
         Scope::RunsWrite => "agent.execute",
         Scope::KeysManage => "setting.perms.manage",
-        Scope::SecretsWrite => "secret.perms.edit",
+        Scope::SecretsWrite => "tool.manage",
     }
 }

@@ -1,4 +1,5 @@
 //! Filling, over a SQLite file: what is missing, moved or kept under another pepper.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helper functions too")]
 
 use std::collections::BTreeSet;
 

@@ -28,7 +28,7 @@ pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) 
         if !(1..=TIMEOUT_LIMIT_MS).contains(&tool.timeout_ms) {
             refuse("timeout_ms", format!("must be from 1 to {TIMEOUT_LIMIT_MS}"));
         }
-        if let Err(message) = schema::check_tool(&tool.parameters) {
+        if let Err(message) = schema::check(&tool.parameters) {
             refuse("parameters", message);
         }
         let Kind::Http(request) = &tool.kind;

@@ -3,7 +3,7 @@
 mod check;
 mod execute;
 pub mod http;
-pub(crate) mod schema;
+pub mod schema;
 
 use std::collections::BTreeMap;
 
