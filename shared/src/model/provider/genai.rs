@@ -144,3 +144,52 @@ fn split(name: &str) -> Result<(Vendor, &str), ModelFault> {
         .and_then(|(prefix, model)| Some((Vendor::from_prefix(prefix)?, model)))
         .ok_or_else(|| refused("the model's name does not say who serves it"))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::model::{Deltas, FaultKind, Turn, call_id::tests::request};
+
+    const BEGINNING: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
+        data: {\"choices\": [{\"index\": 0, \"delta\": {\"content\": \"one \"}}]}\n\n";
+
+    /// A server that begins a stream, and then sends a comment now and again, or nothing any more.
+    async fn begins(comments: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4_096]).await;
+            stream.write_all(BEGINNING.as_bytes()).await.unwrap();
+            for _ in 0..8 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if comments && stream.write_all(b": still at it\n\n").await.is_err() {
+                    return;
+                }
+            }
+        });
+        base_url
+    }
+
+    async fn fault_of(comments: bool) -> ModelFault {
+        let base_url = begins(comments).await;
+        let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| base_url.clone());
+        let mut genai = Genai::new(&Settings::from_lookup(lookup)).unwrap();
+        genai.idle = Duration::from_millis(300);
+        let mut request = request("openai/x", vec![Turn::user("hi")]);
+        request.deltas = Some(Deltas::new(|_| {}));
+        genai.call(&request).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_brings_nothing_for_too_long_is_lost() {
+        let (silent, alive) = tokio::join!(fault_of(false), fault_of(true));
+        assert_eq!((silent.kind, silent.message.contains("stood still")), (FaultKind::Lost, true), "{silent}");
+        assert_eq!((alive.kind, alive.message.contains("ended before")), (FaultKind::Lost, true), "{alive}");
+    }
+}

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use genai::chat::{ChatOptions, ChatStream, ChatStreamEvent, StreamEnd, ToolCall as WireCall};
-use serde_json::Value;
 
 use super::{
     answer::{self, Parts},
@@ -39,7 +38,7 @@ pub(super) async fn answer(
                 }
                 text.push_str(&chunk.content);
             }
-            ChatStreamEvent::ToolCallChunk(chunk) => collect(&mut calls, chunk.tool_call),
+            ChatStreamEvent::ToolCallChunk(chunk) => collect(vendor, &mut calls, chunk.tool_call),
             ChatStreamEvent::End(end) => return ended(vendor, request, text, calls, end),
             ChatStreamEvent::Start => continue,
             ChatStreamEvent::ReasoningChunk(_)
@@ -85,15 +84,21 @@ fn ended(
     answer::assembled(vendor, request, Parts { text, calls, stop, usage })
 }
 
-/// Arguments that come as a string grow with each event; others come whole, each event a call of its own, and their ids may repeat.
-/// What the crate has collected in the end is not asked: with Bedrock it makes `{}` of what does not parse.
-fn collect(calls: &mut Vec<ToolCall>, seen: WireCall) {
-    let grows = matches!(seen.fn_arguments, Value::String(_));
-    match calls.iter_mut().rfind(|call| grows && call.id == seen.call_id) {
-        Some(known) => {
-            known.arguments = answer::written(&seen.fn_arguments);
-            known.name = seen.fn_name;
-        }
-        None => calls.push(answer::call(seen)),
+/// With some vendors the arguments come in pieces, and each event has all of them so far; with others each event is a call of its
+/// own, and their ids may repeat. What the crate has collected in the end is not asked: with Bedrock it makes `{}` of what does not
+/// parse.
+fn collect(vendor: Vendor, calls: &mut Vec<ToolCall>, seen: WireCall) {
+    let in_pieces = match vendor {
+        Vendor::Gemini | Vendor::Ollama | Vendor::Demo => false,
+        Vendor::OpenAi | Vendor::Anthropic | Vendor::Mistral | Vendor::OpenRouter | Vendor::Bedrock => true,
+    };
+    let seen = answer::call(seen);
+    // Some servers give all calls the same id.
+    let same = |call: &&mut ToolCall| {
+        call.id == seen.id && call.name == seen.name && seen.arguments.starts_with(&call.arguments)
+    };
+    match calls.iter_mut().rfind(same).filter(|_| in_pieces) {
+        Some(known) => known.arguments = seen.arguments,
+        None => calls.push(seen),
     }
 }
