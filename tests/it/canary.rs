@@ -8,7 +8,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use serde_json::json;
 use shared::store::row::{Key, Rev, Row, Table, When, Write};
@@ -180,10 +179,10 @@ async fn items(database: &Database) -> Vec<u8> {
         let scan = database.client.scan().table_name(format!("{}{}", database.prefix, table.name()));
         for item in scan.send().await.unwrap().items() {
             for value in item.values() {
-                match value {
-                    AttributeValue::S(text) | AttributeValue::N(text) => bytes.extend_from_slice(text.as_bytes()),
-                    AttributeValue::B(blob) => bytes.extend_from_slice(blob.as_ref()),
-                    other => bytes.extend_from_slice(format!("{other:?}").as_bytes()),
+                match (value.as_s().or_else(|_| value.as_n()), value.as_b()) {
+                    (Ok(text), _) => bytes.extend_from_slice(text.as_bytes()),
+                    (_, Ok(blob)) => bytes.extend_from_slice(blob.as_ref()),
+                    _ => bytes.extend_from_slice(format!("{value:?}").as_bytes()),
                 }
             }
         }

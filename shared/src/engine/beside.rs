@@ -60,7 +60,9 @@ pub(super) async fn beside<T>(app: &App, held: &mut Held, work: impl Future<Outp
 /// Takes over what others said, as the row has it, and whether they said something of a tool call. A look that fails is no answer.
 async fn look(app: &App, held: &mut Held) -> bool {
     match app.store().run(held.tenant(), held.id()).await {
-        Ok(Some(found)) if found.value.fence == held.run.fence => held.run.adopt(&found.value),
+        Ok(Some(found)) if found.value.fence == held.run.fence => {
+            held.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms))
+        }
         Ok(Some(found)) => {
             held.run.cancel_requested |= found.value.cancel_requested;
             false

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     id::RunId,
     message::{Record, Slot},
-    run::{Acquired, PendingCall, Run, Status},
+    run::{Acquired, PendingCall, Run},
     store::{
         self, Versioned,
         row::{Rev, Write},
@@ -185,9 +185,7 @@ impl Held {
             let fence = if self.taken { found.value.fence } else { found.value.fence.saturating_add(1) };
             let ours = fence == self.run.fence;
             if ours && !found.value.status.terminal() && found.value.filled() == self.filled {
-                if self.run.adopt(&found.value) && self.run.status == Status::Waiting {
-                    self.run.ask_for_worker(app.now().plus_ms(app.config().lease_ms));
-                }
+                self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
                 self.rev = Some(found.rev);
                 continue;
             }

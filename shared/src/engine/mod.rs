@@ -14,7 +14,7 @@ mod tools;
 mod worker;
 
 pub use held::Held;
-pub use reaper::{Left, Reaped, reap, recover};
+pub use reaper::{Left, Reaped, reap, recover, suspected};
 pub use signals::Signals;
 pub use worker::{drive, work, work_on};
 

@@ -147,6 +147,15 @@ fn waits(held: &Held) -> Called {
     Called::Waits(reason, held.run.deadline_at)
 }
 
+/// What is about to be done, once it is written down.
+#[derive(Default)]
+struct Planned {
+    sends: Vec<(usize, tool::Arguments)>,
+    looks: Vec<usize>,
+    /// Whether the row says something new.
+    changed: bool,
+}
+
 struct Turn<'a> {
     app: &'a App,
     definition: &'a Definition,
@@ -162,60 +171,66 @@ struct Turn<'a> {
 impl Turn<'_> {
     /// Decides about every call that may go on, writes that down, and then sends what is to be sent.
     async fn begin(&mut self, held: &mut Held) -> Result<Saved> {
-        let (mut sends, mut looks, mut changed) = (Vec::new(), Vec::new(), false);
-        for index in 0..held.run.calls.len() {
-            let Some(step) = self.next(held, index) else { continue };
-            changed = true;
-            match step {
-                Step::Send(arguments) => {
-                    self.mark_sent(held, index);
-                    sends.push((index, arguments));
-                }
-                Step::Look => {
-                    self.here.insert(index);
-                    looks.push(index);
-                }
-                Step::Ask => {
-                    if let Some(call) = held.run.calls.get_mut(index) {
-                        (call.state, call.unclear, call.decision) = (CallState::AwaitsApproval, true, None);
-                    }
-                }
-                Step::Fill(end, content) => self.fill(held, index, end, content),
-            }
-            if held.run.step != self.begins {
-                // All are filled: what comes next is written with it.
-                return Ok(Saved::Yes);
-            }
+        let planned = self.plan(held);
+        if held.run.step != self.begins {
+            // All are filled: what comes next is written with it.
+            return Ok(Saved::Yes);
         }
-        if changed || held.unwritten() {
+        if planned.changed || held.unwritten() {
             let saved = held.save(self.app).await?;
             if saved != Saved::Yes {
-                for index in sends.iter().map(|(index, _)| index).chain(&looks) {
-                    self.here.remove(index);
-                }
+                self.forget(&planned);
                 return Ok(saved);
             }
             if held.run.cancel_requested {
                 // The cancel came with the write: nothing was sent.
-                for (index, _) in sends {
-                    if let Some(call) = held.run.calls.get_mut(index) {
-                        call.state = CallState::Ready;
-                    }
-                }
+                planned.sends.iter().for_each(|(index, _)| set(held, *index, CallState::Ready));
                 return Ok(Saved::Yes);
             }
         }
-        if !sends.is_empty() {
+        if !planned.sends.is_empty() {
             fault::point("K4");
             fault::point("K5");
         }
-        for (index, arguments) in sends {
+        for (index, arguments) in planned.sends {
             self.send(held, index, arguments);
         }
-        for index in looks {
+        for index in planned.looks {
             self.look(held, index);
         }
         Ok(Saved::Yes)
+    }
+
+    /// What every call that may go on is to do, as it is put into the row.
+    fn plan(&mut self, held: &mut Held) -> Planned {
+        let mut planned = Planned::default();
+        for index in 0..held.run.calls.len() {
+            let Some(step) = self.next(held, index) else { continue };
+            planned.changed = true;
+            match step {
+                Step::Send(arguments) => {
+                    self.mark_sent(held, index);
+                    planned.sends.push((index, arguments));
+                }
+                Step::Look => {
+                    self.here.insert(index);
+                    planned.looks.push(index);
+                }
+                Step::Ask => ask(held, index),
+                Step::Fill(end, content) => self.fill(held, index, end, content),
+            }
+            if held.run.step != self.begins {
+                break;
+            }
+        }
+        planned
+    }
+
+    /// What was planned does not hold.
+    fn forget(&mut self, planned: &Planned) {
+        for index in planned.sends.iter().map(|(index, _)| index).chain(&planned.looks) {
+            self.here.remove(index);
+        }
     }
 
     /// What to do with that call now; `None` when it is under way, waits, or is filled.
@@ -356,6 +371,19 @@ struct Sending {
 /// The same for every try of a call, so that a tool can tell a repeated one.
 fn idempotency_key(run: RunId, slot: u32) -> String {
     format!("{}/{slot}", run.prefixed())
+}
+
+fn set(held: &mut Held, index: usize, state: CallState) {
+    if let Some(call) = held.run.calls.get_mut(index) {
+        call.state = state;
+    }
+}
+
+/// A person is asked whether to send that call again.
+fn ask(held: &mut Held, index: usize) {
+    if let Some(call) = held.run.calls.get_mut(index) {
+        (call.state, call.unclear, call.decision) = (CallState::AwaitsApproval, true, None);
+    }
 }
 
 fn fail(call: &mut PendingCall, state: CallState) {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Run;
+use super::{Run, Status};
 use crate::{clock::Timestamp, id::KeyId};
 
 /// Where a tool call stands.
@@ -125,8 +125,8 @@ impl Run {
     }
 
     /// Takes over what others than the holder may write: that it shall end, and what a person said of its calls. Whether a person
-    /// said something.
-    pub(crate) fn adopt(&mut self, found: &Self) -> bool {
+    /// said something. If the run was about to wait for just that, it waits no more, and the reaper looks at it at `check_at`.
+    pub(crate) fn adopt(&mut self, found: &Self, check_at: Timestamp) -> bool {
         self.cancel_requested |= found.cancel_requested;
         let mut said = false;
         for (mine, theirs) in self.calls.iter_mut().zip(&found.calls) {
@@ -134,6 +134,9 @@ impl Run {
                 *mine = theirs.clone();
                 said = true;
             }
+        }
+        if said && self.status == Status::Waiting {
+            self.ask_for_worker(check_at);
         }
         said
     }

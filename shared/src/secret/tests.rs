@@ -35,6 +35,7 @@ fn app(store: &Store, pepper: &str) -> App {
         lease_ms: LEASE_MS,
         model_timeout_ms: MODEL_TIMEOUT_MS,
         sync_runs: SyncRuns::InProcess { limit_ms: 1_000 },
+        allow_cidrs: Vec::new(),
         sole_epoch: None,
     };
     let (queue, _) = Embedded::new();

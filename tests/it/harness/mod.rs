@@ -153,7 +153,7 @@ impl Muster {
             let chunk = receiver.receive().await.unwrap();
             let again = chunk.clone();
             let both = (engine::work_on(&self.app, chunk, None), engine::work_on(&self.app, again, None));
-            let (one, other) = tokio::join!(both.0, both.1);
+            let (one, other) = tokio::join!(Box::pin(both.0), Box::pin(both.1));
             one.and(other).unwrap();
         }
     }
