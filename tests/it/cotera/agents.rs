@@ -49,7 +49,7 @@ async fn a_bad_change_is_refused(muster: Muster) {
         (json!({"name": 1}), "name"),
         (json!({"systemPrompt": "s".repeat(200_001)}), "systemPrompt"),
         (json!({"system_prompt": "s"}), "system_prompt"),
-        (json!({"tools": [{"type": "http"}]}), "tools"),
+        (json!({"tools": [{"type": "http"}]}), "tools[0].name"),
         (json!([]), ""),
     ] {
         let refused = muster.us.post(&path(&id), body.clone()).await;

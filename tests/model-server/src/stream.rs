@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use hyper::body::Frame;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use crate::{
     answer::{Answer, Said, ToolCall},
@@ -87,6 +87,8 @@ fn played(plan: Vec<(Instant, Step)>, ticket: Ticket) -> BoxStream<'static, io::
                 Ok(Frame::data(bytes))
             }
             Step::Cut => {
+                // What is not flushed is lost with the connection; and it is flushed when there is something to wait for.
+                sleep(Duration::from_millis(5)).await;
                 ticket.take().into_iter().for_each(Ticket::failed);
                 Err(io::Error::other("cut on purpose"))
             }

@@ -158,25 +158,24 @@ mod tests {
     const BEGINNING: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
         data: {\"choices\": [{\"index\": 0, \"delta\": {\"content\": \"one \"}}]}\n\n";
 
-    /// A server that begins a stream, and then sends a comment now and again, or nothing any more.
-    async fn begins(comments: bool) -> String {
+    /// A server that begins a stream, and then sends that now and again.
+    async fn begins(comment: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}", listener.local_addr().unwrap());
-        let comment: &[u8] = if comments { b": still at it\n\n" } else { b"" };
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let _ = stream.read(&mut [0; 4_096]).await;
             stream.write_all(BEGINNING.as_bytes()).await.unwrap();
             for _ in 0..8 {
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                let _ = stream.write_all(comment).await;
+                let _ = stream.write_all(comment.as_bytes()).await;
             }
         });
         base_url
     }
 
-    async fn fault_of(comments: bool) -> ModelFault {
-        let base_url = begins(comments).await;
+    async fn fault_of(comment: &'static str) -> ModelFault {
+        let base_url = begins(comment).await;
         let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| base_url.clone());
         let mut genai = Genai::new(&Settings::from_lookup(lookup)).unwrap();
         genai.idle = Duration::from_millis(300);
@@ -187,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_that_brings_nothing_for_too_long_is_lost() {
-        let (silent, alive) = tokio::join!(fault_of(false), fault_of(true));
+        let (silent, alive) = tokio::join!(fault_of(""), fault_of(": still at it\n\n"));
         assert_eq!((silent.kind, silent.message.contains("stood still")), (FaultKind::Lost, true), "{silent}");
         assert_eq!((alive.kind, alive.message.contains("ended before")), (FaultKind::Lost, true), "{alive}");
     }
