@@ -112,13 +112,15 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
         match due {
             Due::Run(found) => runs.entry(found.value.tenant()).or_default().push(*found),
             Due::Batch(tenant, id) => {
-                batch::settle(app, tenant, id).await?;
+                let untaken = batch::look_at(app, tenant, id).await?;
+                runs.entry(tenant).or_default().extend(untaken);
                 reaped.batches = reaped.batches.saturating_add(1);
             }
         }
     }
     for (tenant, runs) in runs {
         let mut wanted = Vec::new();
+        let mut outcome: Result<()> = Ok(());
         for found in runs {
             let id = found.value.id;
             match look_at_run(app, tenant, found).await {
@@ -127,11 +129,16 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
                 Ok(Looked::Discarded) => reaped.discarded = reaped.discarded.saturating_add(1),
                 // Somebody else wrote the row: it is being looked after.
                 Ok(Looked::Nothing) | Err(store::Error::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    outcome = Err(error.into());
+                    break;
+                }
             }
         }
+        // Also after a failure: the rows that were written say that these were asked for.
         reaped.asked = reaped.asked.saturating_add(wanted.len());
         ask_for_workers(app, tenant, &wanted).await;
+        outcome?;
     }
     Ok(())
 }
@@ -146,14 +153,11 @@ enum Looked {
 async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store::Result<Looked> {
     let Versioned { value: mut run, rev } = found;
     let now = app.now();
-    if let Some(batch) = run.batch.as_ref().filter(|_| !run.accepted)
-        && app.store().batch(tenant, batch.id).await?.is_none()
-    {
-        if run.created_at.plus_ms(STAGED_MS) > now {
-            return Ok(Looked::Nothing);
+    if let Some(batch) = run.batch.as_ref().filter(|_| !run.accepted) {
+        if app.store().batch(tenant, batch.id).await?.is_none() {
+            return look_at_staged(app, tenant, Versioned { value: run, rev }).await;
         }
-        app.store().discard_staged(tenant, run.id, rev).await?;
-        return Ok(Looked::Discarded);
+        run.accepted = true;
     }
     if run.status.terminal() || !run.free(now, app.config().sole_epoch.as_deref()) {
         return Ok(Looked::Nothing);
@@ -165,6 +169,20 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     }
     app.store().save_run(&run, Some(rev), Vec::new()).await?;
     Ok(if ended { Looked::Ended } else { Looked::Asks })
+}
+
+/// A run whose batch is not accepted. It is looked at once more, when it is given up: as long as it were due it would stand before
+/// what can be repaired. Should its batch be accepted after all, the look at that finds it.
+async fn look_at_staged(app: &App, tenant: Tenant, found: Versioned<Run>) -> store::Result<Looked> {
+    let Versioned { value: mut run, rev } = found;
+    let given_up_at = run.created_at.plus_ms(STAGED_MS);
+    if given_up_at <= app.now() {
+        app.store().discard_staged(tenant, run.id, rev).await?;
+        return Ok(Looked::Discarded);
+    }
+    run.next_check_at = given_up_at;
+    app.store().save_run(&run, Some(rev), Vec::new()).await?;
+    Ok(Looked::Nothing)
 }
 
 /// When to ask again: each time after as long as the run has waited already, so that a long queue is not filled with

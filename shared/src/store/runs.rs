@@ -1,5 +1,7 @@
 //! Runs and their journals in the store: a row per run, which is rewritten, and a row per slot, which is written once.
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::{
     Error, Result, Store, Versioned,
     row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
@@ -14,6 +16,9 @@ use crate::{
 
 /// Over how many partitions of the index what is due is spread.
 pub(crate) const DUE_SHARDS: u8 = 16;
+/// How many rows of staged runs are taken away in one transaction, and how many transactions at a time.
+const UNSTAGED_TOGETHER: usize = 50;
+const PAGES_AT_A_TIME: usize = 8;
 
 /// What the reaper has to look at: a run as it is, or a batch, which is read when it is looked at.
 #[derive(Debug)]
@@ -126,6 +131,21 @@ impl Store {
             rows.push(super::row(slot_key(tenant.org(), run.id, 0), input)?);
         }
         self.backend.put_many(rows).await
+    }
+
+    /// Takes staged runs away that whoever staged them will not have accepted.
+    pub(crate) async fn unstage_runs(&self, tenant: Tenant, ids: &[RunId]) -> Result<()> {
+        let org = tenant.org();
+        let keys: Vec<Key> = ids.iter().flat_map(|id| [run_key(org, *id), slot_key(org, *id, 0)]).collect();
+        let pages: Vec<Vec<Write>> = keys
+            .chunks(UNSTAGED_TOGETHER)
+            .map(|page| page.iter().map(|key| Write::Delete(key.clone(), When::Any)).collect())
+            .collect();
+        stream::iter(pages)
+            .map(|page| self.backend.transact(page))
+            .buffer_unordered(PAGES_AT_A_TIME)
+            .try_collect()
+            .await
     }
 
     /// Takes a staged run away whose batch was never accepted, if nobody touched it.
