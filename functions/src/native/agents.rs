@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Error, Result,
+    App, Error, Result, Scope,
     agent::{self, AgentVersion, Draft, Metadata},
 };
 
@@ -150,7 +150,7 @@ impl From<&AgentVersion> for AgentView {
 
 pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    claims::once(app, &caller, &request, async |claim| {
+    claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
         let body: CreateAgent = request.json()?;
         let agent = agent::plan(app, &caller, body.into())?;
         let response = response::created(&AgentView::from(&agent));
