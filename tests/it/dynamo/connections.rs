@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -92,4 +93,18 @@ async fn a_connection_goes_on_after_a_500_and_nothing_is_logged() {
     drop(logging);
     assert_eq!((requests.load(Ordering::Relaxed), connections.load(Ordering::Relaxed)), (4, 1));
     assert_eq!(String::from_utf8(log.0.lock().unwrap().clone()).unwrap(), "");
+}
+
+/// Another test, in a process whose environment names a proxy where nothing listens.
+#[test]
+fn a_proxy_of_the_environment_is_not_for_aws() {
+    let nowhere = "http://127.0.0.1:9";
+    let test = "dynamo::schema::the_tables_are_made_as_they_are_described";
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        again.env(name, nowhere);
+    }
+    let again = again.env_remove("NO_PROXY").env_remove("no_proxy").args(["--exact", test]).output().unwrap();
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success() && said.contains("1 passed"), "{said}");
 }
