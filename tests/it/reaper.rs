@@ -7,6 +7,7 @@ use shared::{
     id::AgentId,
     idempotency::Claim,
     run::{self, NewRun, Origin, Prompt},
+    store::row::{Key, Rev, Row, Table, When, Write},
 };
 
 use crate::harness::{Muster, on_every_backend, text};
@@ -19,6 +20,7 @@ on_every_backend!(
     a_passed_deadline_ends_a_run_that_waits,
     a_batch_whose_messages_were_lost_goes_on,
     a_cancel_that_was_begun_is_gone_on_with,
+    a_row_that_cannot_be_read_stops_nothing_else,
     what_runs_is_left_alone,
     two_workers_that_take_a_run_at_once_call_its_model_once,
 );
@@ -172,6 +174,41 @@ async fn a_cancel_that_was_begun_is_gone_on_with(muster: Muster) {
     assert_eq!(muster.reap().await.ended, 1);
     assert_eq!(look(&muster, &run).await["status"], "interrupted");
     assert_eq!(muster.models.stats().calls, 0);
+}
+
+/// Makes the run's row one that cannot be read; it stays due.
+async fn spoil(muster: &Muster, run: &str) {
+    let id = run.replace("run_", "");
+    let key = Key::new(Table::Runs, format!("O#{}#R#{id}", muster.us.org), "META");
+    let row = muster.app.store().backend().get(&key).await.unwrap().unwrap();
+    let spoilt = Row { rev: Rev::fresh(), body: "{}".to_owned(), ..row };
+    muster.app.store().backend().transact(vec![Write::Put(spoilt, When::Any)]).await.unwrap();
+}
+
+async fn a_row_that_cannot_be_read_stops_nothing_else(muster: Muster) {
+    let (ours, theirs) = (muster.us.agent("demo/scripted-l0").await, muster.them.agent("demo/scripted-l0").await);
+    let spoilt = muster.us.run(&ours, "hello").await;
+    let items = json!({"items": [{"message": "a"}, {"message": "b"}]});
+    let batch = muster.us.post(&format!("/v1/agents/{ours}/batches"), items).await.status(202);
+    let of_batch = muster.us.get(&format!("/v1/runs?batch_id={}", text(&batch, "id"))).await.ok();
+    let (its, good) = (text(&of_batch["data"][0], "id"), text(&of_batch["data"][1], "id"));
+    for run in [&spoilt, &its] {
+        spoil(&muster, run).await;
+    }
+    let beside = muster.us.run(&ours, "hello").await;
+    let other = muster.them.run(&theirs, "hello").await;
+    muster.lose_messages().await;
+    assert_eq!(shared::engine::recover(&muster.app).await.unwrap().asked, 3);
+    muster.lose_messages().await;
+    muster.pass(LEASE_AND_MORE_MS);
+    assert_eq!(muster.reap().await.asked, 3);
+    muster.drain().await;
+    for run in [&beside, &good] {
+        assert_eq!(look(&muster, run).await["status"], "done");
+    }
+    assert_eq!(muster.them.get(&format!("/v1/runs/{other}")).await.ok()["status"], "done");
+    muster.pass(LEASE_AND_MORE_MS);
+    muster.reap().await;
 }
 
 async fn what_runs_is_left_alone(muster: Muster) {

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     batch,
     clock::Timestamp,
-    error::Result,
+    error::{Error, Result},
     id::RunId,
     queue::Chunk,
     run::{Run, SOLE_TAKEOVERS_LIMIT},
@@ -112,8 +112,14 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
         match due {
             Due::Run(found) => runs.entry(found.value.tenant()).or_default().push(*found),
             Due::Batch(tenant, id) => {
-                let untaken = batch::look_at(app, tenant, id).await?;
-                runs.entry(tenant).or_default().extend(untaken);
+                match batch::look_at(app, tenant, id).await {
+                    Ok(untaken) => runs.entry(tenant).or_default().extend(untaken),
+                    // Its row, or one of a run, cannot be read: that must not stop the work on the others.
+                    Err(Error::Internal(_)) => {
+                        tracing::error!(org = %tenant.org(), batch = %id, "a batch that is due cannot be looked at");
+                    }
+                    Err(error) => return Err(error),
+                }
                 reaped.batches = reaped.batches.saturating_add(1);
             }
         }
@@ -129,6 +135,9 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
                 Ok(Looked::Discarded) => reaped.discarded = reaped.discarded.saturating_add(1),
                 // Somebody else wrote the row: it is being looked after.
                 Ok(Looked::Nothing) | Err(store::Error::Conflict { .. }) => {}
+                Err(store::Error::Broken(_)) => {
+                    tracing::error!(org = %tenant.org(), run = %id, "a run that is due cannot be looked at");
+                }
                 Err(error) => {
                     outcome = Err(error.into());
                     break;

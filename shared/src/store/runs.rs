@@ -56,12 +56,19 @@ fn due_partition(shard: u8) -> String {
     format!("DUE#{shard:02}")
 }
 
-fn due_of(row: &Row) -> Option<Result<Due>> {
+/// What the entry of this row is for. A row that cannot be read is logged and passed over: it must not stop the work on the others.
+fn due_of(row: &Row) -> Option<Due> {
     let mut parts = row.due.as_ref()?.sort.split('#').skip(1);
     let (kind, org, id) = (parts.next()?, parts.next()?, parts.next()?);
     match kind {
-        "R" => Some(super::read(row).map(|run| Due::Run(Box::new(run)))),
-        "B" => Some(Ok(Due::Batch(Tenant::of(org.parse().ok()?), id.parse().ok()?))),
+        "R" => match super::read(row) {
+            Ok(run) => Some(Due::Run(Box::new(run))),
+            Err(_) => {
+                tracing::error!(org, run = id, "the row of a run that is due cannot be read");
+                None
+            }
+        },
+        "B" => Some(Due::Batch(Tenant::of(org.parse().ok()?), id.parse().ok()?)),
         _ => None,
     }
 }
@@ -189,7 +196,6 @@ impl Store {
             limit: 1_000,
         };
         let Found { rows, next } = self.backend.query(&query).await?;
-        let due: Result<Vec<Due>> = rows.iter().filter_map(due_of).collect();
-        Ok((due?, next))
+        Ok((rows.iter().filter_map(due_of).collect(), next))
     }
 }
