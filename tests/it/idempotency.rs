@@ -195,6 +195,13 @@ async fn what_was_refused_is_not_remembered(muster: Muster) {
         let us = muster.us.with("idempotency-key", bad);
         assert_eq!(us.post("/v1/agents", json!({})).await.param(), "Idempotency-Key", "{bad}");
     }
+    for (first, second) in [("one", "other"), ("order 7", "order 7")] {
+        let twice = muster.us.with("idempotency-key", first).with_another("idempotency-key", second);
+        assert_eq!(
+            twice.post("/v1/agents", json!({"name": "a", "model": "demo/scripted"})).await.param(),
+            "Idempotency-Key"
+        );
+    }
     muster.us.with("idempotency-key", &"k".repeat(255)).post("/v1/keys", json!({})).await.status(201);
 }
 
