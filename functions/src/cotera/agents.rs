@@ -7,23 +7,32 @@ use shared::{
     agent::{self, AgentVersion, Draft},
 };
 
-use crate::{Request, Response, auth, camel, patch::set, response};
+use crate::{
+    Request, Response, auth, camel,
+    patch::{Given, set},
+    response,
+};
 
 /// What shall change about an agent. What is left out stays.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct UpdateAgent {
     /// Every run that starts after the answer uses it; runs in flight keep theirs.
-    model: Option<String>,
+    #[serde(default)]
+    model: Given<String>,
     #[schemars(length(min = 1, max = 200))]
-    name: Option<String>,
+    #[serde(default)]
+    name: Given<String>,
     #[schemars(length(max = 2_000))]
-    description: Option<String>,
+    #[serde(default)]
+    description: Given<String>,
     #[schemars(length(max = 200_000))]
-    system_prompt: Option<String>,
+    #[serde(default)]
+    system_prompt: Given<String>,
     /// Must be empty: this version of Muster has no tools.
     #[schemars(length(max = 0))]
-    tools: Option<Vec<serde_json::Value>>,
+    #[serde(default)]
+    tools: Given<Vec<serde_json::Value>>,
 }
 
 impl UpdateAgent {

@@ -10,7 +10,7 @@ use shared::{
 use super::views::{ListQuery, ModeView, PageView};
 use crate::{
     Request, Response, auth, claims,
-    patch::{nullable, set},
+    patch::{Given, nullable, set},
     response,
 };
 
@@ -70,23 +70,30 @@ impl From<CreateAgent> for Draft {
 #[serde(deny_unknown_fields)]
 pub(super) struct UpdateAgent {
     #[schemars(length(min = 1, max = 200))]
-    name: Option<String>,
+    #[serde(default)]
+    name: Given<String>,
     #[schemars(length(max = 2_000))]
-    description: Option<String>,
+    #[serde(default)]
+    description: Given<String>,
     #[schemars(length(max = 200_000))]
-    system_prompt: Option<String>,
-    model: Option<String>,
+    #[serde(default)]
+    system_prompt: Given<String>,
+    #[serde(default)]
+    model: Given<String>,
     #[schemars(range(min = 1, max = 200))]
-    max_steps: Option<u32>,
+    #[serde(default)]
+    max_steps: Given<u32>,
     #[serde(default, deserialize_with = "nullable")]
     max_tokens: Option<Option<u32>>,
     #[serde(default, deserialize_with = "nullable")]
     temperature: Option<Option<f64>>,
     #[serde(default, deserialize_with = "nullable")]
     budget_micro_usd: Option<Option<u64>>,
-    mode: Option<ModeView>,
+    #[serde(default)]
+    mode: Given<ModeView>,
     /// Takes the place of all pairs.
-    metadata: Option<Metadata>,
+    #[serde(default)]
+    metadata: Given<Metadata>,
 }
 
 impl UpdateAgent {
