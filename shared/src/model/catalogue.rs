@@ -10,6 +10,7 @@ use super::{
     scripted::Scripted,
     settings::{Settings, SettingsError, Vendor},
 };
+use crate::error::unset;
 
 /// What is called by default for a demo, by vendor: a current, cheap model of each.
 const DEFAULTS: [(Vendor, &str); 4] = [
@@ -50,7 +51,7 @@ pub struct ModelInfo {
 
 /// A name that is none of a model that this deployment can call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("model '{name}' is not available{}", hint(*.variable))]
+#[error("model '{name}' is not available{}", unset(*.variable))]
 pub struct UnknownModel {
     /// The name that was asked for.
     pub name: String,
@@ -58,10 +59,6 @@ pub struct UnknownModel {
     pub variable: Option<&'static str>,
     /// The names that would do.
     pub known: Vec<String>,
-}
-
-fn hint(variable: Option<&str>) -> String {
-    variable.map(|variable| format!(": {variable} is not set")).unwrap_or_default()
 }
 
 impl Models {

@@ -76,6 +76,9 @@ async fn what_makes_no_agent_is_refused_with_its_field(muster: Muster) {
         body[top] = value.clone();
         assert_eq!(muster.us.post("/v1/agents", body).await.param(), field, "{value}");
     }
+    let unset = muster.us.post("/v1/agents", json!({"name": "a", "model": "anthropic/claude-haiku-4-5"})).await;
+    let message = "model 'anthropic/claude-haiku-4-5' is not available: ANTHROPIC_API_KEY is not set";
+    assert_eq!(unset.status(400)["error"]["message"], message);
     let unknown = muster.us.post("/v1/agents", json!({"name": "a", "model": "acme/x"})).await.status(400);
     let details = &unknown["error"]["details"];
     assert_eq!((&unknown["error"]["code"], &details["model"]), (&json!("unknown_model"), &json!("acme/x")));
