@@ -239,8 +239,11 @@ mod tests {
 
     #[test]
     fn a_bad_base_url_is_told_by_its_variable_only() {
-        let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| "canary://x".to_owned());
-        let error = Models::new(&Settings::from_lookup(lookup)).unwrap_err();
-        assert_eq!(error.to_string(), "OPENAI_BASE_URL is not an http or https URL");
+        for url in ["canary://x", "http://cañary/v1"] {
+            let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| url.to_owned());
+            let error = Models::new(&Settings::from_lookup(lookup)).unwrap_err();
+            let expected = "OPENAI_BASE_URL is not an http or https URL with an ASCII host (an international name as punycode, xn--…)";
+            assert_eq!(error.to_string(), expected, "{url}");
+        }
     }
 }
