@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::{ExposeSecret, SecretString};
 pub use template::{Malformed, names};
+use zeroize::Zeroizing;
 
 use crate::{
     app::App,
@@ -26,6 +27,8 @@ pub const SECRETS_LIMIT: usize = 200;
 
 /// From which length on a secret is taken out of what a tool answers, in bytes.
 const REDACTED_FROM_BYTES: usize = 6;
+/// What stands in its place.
+const REDACTED: &str = "[secret]";
 /// How often a change is tried again when others change secrets at the same time.
 const TRIES: u32 = 40;
 
@@ -159,14 +162,11 @@ impl Opened {
     /// The text without these secrets, as they are and as JSON writes them. A value of less than [`REDACTED_FROM_BYTES`] is left:
     /// it is a part of too much else.
     pub(crate) fn redact(&self, mut text: String) -> String {
-        for value in self.values.values().map(ExposeSecret::expose_secret) {
-            let json = serde_json::Value::from(value).to_string();
-            let json = json.trim_matches('"');
-            for written in [value, json] {
-                if value.len() >= REDACTED_FROM_BYTES && text.contains(written) {
-                    text = text.replace(written, "[secret]");
-                }
-            }
+        let long =
+            self.values.values().map(ExposeSecret::expose_secret).filter(|value| value.len() >= REDACTED_FROM_BYTES);
+        for value in long {
+            let json = Zeroizing::new(serde_json::Value::from(value).to_string());
+            text = text.replace(value, REDACTED).replace(json.trim_matches('"'), REDACTED);
         }
         text
     }
