@@ -10,7 +10,7 @@ use shared::{
     engine,
     id::BatchId,
     idempotency::Claim,
-    run::{self, Planned, Run},
+    run::{self, Planned, Run, Status},
 };
 use tokio::time::{sleep, timeout};
 
@@ -60,12 +60,17 @@ async fn in_process(app: &App, caller: &Caller, planned: Planned, claim: Claim, 
 
 async fn until_ended(app: &App, caller: &Caller, mut run: Run, end: Timestamp) -> Result<Run> {
     let mut pause = FIRST_LOOK;
-    while !run.status.terminal() && app.now() < end {
+    while !run.status.terminal() && !asks(&run) && app.now() < end {
         sleep(pause).await;
         pause = pause.mul_f32(1.5).min(LAST_LOOK);
         run = run::own(app, caller, run.id).await?;
     }
     Ok(run)
+}
+
+/// Whether a person is asked, so that waiting longer is of no use.
+fn asks(run: &Run) -> bool {
+    run.status == Status::Waiting && run.awaits_approval()
 }
 
 /// Waits until every run of the batch has ended, for `limit_ms` at most.

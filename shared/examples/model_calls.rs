@@ -5,7 +5,7 @@
 
 use std::{error::Error, sync::Arc, time::Instant};
 
-use shared::model::{Request, Turn, catalogue::Models, settings::Settings};
+use shared::model::{Request, ToolMode, Turn, catalogue::Models, settings::Settings};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -56,8 +56,11 @@ fn request(model: &shared::model::ModelName, number: u32) -> Request {
     Request {
         model: model.clone(),
         system: "You are terse.".to_owned(),
-        turns: vec![Turn::User { text }],
+        turns: vec![Turn::user(text)],
         tools: Vec::new(),
+        tool_mode: ToolMode::Native,
+        output_schema: None,
+        deltas: None,
         max_tokens: 200,
         temperature: None,
         timeout_ms: 60_000,

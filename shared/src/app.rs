@@ -12,9 +12,11 @@ use crate::{
     clock::{Clock, Timestamp},
     config::Config,
     engine::Signals,
+    error::Fault,
     id::{AgentId, OrgId},
     limit::Limiter,
     model::{catalogue::Models, settings::SettingsError},
+    net::Guard,
     queue::Queue,
     seal::{Failure, Sealer},
     store::Store,
@@ -32,6 +34,9 @@ pub enum Unusable {
     /// The models' settings make no sense.
     #[error(transparent)]
     Models(#[from] SettingsError),
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[source] Fault),
 }
 
 /// Everything that an operation needs. Cheap to clone.
@@ -47,6 +52,7 @@ struct Parts {
     store: Store,
     queue: Queue,
     models: Models,
+    guard: Guard,
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
@@ -63,11 +69,24 @@ impl App {
     pub fn new(config: Config, clock: Clock, store: Store, queue: Queue, limiter: Limiter) -> Result<Self, Unusable> {
         let sealer = Sealer::new(&config.pepper)?;
         let models = Models::new(&config.models)?;
+        let guard = Guard::new(&config.allow_cidrs).map_err(Unusable::Tls)?;
         let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));
         let owner = config.sole_epoch.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
         let signals = Signals::default();
         Ok(Self {
-            parts: Arc::new(Parts { config, clock, store, queue, models, sealer, limiter, signals, owner, versions }),
+            parts: Arc::new(Parts {
+                config,
+                clock,
+                store,
+                queue,
+                models,
+                guard,
+                sealer,
+                limiter,
+                signals,
+                owner,
+                versions,
+            }),
         })
     }
 
@@ -99,6 +118,12 @@ impl App {
     #[must_use]
     pub fn models(&self) -> &Models {
         &self.parts.models
+    }
+
+    /// Through which everything goes that users name: tools, webhooks, files.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.parts.guard
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {

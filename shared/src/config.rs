@@ -1,5 +1,8 @@
 //! What an operator sets: read from the environment here, once, and nowhere else.
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 use crate::model::settings;
@@ -42,6 +45,8 @@ pub struct Config {
     pub model_timeout_ms: u64,
     /// How calls wait for runs.
     pub sync_runs: SyncRuns,
+    /// The ranges that tools, MCP servers and webhooks may reach besides public addresses, also by plain http.
+    pub allow_cidrs: Vec<IpNet>,
     /// What distinguishes this process from one that held leases before it on the same store and is dead: the embedded
     /// host knows that it is alone. `None` where others may be alive.
     pub sole_epoch: Option<String>,
@@ -85,6 +90,7 @@ impl Config {
             lease_ms: number("MUSTER_LEASE_MS", LEASE_MS)?,
             model_timeout_ms: number("MUSTER_MODEL_TIMEOUT_MS", MODEL_TIMEOUT_MS)?,
             sync_runs,
+            allow_cidrs: ranges("MUSTER_ALLOW_CIDRS", &variable("MUSTER_ALLOW_CIDRS").unwrap_or_default())?,
             sole_epoch,
         })
     }
@@ -112,4 +118,35 @@ fn number<T: std::str::FromStr + PartialOrd + From<u8>>(name: &'static str, defa
         .ok()
         .filter(|value| *value >= T::from(1))
         .ok_or_else(|| Invalid { name, problem: "must be a whole number greater than 0".to_owned() })
+}
+
+/// The ranges in a list such as `10.0.0.0/8, fd12::/16`, with commas or blanks between them. An address alone is a range of one.
+fn ranges(name: &'static str, text: &str) -> Result<Vec<IpNet>, Invalid> {
+    let parts = text.split(|between: char| between == ',' || between.is_whitespace()).filter(|part| !part.is_empty());
+    let parsed = parts.zip(1..).map(|(part, place)| {
+        let range = part.parse().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
+        range.ok().filter(|range: &IpNet| range.trunc() == *range).ok_or_else(|| Invalid {
+            name,
+            problem: format!("number {place} is not a range such as 10.0.0.0/8, or has bits set behind its length"),
+        })
+    });
+    parsed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_a_list_of_networks() {
+        let read = |text| ranges("MUSTER_ALLOW_CIDRS", text);
+        assert_eq!(read("").unwrap(), []);
+        let three = ["10.0.0.0/8", "192.0.2.7/32", "fd12::/16"].map(|range| range.parse().unwrap());
+        assert_eq!(read("10.0.0.0/8, 192.0.2.7 ,fd12::/16").unwrap(), three);
+        for bad in ["10.0.0.1/8", "10/8", "0/0", "example.com", "10.0.0.0/33", "10.0.0.0/8;10.0.0.0/8", "::1/0"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.starts_with("MUSTER_ALLOW_CIDRS: number 1 "), "{error}");
+            assert!(!error.contains(bad), "{error}");
+        }
+    }
 }

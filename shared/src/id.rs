@@ -94,6 +94,8 @@ ids! {
     BatchId = "batch";
     /// A message of a run.
     MessageId = "msg";
+    /// A question to a person about a tool call of a run.
+    ApprovalId = "appr";
 }
 
 impl RunId {
@@ -112,6 +114,14 @@ impl MessageId {
     #[must_use]
     pub fn of_run(run: RunId, position: u16) -> Self {
         Self(derived(run.0, position))
+    }
+}
+
+impl ApprovalId {
+    /// The id of the question about the call of a run that fills that slot: derived, as a message's.
+    #[must_use]
+    pub fn of_run(run: RunId, slot: u16) -> Self {
+        Self(derived(run.0, slot))
     }
 }
 

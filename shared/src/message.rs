@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     id::{MessageId, RunId},
     model::{Finish, ModelName, Role, Tokens, ToolCall},
-    run::{self, Run},
+    run::{self, Decision, Run},
     tenant::{Caller, Scope, Tenant},
 };
 
@@ -33,6 +33,24 @@ pub(crate) enum Record {
     Input { text: String },
     /// What a model answered.
     Answer { text: String, tool_calls: Vec<ToolCall>, finish: Finish, model: ModelName, tokens: Option<Tokens> },
+    /// What came of a tool call of the answer before it.
+    Result { call_id: String, tool: String, content: String, end: ToolEnd, attempts: u32, decision: Option<Decision> },
+}
+
+/// How a tool call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToolEnd {
+    /// With an answer.
+    Answered,
+    /// With an answer that says that it failed, or it could not be made.
+    Failed,
+    /// It was not made: no such tool, or arguments that do not satisfy its schema.
+    Refused,
+    /// It was not made: a person said no.
+    Denied,
+    /// It may or may not have taken place.
+    Unknown,
 }
 
 impl Record {
@@ -54,17 +72,47 @@ pub struct Message {
     pub text: String,
     /// The tools that the model wanted to be called.
     pub tool_calls: Vec<ToolCall>,
+    /// In a tool's message: what it answers.
+    pub result: Option<ToolResult>,
     /// When it was written down.
     pub created_at: Timestamp,
 }
 
-fn message(run: RunId, position: usize, slot: Slot) -> Message {
+impl ToolEnd {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Which call a tool's message answers, and how the call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolResult {
+    /// The provider's id of the call.
+    pub call_id: String,
+    /// The tool's name.
+    pub tool: String,
+    /// How the call ended.
+    pub end: ToolEnd,
+}
+
+fn message(run: RunId, position: u32, slot: Slot) -> Message {
     let position = u16::try_from(position).unwrap_or(u16::MAX);
-    let (role, text, tool_calls) = match slot.record {
-        Record::Input { text } => (Role::User, text, Vec::new()),
-        Record::Answer { text, tool_calls, .. } => (Role::Assistant, text, tool_calls),
+    let (role, text, tool_calls, result) = match slot.record {
+        Record::Input { text } => (Role::User, text, Vec::new(), None),
+        Record::Answer { text, tool_calls, .. } => (Role::Assistant, text, tool_calls, None),
+        Record::Result { call_id, tool, content, end, .. } => {
+            (Role::Tool, content, Vec::new(), Some(ToolResult { call_id, tool, end }))
+        }
     };
-    Message { id: MessageId::of_run(run, position), run_id: run, role, text, tool_calls, created_at: slot.at }
+    Message { id: MessageId::of_run(run, position), run_id: run, role, text, tool_calls, result, created_at: slot.at }
 }
 
 /// The run's messages, in order.
@@ -92,6 +140,6 @@ pub async fn list_chat(app: &App, caller: &Caller, id: RunId) -> Result<Vec<Mess
 }
 
 pub(crate) async fn of_run(app: &App, tenant: Tenant, run: &Run) -> Result<Vec<Message>> {
-    let journal = app.store().journal(tenant, run.id, run.step).await?;
-    Ok(journal.into_iter().enumerate().map(|(position, slot)| message(run.id, position, slot)).collect())
+    let journal = app.store().journal(tenant, run).await?;
+    Ok(journal.into_iter().map(|(position, slot)| message(run.id, position, slot)).collect())
 }

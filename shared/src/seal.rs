@@ -6,8 +6,12 @@ use ring::{
     rand::{SecureRandom, SystemRandom},
 };
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
-use crate::error::{Error, Fault};
+use crate::{
+    error::{Error, Fault},
+    id::OrgId,
+};
 
 /// The least length of a pepper, in bytes.
 pub const PEPPER_MIN_BYTES: usize = 16;
@@ -29,7 +33,8 @@ pub enum Failure {
 /// The keys derived from the pepper. `Debug` shows none of them.
 pub struct Sealer {
     digest: hmac::Key,
-    cipher: LessSafeKey,
+    answers: Cipher,
+    secrets: Cipher,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -50,8 +55,9 @@ impl Sealer {
         }
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"muster").extract(pepper);
         let digest = root.expand(&[b"api-key-digest"], hmac::HMAC_SHA256).map_err(|_| Failure::Seal)?;
-        let cipher = root.expand(&[b"sealed-answers"], &AES_256_GCM).map_err(|_| Failure::Seal)?;
-        Ok(Self { digest: hmac::Key::from(digest), cipher: LessSafeKey::new(UnboundKey::from(cipher)) })
+        let answers = Cipher::derived(&root, b"sealed-answers")?;
+        let secrets = Cipher::derived(&root, b"sealed-secrets")?;
+        Ok(Self { digest: hmac::Key::from(digest), answers, secrets })
     }
 
     /// HMAC-SHA-256 of the text, in lower-case hexadecimal.
@@ -65,15 +71,7 @@ impl Sealer {
     /// # Errors
     /// [`Failure::Seal`] when the system gives no randomness.
     pub fn seal(&self, purpose: &str, text: &[u8]) -> Result<String, Failure> {
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| Failure::Seal)?;
-        let mut sealed = text.to_vec();
-        self.cipher
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose.as_bytes()), &mut sealed)
-            .map_err(|_| Failure::Seal)?;
-        let mut whole = nonce.to_vec();
-        whole.append(&mut sealed);
-        Ok(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, whole))
+        self.answers.seal(purpose, text)
     }
 
     /// Opens what [`Sealer::seal`] sealed for the same purpose.
@@ -81,14 +79,65 @@ impl Sealer {
     /// # Errors
     /// [`Failure::Open`] when it was sealed otherwise or changed.
     pub fn open(&self, purpose: &str, sealed: &str) -> Result<Vec<u8>, Failure> {
+        Ok(std::mem::take(&mut *self.answers.open(purpose, sealed)?))
+    }
+
+    /// Seals an organisation's secret under a key of its own, so that it opens only for this organisation and name; base64.
+    ///
+    /// # Errors
+    /// [`Failure::Seal`] when the system gives no randomness.
+    pub fn seal_secret(&self, org: OrgId, name: &str, value: &SecretString) -> Result<String, Failure> {
+        self.secrets.seal(&place(org, name), value.expose_secret().as_bytes())
+    }
+
+    /// Opens what [`Sealer::seal_secret`] sealed for the same organisation and name.
+    ///
+    /// # Errors
+    /// [`Failure::Open`] when it was sealed otherwise or changed.
+    pub fn open_secret(&self, org: OrgId, name: &str, sealed: &str) -> Result<SecretString, Failure> {
+        let opened = self.secrets.open(&place(org, name), sealed)?;
+        std::str::from_utf8(&opened).map(SecretString::from).map_err(|_| Failure::Open)
+    }
+}
+
+/// An organisation's id has always the same length, so no two places are written alike.
+fn place(org: OrgId, name: &str) -> String {
+    format!("{org}/{name}")
+}
+
+/// AES-256-GCM under one derived key.
+struct Cipher(LessSafeKey);
+
+impl Cipher {
+    fn derived(root: &hkdf::Prk, label: &[u8]) -> Result<Self, Failure> {
+        let label = [label];
+        let key = root.expand(&label, &AES_256_GCM).map_err(|_| Failure::Seal)?;
+        Ok(Self(LessSafeKey::new(UnboundKey::from(key))))
+    }
+
+    /// The text is sealed where it was copied to, so that no copy of it is left.
+    fn seal(&self, purpose: &str, text: &[u8]) -> Result<String, Failure> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| Failure::Seal)?;
+        let mut sealed = text.to_vec();
+        self.0
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(purpose.as_bytes()), &mut sealed)
+            .map_err(|_| Failure::Seal)?;
+        let mut whole = nonce.to_vec();
+        whole.append(&mut sealed);
+        Ok(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, whole))
+    }
+
+    fn open(&self, purpose: &str, sealed: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
         let whole =
             base64::Engine::decode(&base64::engine::general_purpose::STANDARD, sealed).map_err(|_| Failure::Open)?;
         let (nonce, text) = whole.split_at_checked(NONCE_LEN).ok_or(Failure::Open)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Failure::Open)?;
-        let mut text = text.to_vec();
-        let opened =
-            self.cipher.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).map_err(|_| Failure::Open)?;
-        Ok(opened.to_vec())
+        let mut text = Zeroizing::new(text.to_vec());
+        let length =
+            self.0.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).map_err(|_| Failure::Open)?.len();
+        text.truncate(length);
+        Ok(text)
     }
 }
 
@@ -130,6 +179,25 @@ mod tests {
         assert!(ours.open("org/2", &sealed).is_err());
         assert!(sealer("0123456789abcdeX").open("org/1", &sealed).is_err());
         assert!(ours.open("org/1", "AAAA").is_err());
+    }
+
+    #[test]
+    fn a_secret_opens_only_for_its_own_organisation_and_name() {
+        let ours = sealer("0123456789abcdef");
+        let now = crate::clock::Timestamp::from_millis(1_780_000_000_000);
+        let (org, other) = (OrgId::new(now), OrgId::new(now));
+        let value = SecretString::from("s3cr\u{e9}t");
+        let sealed = ours.seal_secret(org, "KEY", &value).unwrap();
+        assert_eq!(ours.open_secret(org, "KEY", &sealed).unwrap().expose_secret(), value.expose_secret());
+        assert!(ours.open_secret(other, "KEY", &sealed).is_err());
+        assert!(ours.open_secret(org, "KEY2", &sealed).is_err());
+        assert!(ours.open(&place(org, "KEY"), &sealed).is_err(), "answers are sealed with another key");
+        assert!(sealer("0123456789abcdeX").open_secret(org, "KEY", &sealed).is_err());
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert!(ours.open_secret(org, "KEY", std::str::from_utf8(&changed).unwrap()).is_err(), "{at}");
+        }
     }
 
     #[test]

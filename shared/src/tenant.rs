@@ -41,11 +41,15 @@ pub enum Scope {
     /// Make, list, rotate and revoke keys.
     #[serde(rename = "keys:manage")]
     KeysManage,
+    /// Put, list and delete secrets; nobody reads their values.
+    #[serde(rename = "secrets:write")]
+    SecretsWrite,
 }
 
 impl Scope {
     /// Every scope, in the order of the documentation.
-    pub const ALL: [Self; 5] = [Self::AgentsRead, Self::AgentsWrite, Self::RunsRead, Self::RunsWrite, Self::KeysManage];
+    pub const ALL: [Self; 6] =
+        [Self::AgentsRead, Self::AgentsWrite, Self::RunsRead, Self::RunsWrite, Self::KeysManage, Self::SecretsWrite];
 
     /// The scope's name, as it is written everywhere.
     #[must_use]
@@ -56,6 +60,7 @@ impl Scope {
             Self::RunsRead => "runs:read",
             Self::RunsWrite => "runs:write",
             Self::KeysManage => "keys:manage",
+            Self::SecretsWrite => "secrets:write",
         }
     }
 }

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
 
+mod canary;
 mod cotera;
 mod dynamo;
 mod harness;

@@ -16,6 +16,7 @@ on_every_backend!(
     a_model_that_takes_too_long_is_given_up_and_tried_again,
     an_answer_that_is_cut_short_ends_well_with_a_reason,
     a_batch_counts_what_failed,
+    runs_of_a_model_that_keeps_failing_wait_instead_of_failing,
 );
 
 /// The run of one message, ended, and its explanation.
@@ -147,4 +148,29 @@ async fn a_batch_counts_what_failed(muster: Muster) {
     muster.drain().await;
     let again = muster.us.get(&format!("/v1/batches/{}", text(&again, "id"))).await.ok();
     assert_eq!(json!([again["items"], again["counts"]["done"]]), json!([2, 2]));
+}
+
+async fn runs_of_a_model_that_keeps_failing_wait_instead_of_failing(muster: Muster) {
+    let agent = muster.us.agent("openai/fake-e99-x503").await;
+    let mut runs = Vec::new();
+    for number in 0..12 {
+        runs.push(muster.us.run(&agent, &format!("hello {number}")).await);
+    }
+    muster.drain().await;
+    let mut waiting = Vec::new();
+    for run in &runs {
+        let run = muster.us.get(&format!("/v1/runs/{run}")).await.ok();
+        if run["status"] == "waiting" {
+            waiting.push(text(&run, "id"));
+        } else {
+            assert_eq!(json!([run["status"], run["usage"]["model_calls"]]), json!(["error", 4]));
+        }
+    }
+    assert!(waiting.len() >= 7, "{}", waiting.len());
+    // Twenty, and those that were under way when it opened.
+    assert!((20..40).contains(&muster.models.stats().calls), "{}", muster.models.stats().calls);
+    let explained = muster.us.get(&format!("/v1/runs/{}/explain", waiting[0])).await.ok();
+    assert_eq!(outcomes(&explained).last().map(String::as_str), Some("circuit_open"));
+    let unsent = explained["attempts"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(json!([unsent["cost_micro_usd"], unsent["estimated"]]), json!([0, false]));
 }

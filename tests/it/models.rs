@@ -1,11 +1,15 @@
 //! The model providers' wire formats and faults: the real client against the model server in this process.
 
+mod schemas;
+mod streams;
+mod tools;
+
 use std::time::{Duration, Instant};
 
 use model_server::{Format, Options, Recorded, Server};
 use serde_json::{Value, json};
 use shared::model::{
-    Answer, FaultKind, Finish, ModelFault, Request, Role, Tokens, Turn,
+    Answer, FaultKind, Finish, ModelFault, Request, Role, Tokens, ToolMode, Turn,
     catalogue::Models,
     settings::{Settings, Vendor},
 };
@@ -50,7 +54,7 @@ fn models(server: &Server) -> Models {
 fn turn(role: Role, text: &str) -> Turn {
     match role {
         Role::Assistant => Turn::Assistant { text: text.to_owned(), tool_calls: Vec::new() },
-        Role::User | Role::System | Role::Tool => Turn::User { text: text.to_owned() },
+        Role::User | Role::System | Role::Tool => Turn::user(text),
     }
 }
 
@@ -60,6 +64,9 @@ fn request(models: &Models, model: &str) -> Request {
         system: SYSTEM.to_owned(),
         turns: TURNS.into_iter().map(|(role, text)| turn(role, text)).collect(),
         tools: Vec::new(),
+        tool_mode: ToolMode::Native,
+        output_schema: None,
+        deltas: None,
         max_tokens: 64,
         temperature: Some(0.5),
         timeout_ms: 5_000,

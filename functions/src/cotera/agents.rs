@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Error, Result,
+    App, Result,
     agent::{self, AgentVersion, Draft},
 };
 
@@ -11,6 +11,7 @@ use crate::{
     Request, Response, auth, camel,
     patch::{Given, set},
     response,
+    tools::{self, ToolView},
 };
 
 /// What shall change about an agent. What is left out stays.
@@ -29,10 +30,9 @@ pub(super) struct UpdateAgent {
     #[schemars(length(max = 200_000))]
     #[serde(default)]
     system_prompt: Given<String>,
-    /// Must be empty: this version of Muster has no tools.
-    #[schemars(length(max = 0))]
+    /// Takes the place of all tools. They are written as on the native surface.
     #[serde(default)]
-    tools: Given<Vec<serde_json::Value>>,
+    tools: Given<Vec<ToolView>>,
 }
 
 impl UpdateAgent {
@@ -41,6 +41,7 @@ impl UpdateAgent {
         set(&mut draft.name, &self.name);
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
+        set(&mut draft.tools, &self.tools.clone().map(tools::tools));
     }
 }
 
@@ -60,7 +61,7 @@ struct AgentView {
     description: String,
     system_prompt: String,
     model: String,
-    tools: Vec<serde_json::Value>,
+    tools: Vec<ToolView>,
     /// Counts up at each change.
     version: u32,
     created_at: String,
@@ -76,7 +77,7 @@ impl From<&AgentVersion> for AgentView {
             description: definition.description,
             system_prompt: definition.system_prompt,
             model: definition.model.to_string(),
-            tools: Vec::new(),
+            tools: tools::views(definition.tools),
             version: version.number,
             created_at: version.created_at.rfc3339(),
             updated_at: version.updated_at.rfc3339(),
@@ -88,9 +89,6 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     let id = request.id("agent_id")?;
     let body: UpdateAgent = request.json()?;
-    if body.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
-        return Err(Error::invalid("tools", "must be empty: this version of Muster has no tools"));
-    }
     let agent = agent::update(app, &caller, id, |draft| body.apply(draft)).await.map_err(camel::fields)?;
     Ok(response::ok(&UpdatedView { success: true, result: AgentView::from(agent.as_ref()) }))
 }

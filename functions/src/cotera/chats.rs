@@ -125,6 +125,9 @@ struct MessageView {
     /// The tools that the model wanted to be called.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCallView>,
+    /// In a tool's message: the call that it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<String>,
     created_at: String,
 }
 
@@ -294,6 +297,7 @@ fn view(message: Message) -> MessageView {
         role,
         content: message.text,
         tool_calls: message.tool_calls.into_iter().map(call).collect(),
+        tool_call_id: message.result.map(|result| result.call_id),
         created_at: message.created_at.rfc3339(),
     }
 }

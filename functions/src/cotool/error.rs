@@ -70,5 +70,6 @@ const fn perm(scope: Scope) -> &'static str {
         Scope::AgentsWrite => "agent.create",
         Scope::RunsWrite => "agent.execute",
         Scope::KeysManage => "setting.perms.manage",
+        Scope::SecretsWrite => "tool.manage",
     }
 }

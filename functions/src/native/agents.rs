@@ -12,6 +12,7 @@ use crate::{
     Request, Response, auth, claims,
     patch::{Given, nullable, set},
     response,
+    tools::{self, ToolView},
 };
 
 /// What an agent shall be.
@@ -43,6 +44,9 @@ pub(super) struct CreateAgent {
     budget_micro_usd: Option<u64>,
     /// Whether tool calls run by themselves: `auto` unless given.
     mode: Option<ModeView>,
+    /// What its model may call: at most 128.
+    #[serde(default)]
+    tools: Vec<ToolView>,
     /// At most 16 pairs of your own; keys up to 64, values up to 512 characters.
     #[serde(default)]
     metadata: Metadata,
@@ -60,6 +64,7 @@ impl From<CreateAgent> for Draft {
             temperature: body.temperature,
             budget_micro_usd: body.budget_micro_usd,
             mode: body.mode.map(Into::into).unwrap_or_default(),
+            tools: tools::tools(body.tools),
             metadata: body.metadata,
         }
     }
@@ -91,6 +96,9 @@ pub(super) struct UpdateAgent {
     budget_micro_usd: Option<Option<u64>>,
     #[serde(default)]
     mode: Given<ModeView>,
+    /// Takes the place of all tools.
+    #[serde(default)]
+    tools: Given<Vec<ToolView>>,
     /// Takes the place of all pairs.
     #[serde(default)]
     metadata: Given<Metadata>,
@@ -107,6 +115,7 @@ impl UpdateAgent {
         set(&mut draft.temperature, &self.temperature);
         set(&mut draft.budget_micro_usd, &self.budget_micro_usd);
         set(&mut draft.mode, &self.mode.map(Into::into));
+        set(&mut draft.tools, &self.tools.clone().map(tools::tools));
         set(&mut draft.metadata, &self.metadata);
     }
 }
@@ -126,6 +135,7 @@ pub(super) struct AgentView {
     temperature: Option<f64>,
     budget_micro_usd: Option<u64>,
     mode: ModeView,
+    tools: Vec<ToolView>,
     metadata: Metadata,
     /// When the agent was made.
     created_at: String,
@@ -148,6 +158,7 @@ impl From<&AgentVersion> for AgentView {
             temperature: definition.temperature,
             budget_micro_usd: definition.budget_micro_usd,
             mode: definition.mode.into(),
+            tools: tools::views(definition.tools),
             metadata: definition.metadata,
             created_at: version.created_at.rfc3339(),
             updated_at: version.updated_at.rfc3339(),

@@ -5,7 +5,7 @@ use serde::Serialize;
 use shared::{
     App, Result,
     model::FaultKind,
-    run::{self, AttemptEnd, Status},
+    run::{self, AttemptEnd, CallState, Status},
 };
 
 use crate::{Request, Response, auth, response};
@@ -20,8 +20,10 @@ pub(super) struct ExplainView {
     explanation: String,
     /// Until when it waits, if it waits for a time.
     waits_until: Option<String>,
-    /// The call that a worker is making.
+    /// The model call that a worker is making.
     in_flight: Option<InFlightView>,
+    /// The tool calls of the model's last answer that have not all ended. Of a run that has ended: what was sent, or not, by then.
+    tool_calls: Vec<ToolCallStateView>,
     /// The last attempts to call a model, at most 20.
     attempts: Vec<AttemptView>,
     /// How often it was handed from worker to worker.
@@ -32,6 +34,37 @@ pub(super) struct ExplainView {
     steps: u32,
     cancel_requested: bool,
     cost_micro_usd: Option<u64>,
+}
+
+/// Where a tool call stands.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ToolCallStateView {
+    tool: String,
+    /// `ready`, `awaits_approval`, `sent` or `ended`.
+    state: &'static str,
+    /// How often it was sent.
+    attempts: u32,
+    /// When it was sent last.
+    sent_at: Option<String>,
+    /// Whether it was sent and nobody knows whether it took place, so that a person is asked.
+    outcome_unknown: bool,
+}
+
+impl From<&run::PendingCall> for ToolCallStateView {
+    fn from(call: &run::PendingCall) -> Self {
+        Self {
+            tool: call.tool.clone(),
+            state: match call.state {
+                CallState::Ready => "ready",
+                CallState::AwaitsApproval => "awaits_approval",
+                CallState::Sent => "sent",
+                CallState::Filled => "ended",
+            },
+            attempts: call.attempts,
+            sent_at: call.sent_at.map(|at| at.rfc3339()),
+            outcome_unknown: call.unclear,
+        }
+    }
 }
 
 /// A call that is being made.
@@ -90,6 +123,7 @@ const fn outcome(end: AttemptEnd) -> &'static str {
         AttemptEnd::Failed(FaultKind::Quota) => "quota",
         AttemptEnd::Failed(FaultKind::Refused) => "refused",
         AttemptEnd::Failed(FaultKind::Incomprehensible) => "incomprehensible",
+        AttemptEnd::Failed(FaultKind::CircuitOpen) => "circuit_open",
     }
 }
 
@@ -109,6 +143,7 @@ pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response>
         explanation: run::explain(&run),
         waits_until: (run.status == Status::Waiting).then(|| run.next_check_at.rfc3339()),
         in_flight,
+        tool_calls: run.calls.iter().map(ToolCallStateView::from).collect(),
         attempts: run.attempts.iter().map(AttemptView::from).collect(),
         hops: run.hops,
         takeovers: run.takeovers,

@@ -22,8 +22,8 @@ pub(super) struct CreateKey {
     #[serde(default)]
     #[schemars(length(max = 200))]
     name: String,
-    /// What it may do: `agents:read`, `agents:write`, `runs:read`, `runs:write`, `keys:manage`. Nothing, or none: everything
-    /// that the key that makes it may.
+    /// What it may do: `agents:read`, `agents:write`, `runs:read`, `runs:write`, `keys:manage`, `secrets:write`. Nothing, or
+    /// none: everything that the key that makes it may.
     #[serde(default)]
     scopes: Vec<String>,
     /// When it ends by itself.

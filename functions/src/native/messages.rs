@@ -15,11 +15,17 @@ use crate::{Request, Response, auth, response};
 pub(super) struct MessageView {
     id: String,
     run_id: String,
-    /// `user` or `assistant`.
     role: RoleView,
     content: String,
     /// The tools that the model wanted to be called.
     tool_calls: Vec<ToolCallView>,
+    /// In a tool's message: the call that it answers.
+    tool_call_id: Option<String>,
+    /// In a tool's message: the tool's name.
+    tool: Option<String>,
+    /// In a tool's message: how the call ended: `answered`, `failed`, `refused` (not made: no such tool, or wrong arguments),
+    /// `denied`, or `unknown` (it may or may not have taken place).
+    outcome: Option<&'static str>,
     created_at: String,
 }
 
@@ -57,6 +63,9 @@ impl From<Message> for MessageView {
             role,
             content: message.text,
             tool_calls: message.tool_calls.into_iter().map(call).collect(),
+            tool_call_id: message.result.as_ref().map(|result| result.call_id.clone()),
+            outcome: message.result.as_ref().map(|result| result.end.name()),
+            tool: message.result.map(|result| result.tool),
             created_at: message.created_at.rfc3339(),
         }
     }

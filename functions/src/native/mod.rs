@@ -1,6 +1,7 @@
 //! The native surface: complete. Knows no other surface.
 
 mod agents;
+mod approvals;
 mod batches;
 mod documents;
 pub(crate) mod error;
@@ -10,12 +11,14 @@ mod messages;
 mod models;
 mod results;
 mod runs;
+mod secrets;
 mod views;
 
 use serde_json::Value;
 
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent},
+    approvals::{ApprovalsView, Decide},
     batches::{BatchView, CreateBatch},
     explain::ExplainView,
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
@@ -23,6 +26,7 @@ use self::{
     models::{LimitsView, ModelsView},
     results::{ResultsQuery, ResultsView},
     runs::{CreateRun, ListRuns, RunView, WaitQuery},
+    secrets::{PutSecret, SecretView},
     views::{ListQuery, PageView},
 };
 
@@ -122,6 +126,17 @@ crate::route::routes! { Native;
         answer: 200 ExplainView,
         access: [write api_keys, write runs],
     }
+    /// List the tool calls of a run about which a person is asked
+    list_run_approvals = GET "/v1/runs/{run_id}/approvals" => approvals::list_run_approvals {
+        answer: 200 ApprovalsView,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Approve or deny a tool call: the run goes on at once
+    decide_run_approval = POST "/v1/runs/{run_id}/approvals" => approvals::decide_run_approval {
+        body: Decide,
+        answer: 200 RunView,
+        access: [write api_keys, write runs, read messages, send queue],
+    }
     /// Cancel a run
     cancel_run = POST "/v1/runs/{run_id}/cancel" => runs::cancel_run {
         answer: 200 RunView | 202 RunView,
@@ -162,6 +177,23 @@ crate::route::routes! { Native;
         query: WaitQuery,
         answer: 202 BatchView | 200 BatchView,
         access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+    }
+    /// Keep a secret for tools to send, or give it another value: nobody can read it again
+    put_secret = PUT "/v1/secrets/{name}" => secrets::put_secret {
+        body: PutSecret,
+        answer: 200 SecretView,
+        access: [write api_keys, write agents, write runs],
+    }
+    /// List the names of secrets, in order
+    list_secrets = GET "/v1/secrets" => secrets::list_secrets {
+        query: ListQuery,
+        answer: 200 PageView<SecretView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Delete a secret: tools that name it are not called any more
+    delete_secret = DELETE "/v1/secrets/{name}" => secrets::delete_secret {
+        answer: 204,
+        access: [write api_keys, write agents, write runs],
     }
     /// List the models that this deployment can call, with prices
     list_models = GET "/v1/models" => models::list_models {

@@ -33,6 +33,8 @@ use crate::http;
 
 /// How many runs are worked on side by side: more wait in the queue.
 const RUNS_AT_A_TIME: usize = 10_000;
+/// How often a run that may be why earlier processes died is looked at.
+const SUSPECT_PERIOD: Duration = Duration::from_millis(20);
 /// How often the reaper looks.
 const REAPER_PERIOD: Duration = Duration::from_secs(1);
 /// How long runs in flight may take to end when the process is asked to stop; then they go on after the next start.
@@ -200,11 +202,18 @@ async fn work(app: App, mut queue: Receiver, stopped: watch::Receiver<bool>) {
     let _ = places.acquire_many(all).await;
 }
 
-/// Works on runs one after the other: should one end the process, the others are not in hand.
+/// Works on runs one after the other, on each until it has got a step further: should one end the process, the others are not in
+/// hand.
 async fn one_by_one(app: App, suspects: Vec<Chunk>) {
     for chunk in suspects {
-        if let Err(error) = engine::work_on(&app, chunk, None).await {
-            tracing::error!(error = ?error, "a run was not worked on; the reaper will send it again");
+        let (worker, runs) = (app.clone(), chunk.clone());
+        let work = tokio::spawn(async move {
+            if let Err(error) = engine::work_on(&worker, runs, None).await {
+                tracing::error!(error = ?error, "a run was not worked on; the reaper will send it again");
+            }
+        });
+        while !work.is_finished() && engine::suspected(&app, &chunk).await {
+            sleep(SUSPECT_PERIOD).await;
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     app::App,
     error::{Error, Problem, Result},
     model::ModelName,
+    tool::{self, Tool},
 };
 
 /// Key-value pairs of the caller's own; see [`check_metadata`] for the limits.
@@ -54,6 +55,9 @@ pub struct Definition<M = ModelName> {
     pub budget_micro_usd: Option<u64>,
     /// Whether tool calls run by themselves.
     pub mode: Mode,
+    /// What its model may call: at most [`tool::TOOLS_LIMIT`].
+    #[serde(default)]
+    pub tools: Vec<Tool>,
     /// At most 16 pairs.
     pub metadata: Metadata,
 }
@@ -91,6 +95,7 @@ impl Draft {
             "must be from 0 to 2".to_owned(),
         );
         check_metadata(&self.metadata, &mut problems);
+        tool::check(app.guard(), &self.tools, &mut problems);
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
@@ -119,6 +124,7 @@ impl<M> Definition<M> {
             temperature: self.temperature,
             budget_micro_usd: self.budget_micro_usd,
             mode: self.mode,
+            tools: self.tools,
             metadata: self.metadata,
         }
     }

@@ -2,20 +2,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Held, fault, held::Saved};
+use super::{
+    Held,
+    beside::{Beside, beside},
+    fault,
+    held::Saved,
+    tools,
+};
 use crate::{
     agent::{AgentVersion, MAX_TOKENS},
     app::App,
     clock::Timestamp,
-    error::{Error, Result},
+    error::Result,
     message::{Record, Slot},
-    model::{Answer, FaultKind, ModelFault, Request, Tokens, Turn, retry::Next as Retry},
+    model::{Answer, FaultKind, ModelFault, Request, Tokens, ToolMode, Turn, retry::Next as Retry},
     random,
     run::{Attempt, AttemptEnd, InFlight, Reason},
 };
 
-/// How often a holder that is not alone looks at the row for a cancel, in milliseconds.
-const LOOK_MS: u64 = 2_000;
 /// A token is taken for at least so many bytes of text when nobody has counted: on the high side for what is not code or CJK.
 const BYTES_PER_TOKEN: usize = 2;
 /// Tokens that a provider adds around each message, at most.
@@ -28,8 +32,8 @@ pub(super) enum Called {
     Again,
     /// The run ended; write it.
     Ended,
-    /// The provider asks to come back then; write it.
-    Waits(Timestamp),
+    /// There is nothing to do before then, or before somebody says something; write it.
+    Waits(Reason, Timestamp),
     /// The run is not ours any more.
     Gone,
 }
@@ -63,17 +67,23 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
             return Ok(Called::Ended);
         }
         fault::point("K4");
-        let outcome = match execute(app, held, &request).await? {
-            Executed::Answered(outcome) => outcome,
-            Executed::Cancelled => {
+        fault::point("K5");
+        let outcome = match beside(app, held, app.models().call(&request)).await? {
+            Beside::Ended(outcome) => outcome,
+            Beside::Stopped => {
                 held.run.ends_now(app.now());
                 return Ok(Called::Ended);
             }
-            Executed::Gone => return Ok(Called::Gone),
+            // Somebody filled our slot: what we are asking for is not wanted any more.
+            Beside::Changed => return Ok(Called::Again),
+            Beside::Gone => return Ok(Called::Gone),
         };
         fault::point("K6");
         match outcome {
-            Ok(answer) => return accept(app, held, answer).map(|()| Called::Again),
+            Ok(answer) => {
+                accept(app, held, agent, answer);
+                return Ok(Called::Again);
+            }
             Err(failed) => match retry(app, held, &failed, attempt).await {
                 Some(called) => return Ok(called),
                 None => attempt = attempt.saturating_add(1),
@@ -84,9 +94,9 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
 
 /// The number of the first attempt: attempts for this slot by earlier workers count, unless the provider only asked to wait.
 fn first_attempt(held: &Held) -> u32 {
-    let waited = AttemptEnd::Failed(FaultKind::RateLimited);
+    let waited = [FaultKind::RateLimited, FaultKind::CircuitOpen].map(AttemptEnd::Failed);
     let failed = |attempt: &&Attempt| {
-        attempt.slot == held.run.step && matches!(attempt.end, AttemptEnd::Failed(_)) && attempt.end != waited
+        attempt.slot == held.run.step && matches!(attempt.end, AttemptEnd::Failed(_)) && !waited.contains(&attempt.end)
     };
     u32::try_from(held.run.attempts.iter().filter(failed).count()).unwrap_or(u32::MAX).saturating_add(1)
 }
@@ -135,15 +145,15 @@ fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32) -> bool {
 }
 
 /// Books the answer and fills the slot with it.
-fn accept(app: &App, held: &mut Held, answer: Answer) -> Result<()> {
+fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer) {
     let now = app.now();
     let model = held.run.in_flight.as_ref().map_or_else(|| held.run.model.clone(), |call| call.model.clone());
     let price = app.models().price(&model);
     held.run.book(AttemptEnd::Answered, answer.tokens, price.as_ref(), None, now);
     let Answer { text, tool_calls, finish, tokens } = answer;
-    held.fill(app, Record::Answer { text, tool_calls, finish, model, tokens }.at(now))?;
+    let calls = tools::expected(&agent.definition, held.run.mode, &tool_calls);
+    held.fill(app, held.run.step, Record::Answer { text, tool_calls, finish, model, tokens }.at(now), calls);
     fault::point("K7");
-    Ok(())
 }
 
 /// Books the fault, and pauses before the next attempt; or says why there is none.
@@ -151,7 +161,9 @@ async fn retry(app: &App, held: &mut Held, failed: &ModelFault, attempt: u32) ->
     let now = app.now();
     let tokens = match failed.kind {
         FaultKind::Lost | FaultKind::Incomprehensible => None,
-        FaultKind::Busy | FaultKind::RateLimited | FaultKind::Quota | FaultKind::Refused => Some(Tokens::default()),
+        FaultKind::Busy | FaultKind::RateLimited | FaultKind::Quota | FaultKind::Refused | FaultKind::CircuitOpen => {
+            Some(Tokens::default())
+        }
     };
     held.run.book(AttemptEnd::Failed(failed.kind), tokens, None, Some(failed.message.clone()), now);
     tracing::debug!(run = %held.id(), kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
@@ -165,65 +177,15 @@ async fn retry(app: &App, held: &mut Held, failed: &ModelFault, attempt: u32) ->
             }
             None
         }
-        Retry::Yield(ms) => Some(Called::Waits(now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX)))),
+        Retry::Yield(ms) => {
+            Some(Called::Waits(Reason::ProviderRateLimit, now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))))
+        }
         Retry::GiveUp => {
             let reason = if failed.kind == FaultKind::Quota { Reason::ProviderQuota } else { Reason::ModelError };
             held.run.fail(reason, failed.message.clone(), now);
             Some(Called::Ended)
         }
     }
-}
-
-enum Executed {
-    Answered(Result<Answer, ModelFault>),
-    Cancelled,
-    Gone,
-}
-
-/// Calls the model once, and meanwhile renews the lease and looks for a cancel.
-async fn execute(app: &App, held: &mut Held, request: &Request) -> Result<Executed> {
-    let models = app.models();
-    let call = models.call(request);
-    tokio::pin!(call);
-    let wake = held.wake.clone();
-    let alone = app.config().sole_epoch.is_some();
-    let renew_ms = u64::try_from(app.config().lease_ms / 3).unwrap_or(1).max(1);
-    let mut renewed = app.now();
-    fault::point("K5");
-    loop {
-        let look_ms = if alone { renew_ms } else { LOOK_MS.min(renew_ms) };
-        let pause = Duration::from_millis(look_ms.min(held.run.deadline_at.since_ms(app.now())));
-        tokio::select! {
-            outcome = &mut call => return Ok(Executed::Answered(outcome)),
-            () = wake.notified() => {}
-            () = tokio::time::sleep(pause) => {}
-        }
-        let deadline_passed = held.run.deadline_at <= app.now();
-        if deadline_passed || cancelled(app, held).await {
-            return Ok(Executed::Cancelled);
-        }
-        if app.now().since_ms(renewed) >= renew_ms {
-            renewed = app.now();
-            match renew(app, held).await {
-                Ok(Saved::Yes | Saved::Changed) => {}
-                Ok(Saved::Gone) => return Ok(Executed::Gone),
-                Err(error) => tracing::warn!(run = %held.id(), error = %error, "a lease was not renewed"),
-            }
-        }
-    }
-}
-
-async fn renew(app: &App, held: &mut Held) -> Result<Saved, Error> {
-    held.run.renew(app.now(), app.config().lease_ms);
-    Ok(held.save(app).await?)
-}
-
-/// Whether somebody asked to cancel, as the row says. A look that fails is no answer.
-async fn cancelled(app: &App, held: &mut Held) -> bool {
-    if let Ok(Some(found)) = app.store().run(held.tenant(), held.id()).await {
-        held.run.cancel_requested |= found.value.cancel_requested;
-    }
-    held.run.cancel_requested
 }
 
 /// The call that fills the next slot: the chat so far, and the run's journal.
@@ -234,7 +196,10 @@ async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request
         model: held.run.model.clone(),
         system: agent.definition.system_prompt.clone(),
         turns,
-        tools: Vec::new(),
+        tools: tools::offers(&agent.definition),
+        tool_mode: ToolMode::Native,
+        output_schema: None,
+        deltas: None,
         max_tokens: agent.definition.max_tokens.unwrap_or(MAX_TOKENS),
         temperature: agent.definition.temperature,
         timeout_ms: app.config().model_timeout_ms,
@@ -253,17 +218,20 @@ async fn earlier(app: &App, held: &Held) -> Result<Vec<Turn>> {
     let ids = std::iter::once(first.value.id).chain(before).take_while(|id| *id != run.id);
     for id in ids {
         let Some(found) = app.store().run(held.tenant(), id).await? else { continue };
-        let journal = app.store().journal(held.tenant(), id, found.value.step).await?;
-        turns.extend(journal.iter().map(turn));
+        let journal = app.store().journal(held.tenant(), &found.value).await?;
+        turns.extend(journal.iter().map(|(_, slot)| turn(slot)));
     }
     Ok(turns)
 }
 
 fn turn(slot: &Slot) -> Turn {
     match &slot.record {
-        Record::Input { text } => Turn::User { text: text.clone() },
+        Record::Input { text } => Turn::user(text.as_str()),
         Record::Answer { text, tool_calls, .. } => {
             Turn::Assistant { text: text.clone(), tool_calls: tool_calls.clone() }
+        }
+        Record::Result { call_id, tool, content, .. } => {
+            Turn::Tool { call_id: call_id.clone(), name: tool.clone(), content: content.clone() }
         }
     }
 }
@@ -272,6 +240,11 @@ fn turn(slot: &Slot) -> Turn {
 fn most_tokens(request: &Request) -> Tokens {
     let bytes = request.turns.iter().map(Turn::bytes).fold(request.system.len(), usize::saturating_add);
     let turns = u64::try_from(request.turns.len()).unwrap_or(u64::MAX).saturating_add(1);
+    let offered = request.tools.iter().map(|tool| {
+        let schema = tool.parameters.to_string().len();
+        tool.name.len().saturating_add(tool.description.len()).saturating_add(schema)
+    });
+    let bytes = offered.fold(bytes, usize::saturating_add);
     let input = u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
     Tokens {
         input: input.saturating_add(turns.saturating_mul(TOKENS_PER_TURN)),

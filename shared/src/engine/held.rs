@@ -3,15 +3,15 @@
 //! Decisions change the row in memory; [`Held::save`] writes it, with the slots that were filled since, in one transaction.
 //! So what was learned and what is about to be done next cost one write together.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
 use crate::{
     app::App,
     id::RunId,
-    message::Slot,
-    run::{Acquired, Run},
+    message::{Record, Slot},
+    run::{Acquired, PendingCall, Run},
     store::{
         self, Versioned,
         row::{Rev, Write},
@@ -31,14 +31,29 @@ pub struct Held {
     rev: Option<Rev>,
     /// Whether the row says that the run is ours: taking a run is written with what is done first.
     taken: bool,
-    /// The slots that are filled, and those about to be.
+    /// The slots that are filled without a gap, and those about to be.
     pub(super) journal: Vec<Slot>,
-    /// What goes with the next write: new slots, and what accepts the run.
-    pending: Vec<Write>,
+    /// The slots that are filled after a gap: answers of tools that came before others'.
+    early: BTreeMap<u32, Slot>,
+    /// The slots that the next write fills.
+    filling: Vec<Filling>,
+    /// What else goes with the next write: what accepts the run.
+    others: Vec<Write>,
+    /// How many slots were filled when the run was read or written last.
+    filled: usize,
     /// Whether the intent of the first call was written with the run's creation.
     pub(super) intended: bool,
     /// Notified when others in this process changed the row.
     pub(super) wake: Arc<Notify>,
+}
+
+/// A slot that is about to be filled.
+#[derive(Debug)]
+struct Filling {
+    number: u32,
+    slot: Slot,
+    /// The tool calls that it asks for.
+    calls: Vec<PendingCall>,
 }
 
 /// What came of a write.
@@ -61,8 +76,8 @@ impl Held {
         let config = app.config();
         run.acquire(&app.owner(), app.now(), config.lease_ms, config.sole_epoch.as_deref());
         let wake = app.signals().hold(run.id);
-        let mut held =
-            Self { run, rev: None, taken: false, journal: vec![input], pending: writes, intended: false, wake };
+        let mut held = Self::of(run, None, vec![(0, input)], wake);
+        held.others = writes;
         held.intended = super::call::intend_first(app, &mut held).await;
         match held.write(app).await {
             Ok(()) => Ok(held),
@@ -74,7 +89,11 @@ impl Held {
     }
 
     /// Takes a run whose row was read. `None` when there is nothing to do; a run that ends by being taken is written.
-    pub(super) async fn acquire(app: &App, found: Versioned<Run>, journal: Vec<Slot>) -> store::Result<Option<Self>> {
+    pub(super) async fn acquire(
+        app: &App,
+        found: Versioned<Run>,
+        journal: Vec<(u32, Slot)>,
+    ) -> store::Result<Option<Self>> {
         let Versioned { value: mut run, rev } = found;
         let config = app.config();
         let acquired = run.acquire(&app.owner(), app.now(), config.lease_ms, config.sole_epoch.as_deref());
@@ -82,7 +101,7 @@ impl Held {
             return Ok(None);
         }
         let wake = app.signals().hold(run.id);
-        let mut held = Self { run, rev: Some(rev), taken: false, journal, pending: Vec::new(), intended: false, wake };
+        let mut held = Self::of(run, Some(rev), journal, wake);
         if acquired == Acquired::Held {
             return Ok(Some(held));
         }
@@ -90,6 +109,37 @@ impl Held {
         match held.write(app).await {
             Ok(()) | Err(store::Error::Conflict { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    fn of(run: Run, rev: Option<Rev>, journal: Vec<(u32, Slot)>, wake: Arc<Notify>) -> Self {
+        let filled = run.filled();
+        let mut held = Self {
+            run,
+            rev,
+            taken: false,
+            journal: Vec::new(),
+            early: BTreeMap::new(),
+            filling: Vec::new(),
+            others: Vec::new(),
+            filled,
+            intended: false,
+            wake,
+        };
+        held.read(journal);
+        held
+    }
+
+    /// Takes these slots for the journal.
+    fn read(&mut self, journal: Vec<(u32, Slot)>) {
+        self.journal.clear();
+        self.early = journal.into_iter().collect();
+        self.close_gaps();
+    }
+
+    fn close_gaps(&mut self) {
+        while let Some(slot) = u32::try_from(self.journal.len()).ok().and_then(|next| self.early.remove(&next)) {
+            self.journal.push(slot);
         }
     }
 
@@ -109,12 +159,17 @@ impl Held {
         self.run.tenant()
     }
 
-    /// Fills the next slot with the next write.
-    pub(super) fn fill(&mut self, app: &App, slot: Slot) -> store::Result<()> {
-        self.pending.push(app.store().slot_write(self.tenant(), self.run.id, self.run.step, &slot)?);
-        self.journal.push(slot);
-        self.run.filled(app.now());
-        Ok(())
+    /// Fills an open slot with the next write; `calls` are the tool calls that it asks for.
+    pub(super) fn fill(&mut self, app: &App, number: u32, slot: Slot, calls: Vec<PendingCall>) {
+        self.run.fill(number, calls.clone(), app.now());
+        self.early.insert(number, slot.clone());
+        self.close_gaps();
+        self.filling.push(Filling { number, slot, calls });
+    }
+
+    /// Whether a slot is filled that is not written yet.
+    pub(super) fn unwritten(&self) -> bool {
+        !self.filling.is_empty()
     }
 
     /// Writes the row and what goes with it. When others wrote the row meanwhile, what they said is taken over.
@@ -126,53 +181,65 @@ impl Held {
                 Err(error) => return Err(error),
             }
             let Some(found) = app.store().run(self.tenant(), self.run.id).await? else { return Ok(Saved::Gone) };
-            let slot_open = found.value.step.saturating_add(u32::from(!self.pending.is_empty())) == self.run.step;
             // As long as our taking is not written, a row with our fence is one that another has taken at the same time.
             let fence = if self.taken { found.value.fence } else { found.value.fence.saturating_add(1) };
             let ours = fence == self.run.fence;
-            if found.value.status.terminal() || !slot_open {
-                return self.reload(app, found, ours).await;
-            }
-            if ours {
-                self.run.cancel_requested = found.value.cancel_requested;
+            if ours && !found.value.status.terminal() && found.value.filled() == self.filled {
+                self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
                 self.rev = Some(found.rev);
-            } else if self.pending.is_empty() {
-                return Ok(Saved::Gone);
-            } else {
-                self.donate(found);
-                match self.write(app).await {
-                    Ok(()) | Err(store::Error::Conflict { .. }) => return Ok(Saved::Gone),
-                    Err(error) => return Err(error),
+                continue;
+            }
+            let fits = self.donated(&found.value, app);
+            match fits.filter(|_| !ours && !found.value.status.terminal() && !self.filling.is_empty()) {
+                Some(donated) => {
+                    self.run = donated;
+                    self.rev = Some(found.rev);
+                    return match self.write(app).await {
+                        Ok(()) | Err(store::Error::Conflict { .. }) => Ok(Saved::Gone),
+                        Err(error) => Err(error),
+                    };
                 }
+                None => return self.reload(app, found, ours).await,
             }
         }
     }
 
-    /// A later holder has the run, but the slot is open and our answer was paid for: fills the slot and leaves the row theirs.
-    fn donate(&mut self, found: Versioned<Run>) {
-        let paid = self.run.attempts.last().cloned();
-        let step = self.run.step;
-        self.run = Run { step, takeovers: 0, ..found.value };
-        self.rev = Some(found.rev);
-        if let Some(paid) = paid {
-            self.run.note(paid);
+    /// That row of a later holder with our slots filled, if they are open: our answers were paid for. The rest stays theirs.
+    fn donated(&self, found: &Run, app: &App) -> Option<Run> {
+        let mut run = found.clone();
+        for filling in &self.filling {
+            if !run.open(filling.number) {
+                return None;
+            }
+            run.fill(filling.number, filling.calls.clone(), app.now());
         }
+        let paid = self.filling.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
+        if let Some(paid) = self.run.attempts.last().filter(|_| paid) {
+            run.note(paid.clone());
+        }
+        Some(run)
     }
 
     /// Our changes do not hold any more: takes the run as it is now, and says whether it is still ours.
     async fn reload(&mut self, app: &App, found: Versioned<Run>, ours: bool) -> store::Result<Saved> {
-        self.pending.clear();
-        self.journal = app.store().journal(self.tenant(), self.run.id, found.value.step).await?;
+        self.filling.clear();
+        let journal = app.store().journal(self.tenant(), &found.value).await?;
         self.run = found.value;
+        self.filled = self.run.filled();
         self.rev = Some(found.rev);
+        self.read(journal);
         Ok(if ours && !self.run.status.terminal() { Saved::Changed } else { Saved::Gone })
     }
 
     /// One transaction, tried again when the store is not available.
     async fn write(&mut self, app: &App) -> store::Result<()> {
+        let mut writes = self.others.clone();
+        for Filling { number, slot, .. } in &self.filling {
+            writes.push(app.store().slot_write(self.tenant(), self.run.id, *number, slot)?);
+        }
         let mut pause = PAUSE_MS;
         for _ in 1..TRIES {
-            match app.store().save_run(&self.run, self.rev, self.pending.clone()).await {
+            match app.store().save_run(&self.run, self.rev, writes.clone()).await {
                 Err(store::Error::Unavailable(error)) => {
                     tracing::warn!(run = %self.run.id, error = %error, "a run's row was not written; trying again");
                     tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -181,14 +248,16 @@ impl Held {
                 other => return self.written(other),
             }
         }
-        let last = app.store().save_run(&self.run, self.rev, self.pending.clone()).await;
+        let last = app.store().save_run(&self.run, self.rev, writes).await;
         self.written(last)
     }
 
     fn written(&mut self, outcome: store::Result<Rev>) -> store::Result<()> {
         self.rev = Some(outcome?);
         self.taken = true;
-        self.pending.clear();
+        self.filling.clear();
+        self.others.clear();
+        self.filled = self.run.filled();
         Ok(())
     }
 

@@ -3,16 +3,18 @@
 //!
 //! The order of writes, and what each is conditional on, is in ARCHITECTURE.md ("A run, end to end").
 
+mod beside;
 mod call;
 mod decide;
 pub mod fault;
 mod held;
 mod reaper;
 mod signals;
+mod tools;
 mod worker;
 
 pub use held::Held;
-pub use reaper::{Left, Reaped, reap, recover};
+pub use reaper::{Left, Reaped, reap, recover, suspected};
 pub use signals::Signals;
 pub use worker::{drive, work, work_on};
 

@@ -106,6 +106,12 @@ const fn suspect(run: &Run) -> bool {
     run.lease.is_some() && run.takeovers >= SUSPECT_TAKEOVERS
 }
 
+/// Whether one of these runs is still in hand and no step further than when earlier processes died. A look that fails says no.
+pub async fn suspected(app: &App, chunk: &Chunk) -> bool {
+    let found = app.store().runs(chunk.tenant(), &chunk.runs).await.unwrap_or_default();
+    found.iter().flatten().any(|found| !found.value.status.terminal() && suspect(&found.value))
+}
+
 async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
     let mut runs: HashMap<Tenant, Vec<Versioned<Run>>> = HashMap::new();
     for due in due {

@@ -10,6 +10,7 @@ use super::{
     decide::{Next, decide},
     fault,
     held::Saved,
+    tools,
 };
 use crate::{
     agent,
@@ -19,7 +20,7 @@ use crate::{
     id::{BatchId, RunId},
     message::Slot,
     queue::{Chunk, DELAY_LIMIT_S},
-    run::{Reason, Run},
+    run::{Reason, Run, Status},
     store::Versioned,
     tenant::Tenant,
 };
@@ -76,19 +77,19 @@ async fn accepted(app: &App, tenant: Tenant, runs: impl Iterator<Item = &Version
 }
 
 /// The journals of these runs, read together.
-async fn journals(app: &App, tenant: Tenant, runs: &[Versioned<Run>]) -> Result<HashMap<RunId, Vec<Slot>>> {
+async fn journals(app: &App, tenant: Tenant, runs: &[Versioned<Run>]) -> Result<HashMap<RunId, Vec<(u32, Slot)>>> {
     let wanted: Vec<(RunId, u32)> =
-        runs.iter().flat_map(|run| (0..run.value.step).map(|slot| (run.value.id, slot))).collect();
+        runs.iter().flat_map(|run| run.value.slots().map(|slot| (run.value.id, slot))).collect();
     let slots = app.store().slots(tenant, &wanted).await?;
-    let mut journals: HashMap<RunId, Vec<Slot>> = HashMap::with_capacity(runs.len());
-    for ((id, _), slot) in wanted.into_iter().zip(slots) {
+    let mut journals: HashMap<RunId, Vec<(u32, Slot)>> = HashMap::with_capacity(runs.len());
+    for ((id, number), slot) in wanted.into_iter().zip(slots) {
         let slot = slot.ok_or_else(|| Error::Internal("a slot of a journal is missing".into()))?;
-        journals.entry(id).or_default().push(slot);
+        journals.entry(id).or_default().push((number, slot));
     }
     Ok(journals)
 }
 
-async fn take(app: &App, run: Versioned<Run>, journal: Vec<Slot>, until: Option<Timestamp>) -> Result<()> {
+async fn take(app: &App, run: Versioned<Run>, journal: Vec<(u32, Slot)>, until: Option<Timestamp>) -> Result<()> {
     fault::point("K3");
     match Held::acquire(app, run, journal).await? {
         Some(held) => work(app, held, until).await.map(|_| ()),
@@ -125,7 +126,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
         if held.run.ends_now(app.now()) {
             return save_end(app, held).await;
         }
-        match decide(&held.journal, held.run.max_steps) {
+        let called = match decide(&held.journal, held.run.max_steps, !agent.definition.tools.is_empty()) {
             Next::Finish(reason) => {
                 held.run.finish(reason, app.now());
                 return save_end(app, held).await;
@@ -134,19 +135,25 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
                 held.run.fail(reason, message, app.now());
                 return save_end(app, held).await;
             }
-            Next::Call if !time_for_a_call(app, until) => return put_back(app, held).await,
-            Next::Call => match call::call(app, held, &agent).await? {
-                Called::Again => {}
-                Called::Ended => return save_end(app, held).await,
-                Called::Waits(until) => return wait(app, held, until).await,
-                Called::Gone => return Ok(()),
-            },
+            Next::Call if !time_for(app, until, app.config().model_timeout_ms) => return put_back(app, held).await,
+            Next::Call => call::call(app, held, &agent).await?,
+            Next::Tools if !time_for(app, until, tools::longest_ms(&agent.definition)) => {
+                return put_back(app, held).await;
+            }
+            Next::Tools => tools::call(app, held, &agent).await?,
+        };
+        match called {
+            Called::Again => {}
+            Called::Ended => return save_end(app, held).await,
+            Called::Waits(reason, until) => return wait(app, held, reason, until).await,
+            Called::Gone => return Ok(()),
         }
     }
 }
 
-fn time_for_a_call(app: &App, until: Option<Timestamp>) -> bool {
-    let needed = i64::try_from(app.config().model_timeout_ms).unwrap_or(i64::MAX).saturating_add(MARGIN_MS);
+/// Whether a call that takes so long can end before the time is up.
+fn time_for(app: &App, until: Option<Timestamp>, call_ms: u64) -> bool {
+    let needed = i64::try_from(call_ms).unwrap_or(i64::MAX).saturating_add(MARGIN_MS);
     until.is_none_or(|until| app.now().plus_ms(needed) < until)
 }
 
@@ -181,15 +188,20 @@ async fn put_back(app: &App, held: &mut Held) -> Result<()> {
     Ok(())
 }
 
-/// The provider asks to wait longer than a worker should.
-async fn wait(app: &App, held: &mut Held, until: Timestamp) -> Result<()> {
+/// There is nothing to do before then, or before somebody says something: nobody holds the run meanwhile.
+async fn wait(app: &App, held: &mut Held, reason: Reason, until: Timestamp) -> Result<()> {
     let now = app.now();
-    held.run.wait(Reason::ProviderRateLimit, until, now);
+    held.run.wait(reason, until, now);
     fault::point("K8");
     if held.save(app).await? == Saved::Yes && !held.run.status.terminal() {
         fault::point("K9");
-        let delay_s = u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S).min(DELAY_LIMIT_S);
-        ask_later(app, held.tenant(), &[held.id()], delay_s).await;
+        // What a person will say comes with a message of its own; what one said meanwhile was taken over by the write.
+        let delay_s = match (held.run.status, reason) {
+            (Status::Waiting, Reason::ApprovalRequired | Reason::OutcomeUnknown) => return Ok(()),
+            (Status::Waiting, _) => u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S),
+            _ => 0,
+        };
+        ask_later(app, held.tenant(), &[held.id()], delay_s.min(DELAY_LIMIT_S)).await;
     }
     Ok(())
 }

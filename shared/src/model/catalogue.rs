@@ -1,9 +1,14 @@
-//! The models that this deployment can call: names, prices, and the call itself. Decides nothing about retries: see `retry`.
+//! The models that this deployment can call: names, prices, and the call itself. Decides nothing about retries: see `retry`
+//! and `breaker`.
 
 use std::collections::BTreeMap;
 
+use tokio::time::Instant;
+
 use super::{
-    Answer, ModelFault, ModelName, Provider, Request,
+    Answer, FaultKind, ModelFault, ModelName, Provider, Request, ToolMode,
+    breaker::{self, Breakers},
+    json_tools,
     price::{Price, PriceList},
     provider::Genai,
     retry::{Bucket, Next, RetryPolicy},
@@ -32,6 +37,9 @@ pub struct Models {
     keyed: Vec<Vendor>,
     buckets: BTreeMap<Vendor, Bucket>,
     policy: RetryPolicy,
+    breakers: Breakers,
+    /// What the breakers' time is counted from.
+    since: Instant,
 }
 
 /// A model that this deployment can call.
@@ -75,6 +83,8 @@ impl Models {
             keyed: settings.access.iter().filter_map(with_key).collect(),
             buckets: Vendor::ALL.into_iter().map(|vendor| (vendor, Bucket::default())).collect(),
             policy: RetryPolicy::default(),
+            breakers: Breakers::default(),
+            since: Instant::now(),
         })
     }
 
@@ -132,7 +142,7 @@ impl Models {
         ModelName(first.map_or(SCRIPTED, |(_, name)| name).to_owned())
     }
 
-    /// Calls the model once. What to do when it fails, `next` says.
+    /// Calls the model once, unless most calls of it failed a moment ago. What to do when it fails, `next` says.
     ///
     /// # Errors
     /// What the failure means for the run.
@@ -144,12 +154,34 @@ impl Models {
         let renamed = (canonical != request.model.as_str())
             .then(|| Request { model: ModelName(canonical.to_owned()), ..request.clone() });
         let request = renamed.as_ref().unwrap_or(request);
-        let answer =
-            if vendor == Vendor::Demo { self.scripted.call(request).await } else { self.network.call(request).await };
+        if vendor == Vendor::Demo {
+            return self.scripted.call(request).await;
+        }
+        let breaker = self.breakers.of(canonical);
+        let pass = breaker.admit(self.now_ms()).map_err(circuit_open)?;
+        let answer = if request.tool_mode == ToolMode::Json && !request.tools.is_empty() {
+            json_tools::call(&self.network, request).await
+        } else {
+            self.network.call(request).await
+        };
+        breaker.record(pass, self.now_ms(), answer.as_ref().is_err_and(|fault| breaker::counts(fault.kind)));
         if let (Ok(_), Some(bucket)) = (&answer, self.buckets.get(&vendor)) {
             bucket.refund();
         }
         answer
+    }
+
+    /// How long calls of that model are held back, in milliseconds, because most of them failed a moment ago; `None` when they are
+    /// not. `call` does so by itself; to ask first saves what is written before a call.
+    #[must_use]
+    pub fn held_back_ms(&self, model: &ModelName) -> Option<u64> {
+        let canonical = self.canonical(model.as_str());
+        vendor(canonical).filter(|vendor| *vendor != Vendor::Demo)?;
+        self.breakers.of(canonical).closed_for_ms(self.now_ms())
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// What to do after call number `attempt` (the first is 1) of that model failed. `random` is uniform in 0..1; `remaining_ms` is
@@ -180,6 +212,11 @@ impl Models {
                 .unwrap_or(text),
         }
     }
+}
+
+fn circuit_open(wait_ms: u64) -> ModelFault {
+    let message = "most calls of this model failed within the last 30 s, so it is left alone for a moment".to_owned();
+    ModelFault { retry_after_ms: Some(wait_ms), ..ModelFault::new(FaultKind::CircuitOpen, message) }
 }
 
 /// Who serves the model of that canonical name.

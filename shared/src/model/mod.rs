@@ -1,14 +1,22 @@
 //! Language models: one trait, the providers behind it, what a call costs, and what a failed call means.
 
+pub mod breaker;
+mod call_id;
 pub mod catalogue;
+pub mod json_tools;
 pub mod price;
 pub mod provider;
+pub mod request;
 pub mod retry;
+mod sample;
+mod script;
 pub mod scripted;
 pub mod settings;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+
+pub use self::request::{Deltas, Image, Offer, Request, ToolMode, Turn};
 
 /// A model, as the user names it: `provider/model` or an alias.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,81 +51,6 @@ pub enum Role {
     Tool,
 }
 
-/// One message of a conversation, as a model is given it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
-    /// What the caller said.
-    User {
-        /// What was said.
-        text: String,
-    },
-    /// What the model said.
-    Assistant {
-        /// What was said; may be empty when tools are called.
-        text: String,
-        /// The tools that it wanted to be called. Each is answered by a [`Turn::Tool`] before the next turn of another kind.
-        tool_calls: Vec<ToolCall>,
-    },
-    /// What a tool answered.
-    Tool {
-        /// The call that it answers: [`ToolCall::id`].
-        call_id: String,
-        /// The tool's name.
-        name: String,
-        /// What the model is given.
-        content: String,
-    },
-}
-
-impl Turn {
-    /// What was said, without the calls.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        match self {
-            Self::User { text } | Self::Assistant { text, .. } => text,
-            Self::Tool { content, .. } => content,
-        }
-    }
-
-    /// How many bytes the model is given, without what the wire adds.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        let calls: &[ToolCall] = if let Self::Assistant { tool_calls, .. } = self { tool_calls } else { &[] };
-        let of_calls = calls.iter().map(|call| call.name.len().saturating_add(call.arguments.len()));
-        of_calls.fold(self.text().len(), usize::saturating_add)
-    }
-}
-
-/// What a model is told of a tool.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Offer {
-    /// Its name.
-    pub name: String,
-    /// What it does.
-    pub description: String,
-    /// The JSON Schema of its arguments.
-    pub parameters: serde_json::Value,
-}
-
-/// One call of a model.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Which model.
-    pub model: ModelName,
-    /// The agent's instructions; may be empty.
-    pub system: String,
-    /// The conversation, oldest first; the last one is the user's or a tool's.
-    pub turns: Vec<Turn>,
-    /// The tools that it may want to be called.
-    pub tools: Vec<Offer>,
-    /// The most tokens of the answer.
-    pub max_tokens: u32,
-    /// The sampling temperature, 0 to 2; `None` is the provider's default.
-    pub temperature: Option<f64>,
-    /// How long to wait for the whole answer, in milliseconds.
-    pub timeout_ms: u64,
-}
-
 /// Tokens of one call, as the provider counted them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
@@ -145,14 +78,26 @@ pub enum Finish {
     Other,
 }
 
+impl Finish {
+    /// Why an answer with calls ended: whatever the provider says, but for one that is not whole.
+    #[must_use]
+    pub const fn with_calls(self) -> Self {
+        match self {
+            Self::Length | Self::Filtered => self,
+            Self::Stop | Self::ToolCalls | Self::Other => Self::ToolCalls,
+        }
+    }
+}
+
 /// A tool that a model wants to be called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// The provider's id of the call.
+    /// The provider's id of the call, or one made of the call's place in the conversation when it gave none. No two calls of a
+    /// conversation have the same.
     pub id: String,
     /// The tool's name.
     pub name: String,
-    /// The arguments: JSON as the model wrote it, not checked.
+    /// The arguments as the model wrote them: not checked, and maybe no JSON. `{}` when it wrote none.
     pub arguments: String,
 }
 
@@ -161,9 +106,10 @@ pub struct ToolCall {
 pub struct Answer {
     /// What it said; may be empty when it calls tools.
     pub text: String,
-    /// The tools that it wants to be called.
+    /// The tools that it wants to be called; they are told whatever the reason for which it stopped.
     pub tool_calls: Vec<ToolCall>,
-    /// Why it stopped.
+    /// Why it stopped. An answer with calls ends with `ToolCalls`, unless it was cut or filtered: then the last call may be a part
+    /// of one.
     pub finish: Finish,
     /// What it used; `None` when the provider did not say.
     pub tokens: Option<Tokens>,
@@ -185,6 +131,8 @@ pub enum FaultKind {
     Refused,
     /// An answer came that makes no sense.
     Incomprehensible,
+    /// Most calls of this model failed a moment ago, so nothing was sent: the run waits.
+    CircuitOpen,
 }
 
 /// A failed call.
@@ -202,11 +150,20 @@ pub struct ModelFault {
 }
 
 impl ModelFault {
+    /// A fault of that kind with no answer of a provider behind it.
+    pub(crate) const fn new(kind: FaultKind, message: String) -> Self {
+        Self { kind, status: None, retry_after_ms: None, message }
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
         match self.kind {
-            FaultKind::Busy | FaultKind::Lost | FaultKind::RateLimited | FaultKind::Incomprehensible => true,
+            FaultKind::Busy
+            | FaultKind::Lost
+            | FaultKind::RateLimited
+            | FaultKind::Incomprehensible
+            | FaultKind::CircuitOpen => true,
             FaultKind::Quota | FaultKind::Refused => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{FaultKind, ModelFault};
+use super::{FaultKind, ModelFault, breaker};
 
 /// What to do after a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +35,15 @@ impl Default for RetryPolicy {
 
 impl RetryPolicy {
     /// What to do after the call number `attempt` (the first is 1) failed. A provider that limits the rate is never given up: the
-    /// run waits; and so it does when the provider's allowance of retries is used up. `random` is uniform in 0..1: with full jitter the
+    /// run waits; and so it does when the provider's allowance of retries is used up, or the model's circuit is open. `random` is uniform in 0..1: with full jitter the
     /// pause is that part of the longest one. `remaining_ms` is how long this invocation may still run.
     #[must_use]
     pub fn next(&self, bucket: &Bucket, attempt: u32, fault: &ModelFault, random: f64, remaining_ms: u64) -> Next {
+        if fault.kind == FaultKind::CircuitOpen {
+            // Spread over the time until the next probe, so that waiting runs do not come back at once.
+            let wait_ms = fault.retry_after_ms.unwrap_or(0);
+            return Next::Yield(wait_ms.saturating_add(part(random, breaker::PROBE_EVERY_MS)));
+        }
         if !fault.retryable() || (attempt >= self.max_attempts && fault.kind != FaultKind::RateLimited) {
             return Next::GiveUp;
         }
@@ -164,6 +169,20 @@ mod tests {
         assert_eq!(next(fault(FaultKind::RateLimited, None)), Next::Yield(20_000));
         assert_eq!(next(fault(FaultKind::Busy, None)), Next::GiveUp);
         assert_eq!(next(fault(FaultKind::Quota, None)), Next::GiveUp);
+    }
+
+    #[test]
+    fn a_run_waits_while_the_circuit_is_open_however_often_it_tried() {
+        for attempt in [1, 4, 100] {
+            let next = RetryPolicy::default().next(
+                &Bucket::default(),
+                attempt,
+                &fault(FaultKind::CircuitOpen, Some(3_000)),
+                0.5,
+                u64::MAX,
+            );
+            assert_eq!(next, Next::Yield(8_000));
+        }
     }
 
     proptest! {

@@ -4,17 +4,33 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::{Answer, FaultKind, Finish, ModelFault, Provider, Request, Tokens, Turn};
+use tokio::time::Instant;
+
+use super::{Answer, Deltas, FaultKind, Finish, ModelFault, Provider, Request, Tokens, Turn, sample, script};
 
 /// What stands before every answer, so that nobody takes it for a language model's.
 const DISCLAIMER: &str = "[scripted answer: no model was asked]";
 /// The bytes of a token: a common rule of thumb for English text. Tokens are bytes divided by it, rounded up.
 const TOKEN_BYTES: usize = 4;
+/// How much of each tool's answer is repeated, in bytes.
+const RESULT_BYTES: usize = 200;
 /// The shortest latency, and by how much it varies with the prompt, in milliseconds: long enough to see progress.
 const LATENCY_MS: (u64, u64) = (400, 800);
 
 /// The scripted model. The answer, its tokens and its latency depend on nothing but the request. The model's name may choose the
 /// latency: `demo/scripted-l0` answers at once, `demo/scripted-l250` after 250 ms.
+///
+/// It calls tools when it is offered some and the user's last message tells it to, by lines of its own:
+/// ```text
+/// call get_weather {"city": "Oslo"}
+/// call get_weather {"city": "Rome"}
+/// then
+/// call send_mail {"to": "a@example.com"}
+/// ```
+/// Lines that follow each other are called at once; `then` on a line of its own parts what is called after the answers have come. The
+/// arguments are sent as they are written, whether they are JSON or not, and no tool needs to have that name. When all is answered, it
+/// repeats the beginning of each answer since the user's message. With an `output_schema` its text is the smallest JSON value that
+/// satisfies the schema, and nothing else. It takes no notice of the tool mode.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scripted;
 
@@ -30,31 +46,76 @@ impl Provider for Scripted {
     fn call<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelFault>> {
         Box::pin(async move {
             let latency_ms = latency_ms(request);
-            tokio::time::sleep(Duration::from_millis(latency_ms.min(request.timeout_ms))).await;
             if latency_ms > request.timeout_ms {
+                tokio::time::sleep(Duration::from_millis(request.timeout_ms)).await;
                 let message = format!("the model did not answer within {} ms", request.timeout_ms);
-                return Err(ModelFault { kind: FaultKind::Lost, status: None, retry_after_ms: None, message });
+                return Err(ModelFault::new(FaultKind::Lost, message));
             }
-            Ok(answer(request))
+            let (answer, started) = (answer(request), Instant::now());
+            if let Some(deltas) = &request.deltas {
+                give(deltas, &answer.text, latency_ms, started).await;
+            }
+            tokio::time::sleep_until(started + Duration::from_millis(latency_ms)).await;
+            Ok(answer)
         })
     }
 }
 
+/// Gives the text word by word, spread over the time that the answer takes.
+async fn give(deltas: &Deltas, text: &str, latency_ms: u64, started: Instant) {
+    let count = u64::try_from(text.split_inclusive(' ').count()).unwrap_or(u64::MAX);
+    for (number, word) in (1_u64..).zip(text.split_inclusive(' ')) {
+        let due_ms = latency_ms.saturating_mul(number).checked_div(count.saturating_add(1)).unwrap_or(0);
+        tokio::time::sleep_until(started + Duration::from_millis(due_ms)).await;
+        deltas.give(word);
+    }
+}
+
 fn answer(request: &Request) -> Answer {
-    let prompt = request.turns.iter().rev().find(|turn| matches!(turn, Turn::User { .. })).map_or("", Turn::text);
-    let words = prompt.split_whitespace().count();
-    let said = if words == 0 {
-        format!("{DISCLAIMER} Your message is empty.")
-    } else {
-        let first: Vec<&str> = prompt.split_whitespace().take(12).collect();
-        let more = if words > first.len() { " …" } else { "" };
-        let (are, lines) = (counted(words, "word"), counted(prompt.lines().count(), "line"));
-        format!("{DISCLAIMER} Your message has {are} in {lines} and begins: \"{}{more}\"", first.join(" "))
+    let tool_calls = script::due(request);
+    let said = match &request.output_schema {
+        _ if !tool_calls.is_empty() => String::new(),
+        Some(schema) => sample::of(schema).to_string(),
+        None => said(request),
     };
-    let (text, finish) = cut(said, request.max_tokens);
-    let input = request.turns.iter().map(Turn::bytes).fold(request.system.len(), usize::saturating_add);
-    let tokens = Tokens { input: tokens(input), cached_input: 0, output: tokens(text.len()) };
-    Answer { text, tool_calls: Vec::new(), finish, tokens: Some(tokens) }
+    let (text, reason) = cut(said, request.max_tokens);
+    let finish = if tool_calls.is_empty() { reason } else { Finish::ToolCalls };
+    let written = tool_calls.iter().map(|call| call.name.len().saturating_add(call.arguments.len()));
+    let output = written.fold(text.len(), usize::saturating_add);
+    let tokens = Tokens { input: tokens(request.bytes()), cached_input: 0, output: tokens(output) };
+    Answer { text, tool_calls, finish, tokens: Some(tokens) }
+}
+
+fn said(request: &Request) -> String {
+    let results = script::results(request);
+    if !results.is_empty() {
+        let told = results.iter().map(|(name, content)| format!("{name} said \"{}\"", beginning(content)));
+        let told = told.collect::<Vec<_>>().join("; ");
+        return format!("{DISCLAIMER} {} answered: {told}", counted(results.len(), "tool"));
+    }
+    let prompt = script::prompt(request);
+    let images = request.turns.iter().rev().find_map(|turn| match turn {
+        Turn::User { images, .. } => Some(images.len()),
+        Turn::Assistant { .. } | Turn::Tool { .. } => None,
+    });
+    let words = prompt.split_whitespace().count();
+    if words == 0 && images.unwrap_or(0) == 0 {
+        return format!("{DISCLAIMER} Your message is empty.");
+    }
+    let first: Vec<&str> = prompt.split_whitespace().take(12).collect();
+    let more = if words > first.len() { " …" } else { "" };
+    let (are, lines) = (counted(words, "word"), counted(prompt.lines().count(), "line"));
+    let shown = images
+        .filter(|images| *images > 0)
+        .map_or_else(String::new, |images| format!(", {}", counted(images, "image")));
+    format!("{DISCLAIMER} Your message has {are} in {lines}{shown} and begins: \"{}{more}\"", first.join(" "))
+}
+
+/// As much of a tool's answer as is repeated.
+fn beginning(content: &str) -> String {
+    let cut = content.floor_char_boundary(RESULT_BYTES.min(content.len()));
+    let more = if cut < content.len() { "…" } else { "" };
+    format!("{}{more}", content.get(..cut).unwrap_or_default())
 }
 
 fn counted(count: usize, noun: &str) -> String {
@@ -98,19 +159,52 @@ fn fnv1a(seed: u64, text: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::json;
+
     use super::*;
-    use crate::model::ModelName;
+    use crate::model::{Offer, call_id::tests};
 
     fn request(model: &str, text: &str) -> Request {
-        Request {
-            model: ModelName(model.to_owned()),
-            system: "Be brief.".to_owned(),
-            turns: vec![Turn::User { text: text.to_owned() }],
-            tools: Vec::new(),
-            max_tokens: 1_000,
-            temperature: None,
-            timeout_ms: 60_000,
+        tests::request(model, vec![Turn::user(text)])
+    }
+
+    #[test]
+    fn it_calls_tools_and_tells_what_they_said() {
+        let tool = Offer { name: "add".to_owned(), description: String::new(), parameters: json!({}) };
+        let mut request =
+            Request { tools: vec![tool], ..request("demo/scripted-l0", "call add {\"a\": 1}\ncall add {}") };
+        let first = answer(&request);
+        assert_eq!((first.text.as_str(), first.finish, first.tool_calls.len()), ("", Finish::ToolCalls, 2));
+        request.turns.push(Turn::Assistant { text: first.text, tool_calls: first.tool_calls });
+        for (id, content) in [("call_0", "3".to_owned()), ("call_1", "é".repeat(150))] {
+            request.turns.push(Turn::Tool { call_id: id.to_owned(), name: "add".to_owned(), content });
         }
+        let last = answer(&request);
+        let told = format!("{DISCLAIMER} 2 tools answered: add said \"3\"; add said \"{}…\"", "é".repeat(100));
+        assert_eq!((last.text, last.finish, last.tool_calls.len()), (told, Finish::Stop, 0));
+    }
+
+    #[test]
+    fn with_a_schema_it_answers_with_a_value_and_nothing_else() {
+        let schema = json!({"type": "object", "required": ["n"], "properties": {"n": {"type": "integer"}}});
+        let request = Request { output_schema: Some(schema), ..request("demo/scripted-l0", "count") };
+        assert_eq!(answer(&request).text, r#"{"n":0}"#);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn its_words_come_one_by_one_and_make_the_answer() {
+        let heard: Arc<Mutex<Vec<(u128, String)>>> = Arc::default();
+        let (writer, started) = (Arc::clone(&heard), Instant::now());
+        let deltas =
+            Deltas::new(move |word| writer.lock().unwrap().push((started.elapsed().as_millis(), word.to_owned())));
+        let request = Request { deltas: Some(deltas), ..request("demo/scripted-l1000", "one two three") };
+        let said = Scripted.call(&request).await.unwrap();
+        let heard = heard.lock().unwrap();
+        assert_eq!(heard.iter().map(|(_, word)| word.as_str()).collect::<String>(), said.text);
+        assert!(heard.len() > 10 && heard[0].0 < 200 && heard.last().unwrap().0 < 1_000);
+        assert_eq!(started.elapsed().as_millis(), 1_000);
     }
 
     #[test]

@@ -1,5 +1,14 @@
-//! HTTP clients for addresses that the operator chose: model providers and AWS. They trust what they are told, so nothing that a
-//! user of the API names goes through them.
+//! How this process speaks HTTP. [`trusting`] makes clients for addresses that the operator chose: model providers and AWS. They
+//! trust what they are told, so nothing that a user of the API names goes through them: that goes through a [`Guard`].
+
+#[cfg(test)]
+mod attacks;
+mod guard;
+mod lookup;
+mod send;
+#[cfg(test)]
+pub(crate) mod stand_in;
+mod table;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -8,6 +17,10 @@ use std::{
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
+pub use self::{
+    guard::{Guard, GuardedUrl, Refusal, URL_LIMIT_BYTES},
+    send::{Answer, Failure, Sending},
+};
 use crate::error::Fault;
 
 /// How long an unused connection is kept: below what load balancers in front of providers keep one (60 s and more).
@@ -41,9 +54,13 @@ fn tls() -> Result<ClientConfig, Fault> {
         }
         Arc::new(roots)
     });
+    tls_that_trusts(roots.clone())
+}
+
+fn tls_that_trusts(roots: Arc<RootCertStore>) -> Result<ClientConfig, Fault> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots.clone())
+        .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

@@ -1,5 +1,7 @@
 //! Runs: one execution of one version of an agent. The type and its states are here; what callers do with it beside.
 
+mod approve;
+mod call;
 mod cancel;
 mod read;
 mod start;
@@ -7,6 +9,8 @@ mod transition;
 
 use serde::{Deserialize, Serialize};
 
+pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
+pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
 pub(crate) use cancel::request_cancel;
 pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
@@ -91,8 +95,16 @@ pub enum Reason {
     MaxTokens,
     /// The provider's filter stopped the answer.
     ContentFiltered,
-    /// The model asked for a tool that the agent does not have.
+    /// The model asked for a tool, and the agent has none.
     UnknownTool,
+    /// The model asked for more tool calls than a run may make.
+    MaxToolCalls,
+    /// A person is asked about a tool call.
+    ApprovalRequired,
+    /// Nobody said anything about a tool call before the deadline.
+    ApprovalExpired,
+    /// A tool call may or may not have taken place, and a person is asked.
+    OutcomeUnknown,
     /// Worker after worker died while it held the run.
     WorkerCrashLoop,
     /// The run was handed on more often than a run may be.
@@ -115,6 +127,10 @@ impl Reason {
             Self::MaxTokens => "max_tokens",
             Self::ContentFiltered => "content_filtered",
             Self::UnknownTool => "unknown_tool",
+            Self::MaxToolCalls => "max_tool_calls",
+            Self::ApprovalRequired => "approval_required",
+            Self::ApprovalExpired => "approval_expired",
+            Self::OutcomeUnknown => "outcome_unknown",
             Self::WorkerCrashLoop => "worker_crash_loop",
             Self::HopLimit => "hop_limit",
             Self::Cancelled => "cancelled",
@@ -283,8 +299,11 @@ pub struct Run {
     pub error: Option<String>,
     /// How many slots of its journal are filled: the next one's number.
     pub step: u32,
-    /// What a worker is doing.
+    /// The model call that a worker is making.
     pub in_flight: Option<InFlight>,
+    /// The tool calls of the model's last answer, until all are filled.
+    #[serde(default)]
+    pub calls: Vec<PendingCall>,
     /// Who holds it.
     pub lease: Option<Lease>,
     /// Counts up at each time it is taken.

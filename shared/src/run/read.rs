@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 
-use super::{Run, Status, Usage};
+use super::{CallState, Run, Status, Usage};
 use crate::{
     agent::Metadata,
     app::App,
@@ -226,8 +226,19 @@ pub fn explain(run: &Run) -> String {
                 call.attempt,
                 call.slot
             ),
-            None => "a worker holds it".to_owned(),
+            None if run.calls.is_empty() => "a worker holds it".to_owned(),
+            None => {
+                let sent = run.calls.iter().filter(|call| call.state == CallState::Sent);
+                let tools: Vec<&str> = sent.map(|call| call.tool.as_str()).collect();
+                format!("a worker has called tools since {since}: {}", tools.join(", "))
+            }
         },
+        Status::Waiting if run.awaits_approval() => {
+            let asks = run.calls.iter().filter(|call| call.state == CallState::AwaitsApproval);
+            let tools: Vec<&str> = asks.map(|call| call.tool.as_str()).collect();
+            let until = run.deadline_at.rfc3339();
+            format!("waits until {until} for a person to say whether these tools may be called: {}", tools.join(", "))
+        }
         Status::Waiting => {
             let reason = run.reason.map_or("an event", super::Reason::name);
             format!("waits until {} because of {reason}", run.next_check_at.rfc3339())

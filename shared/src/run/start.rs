@@ -175,6 +175,7 @@ pub(crate) fn first_row(
         error: None,
         step: 1,
         in_flight: None,
+        calls: Vec::new(),
         lease: None,
         fence: 0,
         takeovers: 0,

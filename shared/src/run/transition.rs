@@ -68,7 +68,12 @@ impl Run {
         if self.cancel_requested {
             self.interrupt(now);
         } else if self.deadline_at <= now {
-            self.fail(Reason::Deadline, "the run did not end before its deadline".to_owned(), now);
+            let (reason, message) = if self.awaits_approval() {
+                (Reason::ApprovalExpired, "nobody said before the deadline whether a tool may be called")
+            } else {
+                (Reason::Deadline, "the run did not end before its deadline")
+            };
+            self.fail(reason, message.to_owned(), now);
         }
         self.status.terminal()
     }
@@ -136,13 +141,6 @@ impl Run {
     /// Books a call whose end nobody knows: it may have been billed, so it counts as reserved.
     pub(crate) fn book_lost(&mut self, now: Timestamp, end: AttemptEnd) {
         self.book(end, None, None, None, now);
-    }
-
-    /// A slot of the journal was filled.
-    pub(crate) fn filled(&mut self, now: Timestamp) {
-        self.step = self.step.saturating_add(1);
-        self.takeovers = 0;
-        self.updated_at = now;
     }
 
     /// Gives the run back for another worker to go on with.
@@ -259,6 +257,7 @@ mod tests {
             error: None,
             step: 1,
             in_flight: None,
+            calls: Vec::new(),
             lease: None,
             fence: 0,
             takeovers: 0,
@@ -322,7 +321,7 @@ mod tests {
         for n in 0..3 {
             assert_eq!(run.acquire("w", at(n * LEASE_MS), LEASE_MS, None), Acquired::Held);
         }
-        run.filled(at(1));
+        run.fill(1, Vec::new(), at(1));
         assert_eq!((run.takeovers, run.step), (0, 2));
         run.hand_on(at(2), at(2));
         assert_eq!(run.acquire("w", at(3), LEASE_MS, None), Acquired::Held);

@@ -9,6 +9,7 @@ mod idempotency;
 pub(crate) mod limits;
 pub mod row;
 mod runs;
+pub(crate) mod secrets;
 #[cfg(feature = "embedded")]
 pub mod sqlite;
 

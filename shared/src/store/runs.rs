@@ -163,14 +163,15 @@ impl Store {
         self.backend.transact(writes).await
     }
 
-    /// The first `step` slots of the run's journal, in order.
-    pub(crate) async fn journal(&self, tenant: Tenant, id: RunId, step: u32) -> Result<Vec<Slot>> {
-        let wanted: Vec<(RunId, u32)> = (0..step).map(|slot| (id, slot)).collect();
+    /// The filled slots of the run's journal with their numbers, in order.
+    pub(crate) async fn journal(&self, tenant: Tenant, run: &Run) -> Result<Vec<(u32, Slot)>> {
+        let wanted: Vec<(RunId, u32)> = run.slots().map(|slot| (run.id, slot)).collect();
         let slots = self.slots(tenant, &wanted).await?;
-        slots
-            .into_iter()
-            .map(|slot| slot.ok_or_else(|| Error::Broken("a slot of a journal is missing".into())))
-            .collect()
+        let filled = wanted.into_iter().zip(slots).map(|((_, number), slot)| match slot {
+            Some(slot) => Ok((number, slot)),
+            None => Err(Error::Broken("a slot of a journal is missing".into())),
+        });
+        filled.collect()
     }
 
     /// These slots, each in its place.

@@ -1,11 +1,20 @@
 //! Tools: what an agent may call, and what comes of a call. Knows nothing of runs; the engine decides when and how often.
 
+mod check;
+mod execute;
+pub mod http;
+pub mod schema;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::id::AgentId;
+pub(crate) use self::{
+    check::check,
+    execute::{execute, look_up},
+    http::Found,
+};
 
 /// A tool of an agent: what its model is told of it, and how it is called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,11 +44,6 @@ pub struct Tool {
 pub enum Kind {
     /// By an HTTP request.
     Http(Http),
-    /// As a run of another agent of the organisation.
-    Agent {
-        /// Which.
-        agent_id: AgentId,
-    },
 }
 
 /// An HTTP request. `{name}` in the URL takes an argument; the others go into the query of a GET, HEAD or DELETE, and into a JSON
@@ -106,6 +110,21 @@ pub enum OnUnknown {
     Halt,
 }
 
+impl Policy {
+    /// The policy of a tool that does not say: reading is harmless, everything else happens once.
+    #[must_use]
+    pub const fn of(method: Method) -> Self {
+        match method {
+            Method::Get | Method::Head => Self::Read,
+            Method::Post | Method::Put | Method::Patch | Method::Delete => Self::Once,
+        }
+    }
+}
+
+/// The most tools of an agent.
+pub const TOOLS_LIMIT: usize = 128;
+/// The longest description of a tool, in characters.
+pub const DESCRIPTION_LIMIT: usize = 2_000;
 /// How long a call may take unless the tool says otherwise, in milliseconds.
 pub const TIMEOUT_MS: u64 = 30_000;
 /// The longest that a tool may allow, in milliseconds.
@@ -138,3 +157,6 @@ pub enum Outcome {
         message: String,
     },
 }
+
+/// The arguments of a call, parsed and checked against the tool's schema.
+pub type Arguments = serde_json::Map<String, Value>;

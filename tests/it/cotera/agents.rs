@@ -54,7 +54,7 @@ async fn a_bad_change_is_refused(muster: Muster) {
         (json!({"systemPrompt": null}), "systemPrompt"),
         (json!({"model": null}), "model"),
         (json!({"tools": null}), "tools"),
-        (json!({"tools": [{"type": "http"}]}), "tools"),
+        (json!({"tools": [{"type": "http"}]}), "tools[0].name"),
         (json!([]), ""),
     ] {
         let refused = muster.us.post(&path(&id), body.clone()).await;

@@ -78,7 +78,7 @@ pub(crate) struct Muster {
     queue: Embedded,
     receiver: Arc<Mutex<Receiver>>,
     worker: Option<AbortHandle>,
-    _keep: Box<dyn Any + Send + Sync>,
+    keep: Box<dyn Any + Send + Sync>,
 }
 
 impl Muster {
@@ -112,6 +112,8 @@ impl Muster {
             lease_ms: LEASE_MS,
             model_timeout_ms: MODEL_TIMEOUT_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
+            // The tool server of the tests is on this machine.
+            allow_cidrs: vec!["127.0.0.1/32".parse().unwrap()],
             sole_epoch,
         };
         let (queue, receiver) = Embedded::new();
@@ -120,7 +122,7 @@ impl Muster {
         let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), limiter).unwrap();
         let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
         let receiver = Arc::new(Mutex::new(receiver));
-        Self { app, models, us, them, shift, queue, receiver, worker: None, _keep: keep }
+        Self { app, models, us, them, shift, queue, receiver, worker: None, keep }
     }
 
     /// The same with a worker that takes what is queued, as a host has it.
@@ -151,7 +153,7 @@ impl Muster {
             let chunk = receiver.receive().await.unwrap();
             let again = chunk.clone();
             let both = (engine::work_on(&self.app, chunk, None), engine::work_on(&self.app, again, None));
-            let (one, other) = tokio::join!(both.0, both.1);
+            let (one, other) = tokio::join!(Box::pin(both.0), Box::pin(both.1));
             one.and(other).unwrap();
         }
     }
@@ -184,6 +186,11 @@ impl Muster {
 
     pub(crate) async fn reap(&self) -> engine::Reaped {
         engine::reap(&self.app).await.unwrap()
+    }
+
+    /// What the store lives in: a folder, or a database.
+    pub(crate) fn kept<T: 'static>(&self) -> &T {
+        self.keep.downcast_ref().unwrap()
     }
 
     /// Who calls as `client`.

@@ -21,7 +21,7 @@ on_every_backend!(
     a_key_is_of_one_organisation,
 );
 
-const SCOPES: [&str; 5] = ["agents:read", "agents:write", "runs:read", "runs:write", "keys:manage"];
+const SCOPES: [&str; 6] = ["agents:read", "agents:write", "runs:read", "runs:write", "keys:manage", "secrets:write"];
 
 async fn a_key_is_shown_once(muster: Muster) {
     let body = json!({"name": "ci", "scopes": ["runs:read"], "requests_per_minute": 7, "in_flight": 3});
@@ -188,6 +188,9 @@ async fn a_key_may_do_only_what_its_scopes_say(muster: Muster) {
         ("POST", format!("{run}/cancel"), "runs:write"),
         ("POST", "/v1/keys".to_owned(), "keys:manage"),
         ("GET", "/v1/keys".to_owned(), "keys:manage"),
+        ("PUT", "/v1/secrets/KEY".to_owned(), "secrets:write"),
+        ("GET", "/v1/secrets".to_owned(), "secrets:write"),
+        ("DELETE", "/v1/secrets/KEY".to_owned(), "secrets:write"),
         ("DELETE", doomed, "agents:write"),
     ];
     for scope in SCOPES {
@@ -199,6 +202,7 @@ async fn a_key_may_do_only_what_its_scopes_say(muster: Muster) {
                 ref path if path.contains("/runs") && !path.contains("cancel") => {
                     json!({"message": "hello"}).to_string()
                 }
+                _ if *method == "PUT" => json!({"value": "x"}).to_string(),
                 ref path if path == "/v1/agents" => json!({"name": "a", "model": "demo/scripted-l0"}).to_string(),
                 _ => "{}".to_owned(),
             };

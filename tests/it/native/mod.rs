@@ -6,4 +6,6 @@ mod chats;
 mod keys;
 mod results;
 mod runs;
+mod secrets;
 mod service;
+mod tools;

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Map, Value, json};
 
-use crate::{format::Call, spec::Spec};
+use crate::{format::Call, script, spec::Spec};
 
 /// A tool call: id, name, arguments as JSON.
 pub(crate) type ToolCall = (String, String, String);
@@ -41,19 +41,23 @@ pub(crate) fn hash_of(text: &(impl Hash + ?Sized)) -> u64 {
 }
 
 impl Answer {
-    /// Of a request with that hash; a prompt's tokens are a quarter of its body's bytes.
-    pub(crate) fn to(call: &Call, spec: &Spec, hash: u64, body_bytes: usize) -> Answer {
+    /// Of a request with that hash; a prompt's tokens are a quarter of its body's bytes. `truncated` tells whether arguments of
+    /// calls end half-way.
+    pub(crate) fn to(call: &Call, spec: &Spec, hash: u64, body_bytes: usize, truncated: bool) -> Answer {
         let prompt_tokens = (body_bytes as u64 / 4).max(1);
         let cached_tokens = spec.cached.min(prompt_tokens);
-        let (said, finish, completion_tokens) = if call.tool_rounds_done < spec.tool_rounds && !call.tools.is_empty() {
-            let calls = tool_calls(&call.tools, spec.parallel, hash);
-            let tokens = 12 * calls.len() as u64;
-            (Said::ToolCalls(calls), Finish::ToolCalls, tokens)
-        } else {
+        let calls = calls_due(call, spec, hash);
+        let (said, finish, completion_tokens) = if calls.is_empty() {
             let words = call.max_tokens.map_or(spec.words, |most| spec.words.min(most));
             let finish = if words < spec.words { Finish::Length } else { Finish::Stop };
-            (Said::Text(text(words, hash)), finish, words as u64)
+            let text = script::said(&call.prompt).map_or_else(|| text(words, hash), str::to_owned);
+            (Said::Text(text), finish, words as u64)
+        } else {
+            let tokens = 12 * calls.len() as u64;
+            let finish = if truncated { Finish::Length } else { Finish::ToolCalls };
+            (Said::ToolCalls(if truncated { cut(calls) } else { calls }), finish, tokens)
         };
+        let finish = if spec.says_stop { Finish::Stop } else { finish };
         Answer { said, finish, prompt_tokens, cached_tokens, completion_tokens }
     }
 
@@ -72,6 +76,28 @@ fn text(words: usize, hash: u64) -> String {
         text.push_str(WORDS[(hash.rotate_left(i as u32 * 3) & 7) as usize]);
     }
     text
+}
+
+/// What the prompt tells to call in this round; otherwise what the model's name does.
+fn calls_due(call: &Call, spec: &Spec, hash: u64) -> Vec<ToolCall> {
+    if call.tools.is_empty() {
+        return Vec::new();
+    }
+    let rounds = script::rounds(&call.prompt, &call.tools);
+    if rounds.is_empty() {
+        let due = call.tool_rounds_done < spec.tool_rounds;
+        return if due { tool_calls(&call.tools, spec.parallel, hash) } else { Vec::new() };
+    }
+    let due = rounds.into_iter().nth(call.tool_rounds_done).unwrap_or_default();
+    (0_usize..).zip(due).map(|(i, (name, arguments))| (format!("call_{hash:016x}_{i}"), name, arguments)).collect()
+}
+
+/// The calls with the arguments of the last one ending half-way.
+fn cut(mut calls: Vec<ToolCall>) -> Vec<ToolCall> {
+    if let Some((_, _, arguments)) = calls.last_mut() {
+        arguments.truncate(arguments.floor_char_boundary(arguments.len() / 2));
+    }
+    calls
 }
 
 fn tool_calls(tools: &[(String, Value)], parallel: usize, hash: u64) -> Vec<ToolCall> {
@@ -103,12 +129,12 @@ fn example_arguments(schema: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Format;
+    use crate::format::{Format, InPath};
 
     fn answer(model: &str, rest: &str) -> Answer {
         let body = format!(r#"{{"model":"{model}",{rest}}}"#);
-        let call = Format::OpenAi.parse(None, body.as_bytes()).unwrap();
-        Answer::to(&call, &Spec::parse(&call.model, 0), hash_of(body.as_str()), body.len())
+        let call = Format::OpenAi.parse(InPath::default(), body.as_bytes()).unwrap();
+        Answer::to(&call, &Spec::parse(&call.model, 0), hash_of(body.as_str()), body.len(), false)
     }
 
     const TOOLS: &str = r#""tools":[{"type":"function","function":{"name":"add","parameters":{"type":"object",

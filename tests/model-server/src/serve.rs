@@ -9,15 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
-use http_body_util::{BodyExt, Either, Full, StreamBody};
-use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
-    body::{Frame, Incoming},
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
-    server::conn::http1,
-    service::service_fn,
-};
+use http_body_util::BodyExt;
+use hyper::{HeaderMap, Method, Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::{
@@ -28,7 +21,8 @@ use tokio::{
 
 use crate::{
     answer::{Answer, Said, hash_of},
-    format::Format,
+    format::{Format, InPath},
+    reply::{Reply, failure, garbage, streamed, whole},
     spec::Spec,
     stats::{Counts, Stats, Ticket},
     stream,
@@ -72,10 +66,12 @@ pub struct Recorded {
 struct Shared {
     stats: Arc<Stats>,
     latency_ms: u64,
-    /// Attempts by request.
+    /// Attempts by request, streamed or not.
     attempts: Mutex<HashMap<u64, u64>>,
     /// Calls by the text of the last user message.
     prompts: Mutex<HashMap<u64, u64>>,
+    /// Calls of tools by the tool's name.
+    tool_calls: Mutex<HashMap<u64, u64>>,
     last: Mutex<HashMap<Format, (String, HeaderMap, Bytes)>>,
 }
 
@@ -101,6 +97,7 @@ impl Server {
             latency_ms: options.latency_ms,
             attempts: Mutex::default(),
             prompts: Mutex::default(),
+            tool_calls: Mutex::default(),
             last: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
@@ -130,6 +127,12 @@ impl Server {
         locked(&self.shared.prompts).get(&hash_of(prompt)).copied().unwrap_or(0)
     }
 
+    /// How often models asked for a call of the tool of that name.
+    #[must_use]
+    pub fn tool_calls_of(&self, name: &str) -> u64 {
+        locked(&self.shared.tool_calls).get(&hash_of(name)).copied().unwrap_or(0)
+    }
+
     /// How many different last user messages models were called with.
     #[must_use]
     pub fn distinct_prompts(&self) -> usize {
@@ -155,7 +158,20 @@ impl Shared {
         self.stats.reset();
         locked(&self.attempts).clear();
         locked(&self.prompts).clear();
+        locked(&self.tool_calls).clear();
         locked(&self.last).clear();
+    }
+
+    /// An answer is made, whether it arrives or not.
+    fn bill(&self, answer: &Answer) {
+        self.stats.input_tokens.fetch_add(answer.prompt_tokens, Relaxed);
+        self.stats.output_tokens.fetch_add(answer.completion_tokens, Relaxed);
+        if let Said::ToolCalls(calls) = &answer.said {
+            self.stats.tool_calls.fetch_add(calls.len() as u64, Relaxed);
+            for (_, name, _) in calls {
+                count(&self.tool_calls, hash_of(name.as_str()));
+            }
+        }
     }
 
     fn to_json(&self) -> Value {
@@ -201,14 +217,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-type Reply = Response<Either<Full<Bytes>, StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>>>;
-
 async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Reply> {
     let path = request.uri().path();
     if request.method() == Method::POST
-        && let Some((format, model)) = Format::of_path(path)
+        && let Some((format, in_path)) = Format::of_path(path)
     {
-        return answer(&shared, format, model, request).await;
+        return answer(&shared, format, in_path, request).await;
     }
     Ok(match (request.method(), path) {
         (&Method::GET, "/v1/models" | "/models") => {
@@ -226,18 +240,13 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
     })
 }
 
-async fn answer(
-    shared: &Shared,
-    format: Format,
-    model: Option<String>,
-    request: Request<Incoming>,
-) -> io::Result<Reply> {
+async fn answer(shared: &Shared, format: Format, in_path: InPath, request: Request<Incoming>) -> io::Result<Reply> {
     let started = Instant::now();
     let ticket = Ticket::take(&shared.stats);
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     shared.stats.request_bytes.fetch_add(body.len() as u64, Relaxed);
-    let call = match format.parse(model, &body) {
+    let call = match format.parse(in_path, &body) {
         Ok(call) => call,
         Err(error) => {
             ticket.failed();
@@ -250,8 +259,9 @@ async fn answer(
 
     let spec = Spec::parse(&call.model, shared.latency_ms);
     let hash = hash_of(&(call.model.as_str(), &body[..]));
-    if spec.counts_attempts() {
-        let attempt = count(&shared.attempts, hash);
+    let attempt =
+        if spec.counts_attempts() { count(&shared.attempts, hash ^ u64::from(call.stream)) } else { u64::MAX };
+    if attempt != u64::MAX {
         if attempt <= spec.cut_first {
             ticket.failed();
             return Err(io::Error::other("cut on purpose"));
@@ -264,47 +274,17 @@ async fn answer(
 
     let jitter_ms = if spec.jitter_ms > 0 { hash % (spec.jitter_ms + 1) } else { 0 };
     let total = Duration::from_millis(spec.latency_ms + jitter_ms);
-    let answer = Answer::to(&call, &spec, hash, body.len());
-    if let Said::ToolCalls(calls) = &answer.said {
-        shared.stats.tool_calls.fetch_add(calls.len() as u64, Relaxed);
-    }
-    if call.stream && format == Format::OpenAi {
+    let answer = Answer::to(&call, &spec, hash, body.len(), attempt <= spec.truncate_first);
+    shared.bill(&answer);
+    if call.stream {
         shared.stats.streams.fetch_add(1, Relaxed);
-        return Ok(streamed(stream::chunks(&call, &spec, hash, &answer, (started, total), ticket)));
+        let fault = spec.stream_fault.and_then(|(fault, first)| (attempt <= first).then_some(fault));
+        let chunks = stream::chunks((format, &call, hash), (&spec, fault), &answer, (started, total), ticket);
+        return Ok(streamed(format, chunks));
     }
     let reply = whole(StatusCode::OK, &format.render(&call.model, hash, &answer));
     let due = started + total;
     sleep_until(due.into()).await;
     ticket.answered(due);
     Ok(reply)
-}
-
-fn failure(format: Format, spec: &Spec) -> Reply {
-    let status = StatusCode::from_u16(spec.fail_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut reply = whole(status, &format.refusal(spec));
-    if let Some(seconds) = spec.retry_after_s {
-        reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    reply
-}
-
-fn garbage() -> Reply {
-    let mut reply = Response::new(Either::Left(Full::new(Bytes::from_static(b"{\"choices\": [{\"mess"))));
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    reply
-}
-
-fn whole(status: StatusCode, body: &Value) -> Reply {
-    let mut reply = Response::new(Either::Left(Full::new(Bytes::from(body.to_string()))));
-    *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    reply
-}
-
-fn streamed(chunks: BoxStream<'static, io::Result<Frame<Bytes>>>) -> Reply {
-    let mut reply = Response::new(Either::Right(StreamBody::new(chunks)));
-    let headers = reply.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    reply
 }

@@ -17,6 +17,24 @@ pub(crate) struct Spec {
     pub(crate) quota: bool,
     pub(crate) cut_first: u64,
     pub(crate) garbage_first: u64,
+    pub(crate) stream_fault: Option<(StreamFault, u64)>,
+    pub(crate) truncate_first: u64,
+    pub(crate) says_stop: bool,
+}
+
+/// What goes wrong half-way through a stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum StreamFault {
+    /// The connection is cut.
+    Cut,
+    /// It ends as if it were complete.
+    End,
+    /// Nothing comes any more.
+    Stall,
+    /// An event that nobody can read.
+    Garbage,
+    /// The provider says that it gives up.
+    Error,
 }
 
 impl Spec {
@@ -36,6 +54,9 @@ impl Spec {
             quota: false,
             cut_first: 0,
             garbage_first: 0,
+            stream_fault: None,
+            truncate_first: 0,
+            says_stop: false,
         };
         let name = model.rsplit(['/', ':']).next().unwrap_or(model);
         let mut parts = name.split('-');
@@ -56,6 +77,10 @@ impl Spec {
             self.quota = true;
             return;
         }
+        if part == "n" {
+            self.says_stop = true;
+            return;
+        }
         let Some((key, Ok(n))) = part.split_at_checked(1).map(|(key, value)| (key, value.parse::<u64>())) else {
             return;
         };
@@ -74,13 +99,20 @@ impl Spec {
             "a" => self.retry_after_s = Some(n),
             "r" => self.cut_first = n,
             "g" => self.garbage_first = n,
+            "k" => self.truncate_first = n,
+            "s" => self.stream_fault = Some((StreamFault::Cut, n)),
+            "z" => self.stream_fault = Some((StreamFault::End, n)),
+            "i" => self.stream_fault = Some((StreamFault::Stall, n)),
+            "m" => self.stream_fault = Some((StreamFault::Garbage, n)),
+            "v" => self.stream_fault = Some((StreamFault::Error, n)),
             _ => {}
         }
     }
 
     /// Whether attempts have to be counted to answer.
     pub(crate) fn counts_attempts(&self) -> bool {
-        self.fail_first > 0 || self.cut_first > 0 || self.garbage_first > 0
+        let first = [self.fail_first, self.cut_first, self.garbage_first, self.truncate_first];
+        first.into_iter().any(|first| first > 0) || self.stream_fault.is_some()
     }
 }
 

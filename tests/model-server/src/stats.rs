@@ -19,6 +19,8 @@ pub(crate) struct Stats {
     aborted: AtomicU64,
     pub(crate) tool_calls: AtomicU64,
     pub(crate) streams: AtomicU64,
+    pub(crate) input_tokens: AtomicU64,
+    pub(crate) output_tokens: AtomicU64,
     pub(crate) request_bytes: AtomicU64,
     in_flight: AtomicI64,
     max_in_flight: AtomicI64,
@@ -42,6 +44,14 @@ pub struct Counts {
     pub failed: u64,
     /// Of these, the client went away before the answer was complete.
     pub aborted: u64,
+    /// Calls of tools that were asked for.
+    pub tool_calls: u64,
+    /// Answers that were streamed.
+    pub streams: u64,
+    /// Tokens of the requests that an answer was made for, whether it arrived or not: what a provider would bill.
+    pub input_tokens: u64,
+    /// Tokens of these answers.
+    pub output_tokens: u64,
     /// Calls that are waiting now.
     pub in_flight: i64,
     /// The most calls that were waiting at a time.
@@ -57,6 +67,10 @@ impl Stats {
             ok: self.ok.load(Relaxed),
             failed: self.failed.load(Relaxed),
             aborted: self.aborted.load(Relaxed),
+            tool_calls: self.tool_calls.load(Relaxed),
+            streams: self.streams.load(Relaxed),
+            input_tokens: self.input_tokens.load(Relaxed),
+            output_tokens: self.output_tokens.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
             max_in_flight: self.max_in_flight.load(Relaxed),
             connections_accepted: self.connections_accepted.load(Relaxed),
@@ -69,6 +83,7 @@ impl Stats {
         json!({
             "calls": get(&self.calls), "ok": ok, "failed": get(&self.failed), "aborted": get(&self.aborted),
             "tool_calls": get(&self.tool_calls), "streams": get(&self.streams),
+            "input_tokens": get(&self.input_tokens), "output_tokens": get(&self.output_tokens),
             "request_bytes": get(&self.request_bytes),
             "in_flight": self.in_flight.load(Relaxed), "max_in_flight": self.max_in_flight.load(Relaxed),
             "connections": self.connections.load(Relaxed), "max_connections": self.max_connections.load(Relaxed),
@@ -92,6 +107,8 @@ impl Stats {
             &self.aborted,
             &self.tool_calls,
             &self.streams,
+            &self.input_tokens,
+            &self.output_tokens,
             &self.request_bytes,
             &self.connections_accepted,
             &self.first_call_us,

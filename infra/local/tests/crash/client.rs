@@ -1,6 +1,6 @@
 //! JSON over HTTP to a process that may die at any moment.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -9,6 +9,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 /// The process went away before it had answered.
 #[derive(Debug)]
@@ -36,7 +37,11 @@ impl Client {
     }
 
     pub(crate) async fn agent(&self, model: &str) -> String {
-        let body = json!({"name": "witness", "model": model}).to_string();
+        self.agent_with(json!({"name": "witness", "model": model})).await
+    }
+
+    pub(crate) async fn agent_with(&self, body: Value) -> String {
+        let body = body.to_string();
         let (status, made) = self.send("POST", "/v1/agents", "", body).await.unwrap();
         assert_eq!(status, 201, "{made}");
         made["id"].as_str().unwrap().to_owned()
@@ -64,6 +69,18 @@ impl Client {
         let status = response.status().as_u16();
         let text = response.into_body().collect().await.map_err(|_| NoAnswer)?.to_bytes();
         Ok((status, serde_json::from_slice(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Asks until there is an answer, with the same idempotency key, as a careful caller does.
+    pub(crate) async fn insist(&self, path: &str, key: &str, body: &str) {
+        loop {
+            match self.send("POST", path, key, body.to_owned()).await {
+                Ok((200 | 202, _)) => return,
+                // The same request is still being worked on: by a call whose caller has gone.
+                Ok((409, _)) | Err(_) => sleep(Duration::from_millis(20)).await,
+                Ok((status, answer)) => panic!("{path}: {status}: {answer}"),
+            }
+        }
     }
 
     /// Every run that there is.

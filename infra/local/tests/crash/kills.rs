@@ -1,53 +1,19 @@
 //! Two hundred runs, single ones and batches, while the process is killed at random moments and started again.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{asked, by_form, client::Client, served::Served};
+use crate::{by_form, client::Client, random::Random, served::Served};
 
 const SINGLE: usize = 100;
 const BATCHES: usize = 10;
 const PER_BATCH: usize = 10;
 const RUNS: usize = SINGLE + BATCHES * PER_BATCH;
 
-/// A small generator of random numbers: the same seed, the same kills.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-        let seed = asked("MUSTER_TEST_SEED").map_or(now, |text| text.parse().unwrap());
-        println!("MUSTER_TEST_SEED={seed}");
-        Self(seed | 1)
-    }
-
-    fn between(&mut self, least: u64, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        least + self.0 % (most - least + 1)
-    }
-}
-
 fn prompt(name: &str) -> String {
     format!("Say {name} and nothing else.")
-}
-
-/// Asks until there is an answer, with the same idempotency key, as a careful caller does.
-async fn insist(client: &Client, path: &str, key: &str, body: &str) {
-    loop {
-        match client.send("POST", path, key, body.to_owned()).await {
-            Ok((200 | 202, _)) => return,
-            // The same request is still being worked on: by a call whose caller has gone.
-            Ok((409, _)) | Err(_) => sleep(Duration::from_millis(20)).await,
-            Ok((status, answer)) => panic!("{path}: {status}: {answer}"),
-        }
-    }
 }
 
 /// Single runs, of which every second waits for its end, and batches between them, spread over the time of the kills.
@@ -67,7 +33,7 @@ async fn ask_for_all(client: Client, agent: String, pause: Duration) {
     let mut asked = Vec::new();
     for (path, key, body) in requests {
         let client = client.clone();
-        asked.push(tokio::spawn(async move { insist(&client, &path, &key, &body.to_string()).await }));
+        asked.push(tokio::spawn(async move { client.insist(&path, &key, &body.to_string()).await }));
         sleep(pause).await;
     }
     for request in asked {

@@ -19,7 +19,9 @@ mod client;
 mod faults;
 mod frozen;
 mod kills;
+mod random;
 mod served;
+mod tools;
 
 #[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]
 fn asked(name: &str) -> Option<String> {

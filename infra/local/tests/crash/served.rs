@@ -122,6 +122,8 @@ fn spawn(folder: &TempDir, address: SocketAddr, model: &Server, fault: Option<&s
     let mut command = Command::new(MUSTER);
     command.arg("serve").arg("--data").arg(folder.path()).arg("--listen").arg(address.to_string());
     command.env("OPENAI_BASE_URL", format!("http://{}/v1", model.addr())).env_remove("OPENAI_API_KEY");
+    // The tool server of the tests is on this machine.
+    command.env("MUSTER_ALLOW_CIDRS", "127.0.0.1/32");
     if let Some(fault) = fault {
         command.env("MUSTER_FAULT", fault);
     }

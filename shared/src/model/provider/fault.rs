@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use genai::{Error, webc};
+use genai::{
+    BoxError, Error,
+    webc::{self, StreamTimeout},
+};
 use reqwest::{Url, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -51,16 +54,22 @@ impl Redaction {
 
 /// The call took longer than it may.
 pub(super) fn timeout(timeout_ms: u64) -> ModelFault {
-    without_status(FaultKind::Lost, format!("the model did not answer within {timeout_ms} ms"))
+    ModelFault::new(FaultKind::Lost, format!("the model did not answer within {timeout_ms} ms"))
 }
 
 /// The answer has nothing of an answer in it.
 pub(super) fn incomprehensible() -> ModelFault {
-    without_status(FaultKind::Incomprehensible, "the provider's answer makes no sense".to_owned())
+    ModelFault::new(FaultKind::Incomprehensible, "the provider's answer makes no sense".to_owned())
 }
 
-fn without_status(kind: FaultKind, message: String) -> ModelFault {
-    ModelFault { kind, status: None, retry_after_ms: None, message }
+/// The request cannot be sent as it is.
+pub(super) fn refused(message: &str) -> ModelFault {
+    ModelFault::new(FaultKind::Refused, message.to_owned())
+}
+
+/// A stream ended before its answer did. Nothing tells whether it was billed.
+pub(super) fn ended_early() -> ModelFault {
+    ModelFault::new(FaultKind::Lost, "the provider's stream ended before the answer was complete".to_owned())
 }
 
 /// What that error means.
@@ -68,12 +77,17 @@ pub(super) fn of(error: &Error, redaction: &Redaction) -> ModelFault {
     if let Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } = error {
         return of_exchange(webc_error, redaction);
     }
+    if let Error::HttpError { status, body, headers, .. } = error {
+        return of_status(status.as_u16(), headers, body, redaction, OffsetDateTime::now_utc());
+    }
     let unreadable = matches!(
         error,
         Error::ChatResponseGeneration { .. }
             | Error::ChatResponse { .. }
             | Error::NoChatResponse { .. }
             | Error::InvalidJsonResponseElement { .. }
+            | Error::StreamParse { .. }
+            | Error::JsonValueExt(_)
     );
     if unreadable {
         return incomprehensible();
@@ -81,7 +95,31 @@ pub(super) fn of(error: &Error, redaction: &Redaction) -> ModelFault {
     // What is left is said before anything is sent: the request cannot be put in the provider's
     // format.
     let message = "the request cannot be sent to this model".to_owned();
-    without_status(FaultKind::Refused, message)
+    ModelFault::new(FaultKind::Refused, message)
+}
+
+/// What an error within a stream means: the provider began to answer, so it may have billed.
+pub(super) fn of_stream(error: &Error, redaction: &Redaction) -> ModelFault {
+    if let Error::WebStream { error, .. } = error {
+        return of_broken_stream(error, redaction);
+    }
+    let Error::ChatResponse { body, .. } = error else { return of(error, redaction) };
+    let own = own_message(body).map(|own| redaction.clean(own)).filter(|own| !own.is_empty());
+    let said = own.map_or_else(String::new, |own| format!(": {own}"));
+    ModelFault::new(FaultKind::Lost, format!("the provider ended its stream with an error{said}"))
+}
+
+fn of_broken_stream(error: &BoxError, redaction: &Redaction) -> ModelFault {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return of(error, redaction);
+    }
+    if let Some(error) = error.downcast_ref::<reqwest::Error>() {
+        return of_transport(error);
+    }
+    if error.is::<StreamTimeout>() {
+        return ModelFault::new(FaultKind::Lost, "the provider's stream stood still for too long".to_owned());
+    }
+    incomprehensible()
 }
 
 fn of_exchange(error: &webc::Error, redaction: &Redaction) -> ModelFault {
@@ -99,11 +137,11 @@ fn of_exchange(error: &webc::Error, redaction: &Redaction) -> ModelFault {
 
 fn of_transport(error: &reqwest::Error) -> ModelFault {
     if error.is_builder() {
-        without_status(FaultKind::Refused, "the key or base URL of the provider is not usable".to_owned())
+        ModelFault::new(FaultKind::Refused, "the key or base URL of the provider is not usable".to_owned())
     } else if error.is_connect() {
-        without_status(FaultKind::Busy, "the provider cannot be reached".to_owned())
+        ModelFault::new(FaultKind::Busy, "the provider cannot be reached".to_owned())
     } else {
-        without_status(
+        ModelFault::new(
             FaultKind::Lost,
             "the connection to the provider broke before the answer was complete".to_owned(),
         )

@@ -1,4 +1,4 @@
-//! The wire formats of the network providers, by the crate `genai`, whose types stay in this file and `fault`.
+//! The network providers behind one HTTP client, by the crate `genai`, whose types stay in this folder.
 
 use std::{collections::BTreeMap, fmt, sync::OnceLock, time::Duration};
 
@@ -6,18 +6,19 @@ use futures_util::future::BoxFuture;
 use genai::{
     Client, ModelIden, ServiceTarget,
     adapter::AdapterKind,
-    chat::{ChatMessage, ChatOptions, ChatRequest, ChatResponse, ReasoningEffort, StopReason},
     resolver::{AuthData, Endpoint},
 };
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    endpoint::{endpoint, is_chat_completions},
-    fault::{self, Redaction},
+    answer,
+    endpoint::endpoint,
+    fault::{self, Redaction, refused},
+    stream, wire,
 };
 use crate::{
     model::{
-        Answer, FaultKind, Finish, ModelFault, Provider, Request, Tokens, ToolCall, Turn,
+        Answer, ModelFault, Provider, Request,
         settings::{Access, Settings, SettingsError, Vendor},
     },
     net,
@@ -25,6 +26,7 @@ use crate::{
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const USER_AGENT: &str = concat!("muster/", env!("CARGO_PKG_VERSION"));
 
 /// One vendor's address and key.
@@ -39,6 +41,8 @@ pub struct Genai {
     targets: BTreeMap<Vendor, Target>,
     /// Made by the first call: a function that calls no model does not pay for reading the machine's certificates.
     client: OnceLock<Option<Client>>,
+    /// How long a stream may bring nothing at all.
+    idle: Duration,
 }
 
 impl fmt::Debug for Genai {
@@ -61,7 +65,7 @@ impl Genai {
                 targets.insert(vendor, target);
             }
         }
-        Ok(Self { targets, client: OnceLock::new() })
+        Ok(Self { targets, client: OnceLock::new(), idle: IDLE_TIMEOUT })
     }
 
     /// The vendors that can be called.
@@ -81,13 +85,23 @@ impl Genai {
             })
             .as_ref()
             .ok_or_else(|| refused("the HTTP client could not be made"))?;
-        let (conversation, options) = (conversation(request)?, options(vendor, request));
-        let call = client.exec_chat(target.service(vendor, model), conversation, Some(&options));
-        match tokio::time::timeout(Duration::from_millis(request.timeout_ms), call).await {
-            Err(_elapsed) => Err(fault::timeout(request.timeout_ms)),
-            Ok(Err(error)) => Err(fault::of(&error, &target.redaction)),
-            Ok(Ok(response)) => answer(response),
-        }
+        let (conversation, options) =
+            (wire::conversation(vendor, model, request)?, wire::options(vendor, model, request));
+        let service = target.service(vendor, model);
+        let call = async {
+            if request.deltas.is_some() {
+                let options = stream::options(options, self.idle);
+                let streamed = client.exec_chat_stream(service, conversation, Some(&options)).await;
+                let streamed = streamed.map_err(|error| fault::of(&error, &target.redaction))?;
+                return stream::answer(vendor, request, streamed.stream, &target.redaction).await;
+            }
+            let fault =
+                |error| answer::rescued(vendor, request, &error).ok_or_else(|| fault::of(&error, &target.redaction));
+            let response = client.exec_chat(service, conversation, Some(&options)).await;
+            response.map_or_else(fault, |response| answer::whole(vendor, request, response))
+        };
+        let limit = Duration::from_millis(request.timeout_ms);
+        tokio::time::timeout(limit, call).await.unwrap_or_else(|_elapsed| Err(fault::timeout(request.timeout_ms)))
     }
 }
 
@@ -131,70 +145,49 @@ fn split(name: &str) -> Result<(Vendor, &str), ModelFault> {
         .ok_or_else(|| refused("the model's name does not say who serves it"))
 }
 
-fn refused(message: &str) -> ModelFault {
-    ModelFault { kind: FaultKind::Refused, status: None, retry_after_ms: None, message: message.to_owned() }
-}
-
-fn conversation(request: &Request) -> Result<ChatRequest, ModelFault> {
-    let messages = request
-        .turns
-        .iter()
-        .map(|turn| match turn {
-            Turn::User { text } => Ok(ChatMessage::user(text.as_str())),
-            Turn::Assistant { text, .. } => Ok(ChatMessage::assistant(text.as_str())),
-            Turn::Tool { .. } => Err(refused("tools cannot be called yet")),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let conversation = ChatRequest::new(messages);
-    Ok(if request.system.is_empty() { conversation } else { conversation.with_system(request.system.as_str()) })
-}
-
-fn options(vendor: Vendor, request: &Request) -> ChatOptions {
-    let mut options = ChatOptions::default().with_max_tokens(request.max_tokens);
-    if let Some(temperature) = request.temperature {
-        options = options.with_temperature(temperature);
-    }
-    if is_chat_completions(vendor) {
-        // The crate takes a name's end as an effort (`mistral-medium` would become `mistral`) unless one is given; a budget is one
-        // that it does not send in this format.
-        options = options.with_reasoning_effort(ReasoningEffort::Budget(0));
-    }
-    options
-}
-
-fn answer(response: ChatResponse) -> Result<Answer, ModelFault> {
-    let count = |tokens: Option<i32>| tokens.and_then(|tokens| u64::try_from(tokens).ok());
-    let usage = &response.usage;
-    let cached = usage.prompt_tokens_details.as_ref().and_then(|details| details.cached_tokens);
-    let tokens = match (count(usage.prompt_tokens), count(usage.completion_tokens)) {
-        (None, None) => None,
-        (input, output) => Some(Tokens {
-            input: input.unwrap_or(0),
-            cached_input: count(cached).unwrap_or(0),
-            output: output.unwrap_or(0),
-        }),
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
     };
-    let finish = response.stop_reason.as_ref().map_or(Finish::Other, finish);
-    let said_why = response.stop_reason.is_some();
-    let text = response.content.joined_texts().unwrap_or_default();
-    let tool_calls: Vec<ToolCall> = response
-        .content
-        .into_tool_calls()
-        .into_iter()
-        .map(|call| ToolCall { id: call.call_id, name: call.fn_name, arguments: call.fn_arguments.to_string() })
-        .collect();
-    if text.is_empty() && tool_calls.is_empty() && !said_why && tokens.is_none() {
-        return Err(fault::incomprehensible());
-    }
-    Ok(Answer { text, tool_calls, finish, tokens })
-}
 
-const fn finish(reason: &StopReason) -> Finish {
-    match reason {
-        StopReason::Completed(_) | StopReason::StopSequence(_) => Finish::Stop,
-        StopReason::MaxTokens(_) => Finish::Length,
-        StopReason::ToolCall(_) => Finish::ToolCalls,
-        StopReason::ContentFilter(_) => Finish::Filtered,
-        StopReason::Other(_) => Finish::Other,
+    use super::*;
+    use crate::model::{Deltas, FaultKind, Turn, call_id::tests::request};
+
+    const BEGINNING: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
+        data: {\"choices\": [{\"index\": 0, \"delta\": {\"content\": \"one \"}}]}\n\n";
+
+    /// A server that begins a stream, and then sends that now and again.
+    async fn begins(comment: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4_096]).await;
+            stream.write_all(BEGINNING.as_bytes()).await.unwrap();
+            for _ in 0..8 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let _ = stream.write_all(comment.as_bytes()).await;
+            }
+        });
+        base_url
+    }
+
+    async fn fault_of(comment: &'static str) -> ModelFault {
+        let base_url = begins(comment).await;
+        let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| base_url.clone());
+        let mut genai = Genai::new(&Settings::from_lookup(lookup)).unwrap();
+        genai.idle = Duration::from_millis(300);
+        let mut request = request("openai/x", vec![Turn::user("hi")]);
+        request.deltas = Some(Deltas::new(|_| {}));
+        genai.call(&request).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_brings_nothing_for_too_long_is_lost() {
+        let (silent, alive) = tokio::join!(fault_of(""), fault_of(": still at it\n\n"));
+        assert_eq!((silent.kind, silent.message.contains("stood still")), (FaultKind::Lost, true), "{silent}");
+        assert_eq!((alive.kind, alive.message.contains("ended before")), (FaultKind::Lost, true), "{alive}");
     }
 }

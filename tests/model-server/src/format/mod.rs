@@ -3,12 +3,20 @@
 mod anthropic;
 mod bedrock;
 mod gemini;
+mod messages;
 mod ollama;
-pub(crate) mod openai;
+mod openai;
+mod openai_stream;
 
-use serde_json::Value;
+use bytes::Bytes;
+use serde_json::{Value, json};
 
-use crate::{answer::Answer, spec::Spec};
+use self::messages::{Kind, Messages, offered, text_of};
+use crate::{
+    answer::Answer,
+    spec::Spec,
+    stream::{Events, Piece},
+};
 
 /// A provider's wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +31,13 @@ pub enum Format {
     Ollama,
     /// Bedrock Converse.
     Bedrock,
+}
+
+/// What of a call is in its path.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InPath {
+    pub(crate) model: Option<String>,
+    pub(crate) stream: bool,
 }
 
 /// The part of a request that matters here.
@@ -40,21 +55,28 @@ pub(crate) struct Call {
 }
 
 impl Format {
-    /// The format of a path, and the model's name when it is in the path.
-    pub(crate) fn of_path(path: &str) -> Option<(Format, Option<String>)> {
+    /// The format of a path, and what of the call is in the path.
+    pub(crate) fn of_path(path: &str) -> Option<(Format, InPath)> {
+        let nothing = InPath::default();
         match path {
-            "/v1/chat/completions" | "/chat/completions" => return Some((Format::OpenAi, None)),
-            "/v1/messages" => return Some((Format::Anthropic, None)),
-            "/api/chat" => return Some((Format::Ollama, None)),
+            "/v1/chat/completions" | "/chat/completions" => return Some((Format::OpenAi, nothing)),
+            "/v1/messages" => return Some((Format::Anthropic, nothing)),
+            "/api/chat" => return Some((Format::Ollama, nothing)),
             _ => {}
         }
-        let between = |before: &str, after: &str| path.strip_prefix(before)?.strip_suffix(after).map(str::to_owned);
-        between("/v1beta/models/", ":generateContent")
-            .map(|model| (Format::Gemini, Some(model)))
-            .or_else(|| between("/model/", "/converse").map(|model| (Format::Bedrock, Some(model))))
+        let endings = [
+            (Format::Gemini, "/v1beta/models/", ":generateContent", false),
+            (Format::Gemini, "/v1beta/models/", ":streamGenerateContent", true),
+            (Format::Bedrock, "/model/", "/converse", false),
+            (Format::Bedrock, "/model/", "/converse-stream", true),
+        ];
+        endings.into_iter().find_map(|(format, before, after, stream)| {
+            let model = path.strip_prefix(before)?.strip_suffix(after)?.to_owned();
+            Some((format, InPath { model: Some(model), stream }))
+        })
     }
 
-    pub(crate) fn parse(self, model: Option<String>, body: &[u8]) -> Result<Call, serde_json::Error> {
+    pub(crate) fn parse(self, in_path: InPath, body: &[u8]) -> Result<Call, serde_json::Error> {
         let mut call = match self {
             Format::OpenAi => openai::parse(body)?,
             Format::Anthropic => anthropic::parse(body)?,
@@ -62,10 +84,51 @@ impl Format {
             Format::Ollama => ollama::parse(body)?,
             Format::Bedrock => bedrock::parse(body)?,
         };
-        if let Some(model) = model {
+        call.stream |= in_path.stream;
+        if let Some(model) = in_path.model {
             call.model = model;
         }
         Ok(call)
+    }
+
+    /// The answer in pieces.
+    pub(crate) fn events(self, call: &Call, hash: u64, answer: &Answer, pieces: &[Piece]) -> Events {
+        match self {
+            Format::OpenAi => openai_stream::events(call, hash, answer, pieces),
+            Format::Anthropic => anthropic::events(call, hash, answer, pieces),
+            Format::Gemini => gemini::events(call, answer, pieces),
+            Format::Ollama => ollama::events(&call.model, answer, pieces),
+            Format::Bedrock => bedrock::events(answer, pieces),
+        }
+    }
+
+    pub(crate) fn stream_type(self) -> &'static str {
+        match self {
+            Format::OpenAi | Format::Anthropic | Format::Gemini => "text/event-stream; charset=utf-8",
+            Format::Ollama => "application/x-ndjson",
+            Format::Bedrock => "application/vnd.amazon.eventstream",
+        }
+    }
+
+    /// An event within a stream that nobody can read.
+    pub(crate) fn unreadable_event(self) -> Bytes {
+        match self {
+            Format::OpenAi | Format::Gemini => Bytes::from_static(b"data: {\"choices\": [{\"del\n\n"),
+            Format::Anthropic => Bytes::from_static(b"event: content_block_delta\ndata: {\"type\": \"con\n\n"),
+            Format::Ollama => Bytes::from_static(b"{\"message\": {\"con\n"),
+            Format::Bedrock => Bytes::from_static(&[0; 32]),
+        }
+    }
+
+    /// The provider gives up within a stream.
+    pub(crate) fn error_event(self) -> Bytes {
+        let error = self.error(529, "overloaded_error", "injected overload");
+        match self {
+            Format::OpenAi | Format::Gemini => sse(None, &error),
+            Format::Anthropic => sse(Some("error"), &error),
+            Format::Ollama => Bytes::from(format!("{error}\n")),
+            Format::Bedrock => bedrock::frame("error", &error),
+        }
     }
 
     pub(crate) fn render(self, model: &str, hash: u64, answer: &Answer) -> Value {
@@ -85,7 +148,6 @@ impl Format {
     }
 
     pub(crate) fn error(self, status: u16, code: &str, message: &str) -> Value {
-        use serde_json::json;
         match self {
             Format::OpenAi => {
                 json!({"error": {"message": message, "type": code, "param": null, "code": code}})
@@ -102,22 +164,19 @@ impl Format {
     }
 }
 
-/// The text of a message's content: a string, or the texts of its parts.
-fn text_of(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).collect(),
-        _ => String::new(),
-    }
+/// Arguments where the format has them as JSON. What does not parse is a string.
+fn arguments(written: &str) -> Value {
+    serde_json::from_str(written).unwrap_or_else(|_| Value::from(written))
 }
 
-/// The text of the last message with that role, below that key.
-fn last_of_user(body: &Value, messages: &str, content: &str) -> String {
-    let messages = body.get(messages).and_then(Value::as_array).into_iter().flatten();
-    messages
-        .rev()
-        .find(|message| message["role"] == "user")
-        .map_or_else(String::new, |message| text_of(&message[content]))
+/// A text in two pieces.
+fn halves(text: &str) -> (&str, &str) {
+    text.split_at(text.floor_char_boundary(text.len() / 2))
+}
+
+/// A server-sent event.
+fn sse(event: Option<&str>, data: &Value) -> Bytes {
+    Bytes::from(event.map_or_else(|| format!("data: {data}\n\n"), |event| format!("event: {event}\ndata: {data}\n\n")))
 }
 
 fn number(body: &Value, pointer: &str) -> Option<usize> {

@@ -7,7 +7,7 @@ use super::{Call, text_of};
 use crate::answer::{Answer, Finish, Said, ToolCall};
 
 /// The `created` of every answer: they depend only on the request.
-pub(crate) const CREATED: u64 = 1_700_000_000;
+pub(super) const CREATED: u64 = 1_700_000_000;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -79,15 +79,15 @@ pub(super) fn render(model: &str, hash: u64, answer: &Answer) -> Value {
         "usage": usage(answer)})
 }
 
-pub(crate) fn id(hash: u64) -> String {
+pub(super) fn id(hash: u64) -> String {
     format!("chatcmpl-{hash:016x}")
 }
 
-pub(crate) fn tool_call((id, name, arguments): &ToolCall) -> Value {
+fn tool_call((id, name, arguments): &ToolCall) -> Value {
     json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
 }
 
-pub(crate) fn reason(finish: Finish) -> &'static str {
+pub(super) fn reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop => "stop",
         Finish::Length => "length",
@@ -95,7 +95,7 @@ pub(crate) fn reason(finish: Finish) -> &'static str {
     }
 }
 
-pub(crate) fn usage(answer: &Answer) -> Value {
+pub(super) fn usage(answer: &Answer) -> Value {
     json!({"prompt_tokens": answer.prompt_tokens, "completion_tokens": answer.completion_tokens,
         "total_tokens": answer.prompt_tokens + answer.completion_tokens,
         "prompt_tokens_details": {"cached_tokens": answer.cached_tokens}})

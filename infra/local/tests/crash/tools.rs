@@ -1,0 +1,138 @@
+//! Tools while the process is killed. The tool server is the witness: it writes down what was done, and under which key.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use model_server::Tools;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{by_form, client::Client, random::Random, served::Served};
+
+const POLICIES: [&str; 4] = ["read", "idempotent", "verify", "once"];
+
+/// An agent whose model makes so many rounds of one tool call of that policy before it answers.
+async fn agent(served: &Served, tools: &Tools, policy: &str, model: &str) -> String {
+    let path = if policy == "idempotent" { "/idempotent/it?wait=50&rest=150" } else { "/do/it?wait=50&rest=150" };
+    let lookup = (policy == "verify").then(|| tools.url("/did/{idempotency_key}"));
+    let tool = json!({
+        "type": "http", "name": "act", "method": "POST", "url": tools.url(path), "policy": policy, "lookup_url": lookup,
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    });
+    served.client.agent_with(json!({"name": policy, "model": model, "tools": [tool]})).await
+}
+
+/// How the run's tool calls ended, by the key that each was made under.
+async fn outcomes(served: &Served, run: &Value) -> BTreeMap<String, String> {
+    let id = run["id"].as_str().unwrap();
+    let messages = served.client.get(&format!("/v1/runs/{id}/messages")).await.unwrap();
+    let messages = messages["data"].as_array().unwrap().iter().enumerate();
+    let ended = messages.filter_map(|(slot, message)| Some((format!("{id}/{slot}"), message["outcome"].as_str()?)));
+    ended.map(|(key, outcome)| (key, outcome.to_owned())).collect()
+}
+
+fn effects(tools: &Tools) -> HashMap<String, u32> {
+    let mut effects = HashMap::new();
+    for effect in tools.effects() {
+        *effects.entry(effect.key.unwrap()).or_default() += 1;
+    }
+    effects
+}
+
+/// Runs of each agent, one after the other over the time of the kills.
+async fn ask_for_all(client: Client, agents: Vec<(String, &'static str)>, runs_each: usize, pause: Duration) {
+    for n in 0..runs_each {
+        for (agent, policy) in &agents {
+            let body = json!({"message": format!("Do {n}."), "metadata": {"policy": policy}}).to_string();
+            client.insist(&format!("/v1/agents/{agent}/runs"), &format!("{policy} {n}"), &body).await;
+            sleep(pause).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tools_are_called_as_their_policies_say_whenever_the_process_is_killed() {
+    let (per_policy, kills, life_ms) = by_form((25, 10, (100, 700)), (125, 50, (150, 1_500)));
+    let runs = per_policy * POLICIES.len();
+    let mut random = Random::seeded();
+    let mut served = Served::start().await;
+    let tools = Tools::start().await.unwrap();
+    let mut asked = Vec::new();
+    for policy in POLICIES {
+        asked.push((agent(&served, &tools, policy, "openai/fake-l100-j200-t3").await, policy));
+    }
+    let pause = Duration::from_millis((life_ms.0 + life_ms.1) / 2 * kills / runs as u64);
+    let asking = tokio::spawn(ask_for_all(served.client.clone(), asked, per_policy, pause));
+    for _ in 0..kills {
+        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
+        served.kill();
+        served.start_again(None).await;
+    }
+    asking.await.unwrap();
+    let ended = served.all_ended(runs).await;
+
+    assert_eq!(ended.len(), runs, "none lost");
+    let done = effects(&tools);
+    let (mut calls, mut unknown) = (0, 0);
+    for run in &ended {
+        assert_eq!(run["status"], "done", "{run}");
+        let policy = run["metadata"]["policy"].as_str().unwrap();
+        for (key, outcome) in outcomes(&served, run).await {
+            calls += 1;
+            let times = done.get(&key).copied().unwrap_or(0);
+            match (policy, outcome.as_str()) {
+                ("once", "unknown") => {
+                    unknown += 1;
+                    assert!(times <= 1, "{key}: {times} times");
+                }
+                ("read", "answered") => assert!(times >= 1, "{key} was never called"),
+                (_, "answered") => assert_eq!(times, 1, "{policy} {key}"),
+                other => panic!("{other:?}: {run}"),
+            }
+        }
+    }
+    assert_eq!(calls, runs * 3, "every call is in a journal, once");
+    let models = served.model.stats().calls;
+    println!("| runs | kills | tool calls | done | repeated reads | unknown | model calls | of them beyond 4 a run |");
+    let repeated: u32 = done.values().map(|times| times - 1).sum();
+    let beyond = models - 4 * runs as u64;
+    println!("| {runs} | {kills} | {calls} | {} | {repeated} | {unknown} | {models} | {beyond} |", done.len());
+}
+
+/// What is seen of a tool call whose process died at that point: how often it took place, and how it ended.
+#[cfg(feature = "fault-points")]
+async fn dies_at(point: &str, policy: &str) -> (u32, String) {
+    let mut served = Served::start().await;
+    let tools = Tools::start().await.unwrap();
+    let agent = agent(&served, &tools, policy, "openai/fake-l20-t1").await;
+    served.kill();
+    // The first pass is the model call's.
+    served.start_again(Some(&format!("{point}:abort:2"))).await;
+    let path = format!("/v1/agents/{agent}/runs");
+    let _ = served.client.send("POST", &path, "", json!({"message": "Do it."}).to_string()).await;
+    assert!(!served.dies().await.success(), "{point} was not passed");
+    served.start_again(None).await;
+    let runs = served.all_ended(1).await;
+    assert_eq!(runs[0]["status"], "done", "{point} {policy}: {runs:?}");
+    let outcome = outcomes(&served, &runs[0]).await.into_values().next().unwrap();
+    (effects(&tools).into_values().sum(), outcome)
+}
+
+#[cfg(feature = "fault-points")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_call_that_a_process_died_over_ends_as_its_policy_says() {
+    // Before it was sent, the answer in memory only, and the answer taken but not written.
+    for (point, expected) in [
+        ("K4", [(1, "answered"), (1, "answered"), (1, "answered"), (0, "unknown")]),
+        ("K5", [(1, "answered"), (1, "answered"), (1, "answered"), (0, "unknown")]),
+        ("K6", [(2, "answered"), (1, "answered"), (1, "answered"), (1, "unknown")]),
+        ("K7", [(2, "answered"), (1, "answered"), (1, "answered"), (1, "unknown")]),
+    ] {
+        let deaths = POLICIES.map(|policy| tokio::spawn(dies_at(point, policy)));
+        for ((death, policy), (times, outcome)) in deaths.into_iter().zip(POLICIES).zip(expected) {
+            assert_eq!(death.await.unwrap(), (times, outcome.to_owned()), "{point} {policy}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a person says of a tool call that waits for it.
+
+use super::{CallState, Decision, PendingCall, Reason, Run, Status, visible};
+use crate::{
+    app::App,
+    clock::Timestamp,
+    engine,
+    error::{Error, Problem, Result},
+    id::{ApprovalId, RunId},
+    message::{Record, Slot},
+    model::ToolCall,
+    random, store,
+    tenant::{Caller, Scope},
+};
+
+/// How often the row is read again when others write it at the same time.
+const TRIES: u32 = 20;
+/// The longest message to the model, in characters.
+const MESSAGE_CHARS: usize = 2_000;
+
+/// A tool call about which a person is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// The question's id.
+    pub id: ApprovalId,
+    /// The call as the model wrote it.
+    pub call: ToolCall,
+    /// [`Reason::ApprovalRequired`] or [`Reason::OutcomeUnknown`].
+    pub reason: Reason,
+    /// When the run ends if nobody has said anything: its deadline.
+    pub expires_at: Timestamp,
+}
+
+/// The tool calls of the run about which a person is asked now, in the order of the model's answer.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn approvals(app: &App, caller: &Caller, id: RunId) -> Result<Vec<Approval>> {
+    caller.require(Scope::RunsRead)?;
+    let run = visible(app, caller.tenant(), id).await?.value;
+    let Some(answer) = run.step.checked_sub(1).filter(|_| run.awaits_approval() && !run.status.terminal()) else {
+        return Ok(Vec::new());
+    };
+    let asked = match app.store().slots(caller.tenant(), &[(id, answer)]).await?.pop().flatten() {
+        Some(Slot { record: Record::Answer { tool_calls, .. }, .. }) => tool_calls,
+        _ => return Ok(Vec::new()),
+    };
+    let asks = run.calls.iter().zip(asked).enumerate().filter(|(_, (call, _))| call.state == CallState::AwaitsApproval);
+    let approval = |(index, (pending, call)): (usize, (&PendingCall, ToolCall))| Approval {
+        id: run.approval_id(index),
+        call,
+        reason: if pending.unclear { Reason::OutcomeUnknown } else { Reason::ApprovalRequired },
+        expires_at: run.deadline_at,
+    };
+    Ok(asks.map(approval).collect())
+}
+
+/// What a person says of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Which call: [`Run::approval_id`].
+    pub approval_id: ApprovalId,
+    /// Whether it may be sent.
+    pub approved: bool,
+    /// What the model is told with it: at most 2,000 characters.
+    pub message: Option<String>,
+}
+
+impl Run {
+    /// The id under which a person is asked about the call at that place of the model's last answer.
+    #[must_use]
+    pub fn approval_id(&self, index: usize) -> ApprovalId {
+        ApprovalId::of_run(self.id, u16::try_from(self.call_slot(index)).unwrap_or(u16::MAX))
+    }
+}
+
+/// Approves or denies a tool call. The run goes on at once; other calls that wait go on waiting. Saying the same again changes
+/// nothing.
+///
+/// # Errors
+/// [`Error::NotFound`] for the run and for an approval that it does not ask for; [`Error::Conflict`] when something else was
+/// said before, or the run has ended.
+pub async fn decide(app: &App, caller: &Caller, id: RunId, answer: &Answer) -> Result<Run> {
+    caller.require(Scope::RunsWrite)?;
+    if answer.message.as_ref().is_some_and(|message| message.chars().count() > MESSAGE_CHARS) {
+        let message = format!("must be at most {MESSAGE_CHARS} characters long");
+        return Err(Error::Invalid(vec![Problem { field: "message".to_owned(), message }]));
+    }
+    for attempt in 1..=TRIES {
+        let found = visible(app, caller.tenant(), id).await?;
+        let mut run = found.value;
+        let index = (0..run.calls.len()).find(|index| run.approval_id(*index) == answer.approval_id);
+        let index = index.ok_or(Error::NotFound("approval"))?;
+        if run.status.terminal() {
+            return Err(Error::Conflict("the run has ended".to_owned()));
+        }
+        let now = app.now();
+        let call = run.calls.get_mut(index).ok_or(Error::NotFound("approval"))?;
+        match &call.decision {
+            _ if call.state == CallState::AwaitsApproval => {}
+            Some(said) if said.approved == answer.approved => return Ok(run),
+            Some(_) => return Err(Error::Conflict("the call was decided otherwise before".to_owned())),
+            None => return Err(Error::NotFound("approval")),
+        }
+        call.state = CallState::Ready;
+        call.decision =
+            Some(Decision { approved: answer.approved, by: caller.key_id(), at: now, message: answer.message.clone() });
+        let wakes = run.status == Status::Waiting;
+        if wakes {
+            run.ask_for_worker(now.plus_ms(app.config().lease_ms));
+        }
+        run.updated_at = now;
+        match app.store().save_run(&run, Some(found.rev), Vec::new()).await {
+            Ok(_) => {
+                app.signals().wake(id);
+                if wakes {
+                    engine::ask_for_workers(app, caller.tenant(), &[id]).await;
+                }
+                return Ok(run);
+            }
+            Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Error::Unavailable("the run is being written all the time".into()))
+}

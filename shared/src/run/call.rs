@@ -1,0 +1,149 @@
+//! The tool calls of a model's last answer: where each stands. They fill the slots after the answer's, in the order of the answer,
+//! each when it is done; the run goes on when all are filled.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Run, Status};
+use crate::{clock::Timestamp, id::KeyId};
+
+/// Where a tool call stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallState {
+    /// It may be sent, or was decided against.
+    Ready,
+    /// A person is asked; see [`PendingCall::unclear`] for what.
+    AwaitsApproval,
+    /// It was sent, or is about to be, by the holder whose fence is [`PendingCall::fence`].
+    Sent,
+    /// Its slot is filled.
+    Filled,
+}
+
+/// What a person said of a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Whether it may be sent.
+    pub approved: bool,
+    /// The key that it was said with.
+    pub by: KeyId,
+    /// When.
+    pub at: Timestamp,
+    /// What the model is told with it.
+    pub message: Option<String>,
+}
+
+/// A tool call of the model's last answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingCall {
+    /// The tool's name.
+    pub tool: String,
+    /// Where it stands.
+    pub state: CallState,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// How often it failed in a way that may pass.
+    pub failures: u32,
+    /// Whether it was sent and nobody knows whether it took place: a person is asked whether to send it again.
+    pub unclear: bool,
+    /// When it was sent last.
+    pub sent_at: Option<Timestamp>,
+    /// The fence of the holder that sent it last.
+    pub fence: u64,
+    /// What a person said.
+    pub decision: Option<Decision>,
+}
+
+impl PendingCall {
+    pub(crate) fn new(tool: &str, state: CallState) -> Self {
+        Self {
+            tool: tool.to_owned(),
+            state,
+            attempts: 0,
+            failures: 0,
+            unclear: false,
+            sent_at: None,
+            fence: 0,
+            decision: None,
+        }
+    }
+
+    /// A person said that it must not be sent.
+    pub(crate) fn denied(&self) -> Option<&Decision> {
+        self.decision.as_ref().filter(|decision| !decision.approved)
+    }
+}
+
+impl Run {
+    /// The slot of the call at that place of the model's last answer.
+    #[must_use]
+    pub fn call_slot(&self, index: usize) -> u32 {
+        self.step.saturating_add(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The call whose answer fills that slot.
+    pub(crate) fn call_at(&self, slot: u32) -> Option<&PendingCall> {
+        self.calls.get(usize::try_from(slot.checked_sub(self.step)?).ok()?)
+    }
+
+    /// Every slot that is filled, in order.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        let filled = self.calls.iter().enumerate().filter(|(_, call)| call.state == CallState::Filled);
+        (0..self.step).chain(filled.map(|(index, _)| self.call_slot(index)))
+    }
+
+    /// Whether that slot is the next to be filled, or one of those.
+    pub(crate) fn open(&self, slot: u32) -> bool {
+        if self.calls.is_empty() {
+            return slot == self.step;
+        }
+        self.call_at(slot).is_some_and(|call| call.state != CallState::Filled)
+    }
+
+    /// Fills that open slot; `calls` are those that it asks for.
+    pub(crate) fn fill(&mut self, slot: u32, calls: Vec<PendingCall>, now: Timestamp) {
+        if self.calls.is_empty() {
+            self.step = self.step.saturating_add(1);
+            self.calls = calls;
+        } else {
+            let index = slot.checked_sub(self.step).and_then(|index| usize::try_from(index).ok());
+            if let Some(call) = index.and_then(|index| self.calls.get_mut(index)) {
+                call.state = CallState::Filled;
+            }
+            if self.calls.iter().all(|call| call.state == CallState::Filled) {
+                self.step = self.call_slot(self.calls.len());
+                self.calls.clear();
+            }
+        }
+        self.takeovers = 0;
+        self.updated_at = now;
+    }
+
+    /// How many slots are filled.
+    pub(crate) fn filled(&self) -> usize {
+        self.slots().count()
+    }
+
+    /// Takes over what others than the holder may write: that it shall end, and what a person said of its calls. Whether a person
+    /// said something. If the run was about to wait for just that, it waits no more, and the reaper looks at it at `check_at`.
+    pub(crate) fn adopt(&mut self, found: &Self, check_at: Timestamp) -> bool {
+        self.cancel_requested |= found.cancel_requested;
+        let mut said = false;
+        for (mine, theirs) in self.calls.iter_mut().zip(&found.calls) {
+            if mine.state == CallState::AwaitsApproval && theirs.state == CallState::Ready {
+                *mine = theirs.clone();
+                said = true;
+            }
+        }
+        if said && self.status == Status::Waiting {
+            self.ask_for_worker(check_at);
+        }
+        said
+    }
+
+    /// Whether a person is asked about a call.
+    #[must_use]
+    pub fn awaits_approval(&self) -> bool {
+        self.calls.iter().any(|call| call.state == CallState::AwaitsApproval)
+    }
+}
