@@ -8,6 +8,8 @@ use serde_json::{Value, error::Category};
 use serde_path_to_error::{Path, Segment};
 use shared::{Error, Result, error::Problem};
 
+use crate::unique::Unique;
+
 /// The JSON object as `T`.
 pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     expect_shape(body, b'{', "a JSON object")?;
@@ -53,7 +55,10 @@ pub(crate) fn lines(body: &[u8]) -> Result<Vec<Value>> {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     for (index, line) in lines.enumerate() {
         match serde_json::from_slice(line) {
-            Ok(value) => values.push(value),
+            Ok(value) => match unique(&format!("items[{index}]"), line) {
+                Ok(()) => values.push(value),
+                Err(problem) => problems.push(problem),
+            },
             Err(error) => {
                 let message = format!("is not valid JSON: {error}");
                 problems.push(Problem { field: format!("items[{index}]"), message });
@@ -92,7 +97,17 @@ fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
         Category::Io | Category::Syntax | Category::Eof => not_json(error.inner()),
     })?;
     text.end().map_err(|error| not_json(&error))?;
+    unique("", body).map_err(|problem| Error::Invalid(vec![problem]))?;
     Ok(value)
+}
+
+/// Refuses an object that has a key twice, also where any JSON will do and where serde keeps the last.
+fn unique(field: &str, body: &[u8]) -> Result<(), Problem> {
+    let mut text = serde_json::Deserializer::from_slice(body);
+    match serde_path_to_error::deserialize::<_, Unique>(&mut text) {
+        Ok(Unique) => Ok(()),
+        Err(error) => Err(problem(field.to_owned(), error.path(), &error.inner().to_string(), "field")),
+    }
 }
 
 /// Of a number where one of several words should be, serde_json says that it is no JSON.
@@ -276,6 +291,21 @@ mod tests {
             assert_eq!(said(object::<Batch>(body.as_bytes())), expected, "{body}");
         }
         assert!(object::<Batch>(br#"{"items":[{"message":"a"}],"mode":"auto"}"#).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_is_given_twice_is_refused_wherever_it_stands() {
+        for (body, expected) in [
+            (r#"{"metadata":{"a":"b","a":"c"}}"#, "metadata.a: is given twice"),
+            (r#"{"items":[{},{"message":"a","message":"b"}]}"#, "items[1].message: is given twice"),
+            (r#"{"items":[{"inputs":{"a":[{"b":1,"c":{},"b":2}]}}]}"#, "items[0].inputs.a[0].b: is given twice"),
+            (r#"{"a":1,"a":1}"#, "a: is given twice"),
+        ] {
+            assert_eq!(said(value(body.as_bytes())), expected, "{body}");
+        }
+        let twice = lines(b"{\"message\":\"a\"}\n{\"metadata\":{\"a\":1,\"a\":2}}");
+        assert_eq!(said(twice), "items[1].metadata.a: is given twice");
+        assert!(value(br#"{"a":{"a":1},"b":{"a":1},"c":[null,true,-1,1,1.5,"x"]}"#).is_ok());
     }
 
     #[test]

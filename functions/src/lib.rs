@@ -25,6 +25,7 @@ pub mod route;
 pub mod serve;
 mod surface;
 mod tools;
+mod unique;
 mod wait;
 #[cfg(feature = "lambda")]
 pub mod worker;

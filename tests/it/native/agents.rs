@@ -154,7 +154,7 @@ async fn what_cannot_be_taken_away_is_not_null(muster: Muster) {
     let document = muster.us.get("/openapi.json").await.ok();
     let schema = &document["components"]["schemas"]["NativeUpdateAgent"];
     assert_eq!(schema["required"], Value::Null);
-    for field in ["name", "description", "system_prompt", "model", "max_steps", "mode", "metadata"] {
+    for field in ["name", "description", "system_prompt", "model", "max_steps", "mode", "tools", "metadata"] {
         assert_eq!(muster.us.patch(&path, json!({field: null})).await.param(), field);
         assert!(!schema["properties"][field].to_string().contains("null"), "{}", schema["properties"][field]);
     }
