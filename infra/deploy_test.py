@@ -22,8 +22,8 @@ from botocore.config import Config
 STACK = "muster-test"
 ARCHITECTURE = os.environ.get("ARCHITECTURE", "x86_64")
 GLIBC_LIMIT = (2, 34)
-# What it is, and some room: a change that makes it larger is seen. The aim is 8,000,000 and 3,500,000.
-SIZE_LIMIT, ZIP_LIMIT = 8_700_000, 4_000_000
+# What it is, and some room: a change that makes it larger is seen. Without tools it was 8.0 and 3.7 MB, which is the aim.
+SIZE_LIMIT, ZIP_LIMIT = 12_300_000, 5_500_000
 
 
 class Failed(Exception):

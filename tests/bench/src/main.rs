@@ -46,6 +46,8 @@ enum Section {
     Start,
     /// What one run adds to the model's latency
     Sync,
+    /// What one run with a tool call adds to its model calls and the tool
+    Tools,
     /// Fan-outs: wall time, processor time, memory
     Batch,
     /// Ten thousand accepted runs, a kill, and another start
@@ -85,6 +87,9 @@ async fn measured(options: &Options, model: &Model) -> Outcome<Report> {
     }
     if wanted(Section::Sync) {
         measure::sync(model, options.rounds, options.sync, &mut report).await?;
+    }
+    if wanted(Section::Tools) {
+        measure::tools(model, options.rounds, options.sync, &mut report).await?;
     }
     if wanted(Section::Batch) {
         measure::batches(model, options.rounds, &mut report).await?;

@@ -12,6 +12,8 @@ use crate::{
 /// The model's latency of sync runs, in milliseconds, and its name.
 const SYNC_MS: f64 = 50.0;
 const SYNC_MODEL: &str = "fake-l50";
+/// The same, asking for a tool before it answers.
+const TOOL_MODEL: &str = "fake-l50-t1";
 /// The model of fan-outs answers after a second.
 const BATCH_MODEL: &str = "fake-l1000";
 /// The model of the crash answers when the process has long been killed.
@@ -72,6 +74,23 @@ pub(crate) async fn sync(model: &Model, rounds: usize, runs: usize, report: &mut
         let line = |call: &str| format!("one sync run adds to the model's {SYNC_MS} ms, {call}, {name}");
         report.add(line("Cotera chat"), "ms", quantile(chats.clone(), part), floor, most);
         report.add(line("native"), "ms", quantile(natives.clone(), part), floor, most);
+    }
+    Ok(())
+}
+
+pub(crate) async fn tools(model: &Model, rounds: usize, runs: usize, report: &mut Report) -> Outcome<()> {
+    let (mut muster, _) = Muster::start(model.address())?;
+    muster.make_key()?;
+    let agent = muster.agent_with_tool(&format!("openai/{TOOL_MODEL}"), &model.tool(SYNC_MS)).await?;
+    let mut added = Vec::new();
+    for round in 0..rounds {
+        for prompt in prompts(&format!("tools {round}"), runs) {
+            added.push(ms(muster.run(&agent, &prompt).await?) - 3.0 * SYNC_MS);
+        }
+    }
+    for (part, name, most) in [(0.5, "p50", Some(12.0)), (0.99, "p99", None)] {
+        let line = format!("a run with a tool call adds to two model calls and the tool, {name}");
+        report.add(line, "ms", quantile(added.clone(), part), None, most);
     }
     Ok(())
 }

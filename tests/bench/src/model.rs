@@ -1,14 +1,15 @@
-//! The model server on a thread of its own.
+//! The model server and the tool server on a thread of their own.
 
 use std::{net::SocketAddr, sync::mpsc, thread};
 
-use model_server::{Options, Server};
+use model_server::{Options, Server, Tools};
 
 use crate::Outcome;
 
-/// A model server that lives as long as the process.
+/// A model server that lives as long as the process, and a tool server beside it.
 pub(crate) struct Model {
     server: Server,
+    tools: Tools,
 }
 
 impl Model {
@@ -16,11 +17,17 @@ impl Model {
         let (ready, started) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serve = async move {
-            let _ = ready.send(Server::start(Options::default()).await);
+            let _ = ready.send((Server::start(Options::default()).await, Tools::start().await));
             std::future::pending::<()>().await;
         };
         thread::Builder::new().name("model".to_owned()).spawn(move || runtime.block_on(serve))?;
-        Ok(Self { server: started.recv()?? })
+        let (server, tools) = started.recv()?;
+        Ok(Self { server: server?, tools: tools? })
+    }
+
+    /// A tool that takes so many milliseconds.
+    pub(crate) fn tool(&self, takes_ms: f64) -> String {
+        self.tools.url(&format!("/do/it?wait={takes_ms}"))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -44,6 +44,8 @@ fn serve(folder: &Path, address: SocketAddr, model: SocketAddr) -> Outcome<(Proc
     let mut command = Command::new(program("muster")?);
     command.arg("serve").arg("--data").arg(folder).arg("--listen").arg(address.to_string());
     command.env("OPENAI_BASE_URL", format!("http://{model}/v1")).env_remove("OPENAI_API_KEY");
+    // The tool server is on this machine.
+    command.env("MUSTER_ALLOW_CIDRS", "127.0.0.1/32");
     let mut process = Process::start(command.stderr(Stdio::null()), address)?;
     let ready = process.ready()?;
     Ok((process, ready))
@@ -79,7 +81,19 @@ impl Muster {
     }
 
     pub(crate) async fn agent(&self, model: &str) -> Outcome<String> {
-        let body = json!({"name": "bench", "system_prompt": "You are a helpful assistant.", "model": model});
+        self.agent_with(model, json!([])).await
+    }
+
+    /// An agent whose model may call the tool at that URL.
+    pub(crate) async fn agent_with_tool(&self, model: &str, url: &str) -> Outcome<String> {
+        let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]});
+        let tool = json!({"type": "http", "name": "act", "method": "POST", "url": url, "parameters": parameters});
+        self.agent_with(model, json!([tool])).await
+    }
+
+    async fn agent_with(&self, model: &str, tools: Value) -> Outcome<String> {
+        let prompt = "You are a helpful assistant.";
+        let body = json!({"name": "bench", "system_prompt": prompt, "model": model, "tools": tools});
         text(&self.client.post("/v1/agents", &body).await?, "/id")
     }
 
