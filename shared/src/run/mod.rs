@@ -95,6 +95,8 @@ pub enum Reason {
     MaxTokens,
     /// The provider's filter stopped the answer.
     ContentFiltered,
+    /// The model's answer is not what the agent's output schema asks for, and was not when it was asked again.
+    OutputInvalid,
     /// The model asked for a tool, and the agent has none.
     UnknownTool,
     /// The model asked for more tool calls than a run may make.
@@ -126,6 +128,7 @@ impl Reason {
             Self::ModelError => "model_error",
             Self::MaxTokens => "max_tokens",
             Self::ContentFiltered => "content_filtered",
+            Self::OutputInvalid => "output_invalid",
             Self::UnknownTool => "unknown_tool",
             Self::MaxToolCalls => "max_tool_calls",
             Self::ApprovalRequired => "approval_required",
@@ -278,6 +281,9 @@ pub struct Run {
     pub model: ModelName,
     /// Whether its tools run by themselves.
     pub mode: Mode,
+    /// Whether its agent's version has an output schema: what it says at its end is JSON.
+    #[serde(default)]
+    pub structured: bool,
     /// The beginning of the message, for lists: at most 80 characters.
     pub title: String,
     /// The caller's own pairs.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Chat, DEADLINE_MS, InBatch, Origin, Run, Status, Usage};
 use crate::{
-    agent::{self, AgentVersion, MAX_STEPS_LIMIT, Metadata, Mode},
+    agent::{self, AgentVersion, Definition, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
     clock::Timestamp,
     engine::{self, Held},
@@ -33,12 +33,11 @@ pub enum Prompt {
     /// A message.
     Message(String),
     /// Inputs by name: given to the model as JSON.
-    Inputs(serde_json::Map<String, serde_json::Value>),
+    Inputs(Inputs),
 }
 
 impl Prompt {
-    /// What the model reads; checked. `field` is where it came from.
-    pub(crate) fn text(self, field: &str) -> Result<String, Problem> {
+    fn text(self, field: &str) -> Result<String, Problem> {
         let problem = |message: String| Problem { field: field.to_owned(), message };
         let text = match self {
             Self::Message(text) if text.trim().is_empty() => return Err(problem("must not be empty".to_owned())),
@@ -49,6 +48,43 @@ impl Prompt {
             return Err(problem(format!("must be at most {MESSAGE_LIMIT_BYTES} bytes long")));
         }
         Ok(text)
+    }
+
+    /// What the model reads, and the inputs that the agent declares; checked. `at` stands before the names of fields. `earlier` are
+    /// the inputs of the chat so far, which hold for a message that goes on with it.
+    pub(crate) fn checked(
+        self,
+        agent: &Definition,
+        at: &str,
+        earlier: Option<Inputs>,
+    ) -> Result<(String, Option<Inputs>), Vec<Problem>> {
+        let declared = &agent.inputs;
+        let field = format!("{at}inputs");
+        let inputs = match &self {
+            _ if declared.is_empty() => None,
+            Self::Inputs(given) => {
+                let problems = agent::input_problems(declared, given, &field);
+                if !problems.is_empty() {
+                    return Err(problems);
+                }
+                Some(given.clone())
+            }
+            Self::Message(_) => {
+                let earlier = earlier.filter(|given| agent::input_problems(declared, given, &field).is_empty());
+                if earlier.is_none() && declared.iter().any(|input| input.required) {
+                    let message = format!("the agent takes inputs, not a message: {}", agent::input_names(declared));
+                    return Err(vec![Problem { field, message }]);
+                }
+                earlier
+            }
+        };
+        if let Some(limit) = inputs.as_ref().and_then(|given| agent::too_long(&agent.system_prompt, declared, given)) {
+            let message = format!("make the system prompt longer than {limit} bytes");
+            return Err(vec![Problem { field, message }]);
+        }
+        let name = if matches!(self, Self::Message(_)) { "message" } else { "inputs" };
+        let text = self.text(&format!("{at}{name}")).map_err(|problem| vec![problem])?;
+        Ok((text, inputs))
     }
 }
 
@@ -164,6 +200,7 @@ pub(crate) fn first_row(
         agent_name: pinned.agent.definition.name.clone(),
         model: pinned.model.clone(),
         mode: pinned.mode,
+        structured: pinned.agent.definition.output_schema.is_some(),
         title: text.chars().take(TITLE_CHARS).collect(),
         metadata: pinned.metadata.clone(),
         chat_id: id,
@@ -242,26 +279,42 @@ fn chat_busy() -> Error {
 /// chat's last run has not ended.
 pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
     let pinned = pin(app, caller, &new).await?;
-    let field = if matches!(new.prompt, Prompt::Message(_)) { "message" } else { "inputs" };
-    let text = new.prompt.text(field).map_err(|problem| Error::Invalid(vec![problem]))?;
+    let (chat, earlier) = match new.chat_id {
+        Some(id) => {
+            let (first, last) = chat_to_go_on_with(app, caller, &pinned, id).await?;
+            (Some(first), inputs_of(app, &last).await?)
+        }
+        None => (None, None),
+    };
+    let (text, inputs) = new.prompt.checked(&pinned.agent.definition, "", earlier).map_err(Error::Invalid)?;
     let mut run = first_row(app, caller, &pinned, RunId::new(app.now()), &text, None);
-    let mut chat = None;
-    if let Some(chat_id) = new.chat_id {
-        let Chat { first, last, first_rev } = super::chat(app, caller, chat_id).await?;
-        if first.agent_id != run.agent_id {
-            return Err(Error::invalid("chat_id", "is a chat with another agent"));
-        }
-        if !last.status.terminal() {
-            return Err(chat_busy());
-        }
-        if first.continued_by.len() >= CHAT_LIMIT {
-            return Err(Error::Conflict(format!("the chat has {CHAT_LIMIT} runs already, which is the most")));
-        }
-        run.chat_id = chat_id;
-        chat = Some(Versioned { value: first, rev: first_rev });
-    }
-    let input = Record::Input { text }.at(app.now());
+    run.chat_id = new.chat_id.unwrap_or(run.id);
+    let input = Record::Input { text, inputs }.at(app.now());
     Ok(Planned { run, input, chat })
+}
+
+/// The chat's first run as it was read, and its last one, if a run may go on with the chat now.
+async fn chat_to_go_on_with(app: &App, caller: &Caller, pinned: &Pinned, id: RunId) -> Result<(Versioned<Run>, Run)> {
+    let Chat { first, last, first_rev } = super::chat(app, caller, id).await?;
+    if first.agent_id != pinned.agent.agent_id {
+        return Err(Error::invalid("chat_id", "is a chat with another agent"));
+    }
+    if !last.status.terminal() {
+        return Err(chat_busy());
+    }
+    if first.continued_by.len() >= CHAT_LIMIT {
+        return Err(Error::Conflict(format!("the chat has {CHAT_LIMIT} runs already, which is the most")));
+    }
+    Ok((Versioned { value: first, rev: first_rev }, last))
+}
+
+/// The inputs that the run was given, if its agent declared them.
+async fn inputs_of(app: &App, run: &Run) -> Result<Option<Inputs>> {
+    let slots = app.store().slots(run.tenant(), &[(run.id, 0)]).await?;
+    Ok(slots.into_iter().flatten().find_map(|slot| match slot.record {
+        Record::Input { inputs, .. } => inputs,
+        Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => None,
+    }))
 }
 
 /// Accepts the run and asks for a worker.
