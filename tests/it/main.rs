@@ -22,5 +22,6 @@ mod models;
 mod native;
 mod openapi;
 mod reaper;
+mod staged;
 mod store_contract;
 mod template;

@@ -153,6 +153,7 @@ pub(crate) fn resolve_model(app: &App, name: &str) -> Result<ModelName> {
         field: "model".to_owned(),
         name: name.to_owned(),
         known: unknown.known,
+        variable: unknown.variable,
     })
 }
 
