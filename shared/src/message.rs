@@ -151,3 +151,21 @@ pub(crate) async fn of_run(app: &App, tenant: Tenant, run: &Run) -> Result<Vec<M
     let journal = app.store().journal(tenant, run).await?;
     Ok(journal.into_iter().map(|(position, slot)| message(run.id, position, slot)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_input_without_declared_inputs_is_written_and_read_as_ever() {
+        let old = json!({"schema": 1, "at": Timestamp::from_millis(0), "input": {"text": "hi"}});
+        let slot = Record::Input { text: "hi".to_owned(), inputs: None }.at(Timestamp::from_millis(0));
+        assert_eq!(serde_json::to_value(&slot).unwrap(), old);
+        assert_eq!(serde_json::from_value::<Slot>(old).unwrap(), slot);
+        let inputs = json!({"n": 1.5, "big": u64::MAX, "list": [null, {"a": "b"}]}).as_object().cloned();
+        let slot = Record::Input { text: "hi".to_owned(), inputs }.at(Timestamp::from_millis(0));
+        assert_eq!(serde_json::from_str::<Slot>(&serde_json::to_string(&slot).unwrap()).unwrap(), slot);
+    }
+}

@@ -3,6 +3,7 @@
 mod approve;
 mod call;
 mod cancel;
+mod prompt;
 mod read;
 mod start;
 mod transition;
@@ -13,9 +14,10 @@ pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
 pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
 pub(crate) use cancel::request_cancel;
+pub use prompt::{MESSAGE_LIMIT_BYTES, Prompt};
 pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
 pub(crate) use read::{Glance, visible};
-pub use start::{CHAT_LIMIT, MESSAGE_LIMIT_BYTES, NewRun, Planned, Prompt, begin, plan, start};
+pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, start};
 pub(crate) use start::{first_row, pin};
 pub(crate) use transition::Acquired;
 

@@ -1,6 +1,6 @@
 //! Answers of a shape that the agent asks for, and inputs that it declares.
 
-use model_server::Format;
+use model_server::{Format, Tools};
 use serde_json::{Value, json};
 
 use crate::harness::{Muster, on_every_backend, text};
@@ -9,6 +9,7 @@ on_every_backend!(
     an_answer_has_the_shape_that_is_asked_for,
     a_bad_answer_is_asked_for_once_more,
     a_second_bad_answer_ends_the_run,
+    a_model_may_call_tools_again_before_it_answers_better,
     an_answer_that_is_cut_off_is_a_bad_one,
     a_chat_goes_on_after_a_repair,
     a_repair_is_one_of_the_runs_steps_and_costs,
@@ -103,6 +104,22 @@ async fn a_second_bad_answer_ends_the_run(muster: Muster) {
     assert_eq!((&run["result"], &run["output"]), (&Value::Null, &Value::Null));
     assert_eq!(run["usage"]["model_calls"], 2);
     assert!(messages(&muster, &run).await[2].1.contains("'m' was unexpected"));
+}
+
+async fn a_model_may_call_tools_again_before_it_answers_better(muster: Muster) {
+    let server = Tools::start().await.unwrap();
+    let tool = json!({"type": "http", "name": "act", "method": "POST", "url": server.url("/do/it")});
+    let others = json!({"output_schema": schema(), "system_prompt": "say {\"n\": 7}", "tools": [tool]});
+    let agent = agent(&muster, "openai/fake-t1", others).await;
+    let run = ended(&muster, &agent, json!({"message": "say no"})).await;
+    assert_eq!(
+        (&run["status"], &run["output"], server.effects().len()),
+        (&json!("done"), &json!({"n": 7}), 2),
+        "{run}"
+    );
+    let said = messages(&muster, &run).await;
+    let roles: Vec<&str> = said.iter().map(|(role, _)| role.as_str()).collect();
+    assert_eq!(roles, ["user", "assistant", "tool", "assistant", "system", "assistant", "tool", "assistant"]);
 }
 
 async fn an_answer_that_is_cut_off_is_a_bad_one(muster: Muster) {
@@ -238,6 +255,9 @@ async fn a_message_needs_an_agent_without_required_inputs(muster: Muster) {
     let items = json!({"items": [message]});
     let refused = muster.us.post(&format!("/v1/agents/{strict}/batches"), items).await;
     assert_eq!(refused.param(), "items[0].inputs");
+    let uuid = strict.strip_prefix("agent_").unwrap();
+    let cotera = muster.us.post(&format!("/api/v1/resource/agent/{uuid}/chat"), json!({"message": "go"})).await;
+    assert!(cotera.code == 400 && cotera.text.contains("inputs"), "{cotera:?}");
     let inputs = json!([{"name": "city", "required": false}]);
     let lax = agent(&muster, "openai/fake", json!({"inputs": inputs, "system_prompt": "[{{city}}]"})).await;
     ended(&muster, &lax, message).await;
