@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    agent::Inputs,
     app::App,
     clock::Timestamp,
     error::Result,
@@ -29,10 +30,16 @@ pub(crate) struct Slot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Record {
-    /// What the caller said: slot 0.
-    Input { text: String },
+    /// What the caller said: slot 0. `inputs` are those that the agent declares; as the model reads them they are `text`.
+    Input {
+        text: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inputs: Option<Inputs>,
+    },
     /// What a model answered.
     Answer { text: String, tool_calls: Vec<ToolCall>, finish: Finish, model: ModelName, tokens: Option<Tokens> },
+    /// What the model is told about the answer before it, which is not what the agent's output schema asks for.
+    Repair { text: String },
     /// What came of a tool call of the answer before it.
     Result { call_id: String, tool: String, content: String, end: ToolEnd, attempts: u32, decision: Option<Decision> },
 }
@@ -106,7 +113,8 @@ pub struct ToolResult {
 fn message(run: RunId, position: u32, slot: Slot) -> Message {
     let position = u16::try_from(position).unwrap_or(u16::MAX);
     let (role, text, tool_calls, result) = match slot.record {
-        Record::Input { text } => (Role::User, text, Vec::new(), None),
+        Record::Input { text, .. } => (Role::User, text, Vec::new(), None),
+        Record::Repair { text } => (Role::System, text, Vec::new(), None),
         Record::Answer { text, tool_calls, .. } => (Role::Assistant, text, tool_calls, None),
         Record::Result { call_id, tool, content, end, .. } => {
             (Role::Tool, content, Vec::new(), Some(ToolResult { call_id, tool, end }))
@@ -142,4 +150,22 @@ pub async fn list_chat(app: &App, caller: &Caller, id: RunId) -> Result<Vec<Mess
 pub(crate) async fn of_run(app: &App, tenant: Tenant, run: &Run) -> Result<Vec<Message>> {
     let journal = app.store().journal(tenant, run).await?;
     Ok(journal.into_iter().map(|(position, slot)| message(run.id, position, slot)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_input_without_declared_inputs_is_written_and_read_as_ever() {
+        let old = json!({"schema": 1, "at": Timestamp::from_millis(0), "input": {"text": "hi"}});
+        let slot = Record::Input { text: "hi".to_owned(), inputs: None }.at(Timestamp::from_millis(0));
+        assert_eq!(serde_json::to_value(&slot).unwrap(), old);
+        assert_eq!(serde_json::from_value::<Slot>(old).unwrap(), slot);
+        let inputs = json!({"n": 1.5, "big": u64::MAX, "list": [null, {"a": "b"}]}).as_object().cloned();
+        let slot = Record::Input { text: "hi".to_owned(), inputs }.at(Timestamp::from_millis(0));
+        assert_eq!(serde_json::from_str::<Slot>(&serde_json::to_string(&slot).unwrap()).unwrap(), slot);
+    }
 }

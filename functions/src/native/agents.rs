@@ -2,11 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use shared::{
     App, Error, Result, Scope,
     agent::{self, AgentVersion, Draft, Metadata},
 };
 
+use super::inputs::{self, InputView};
 use super::views::{ListQuery, ModeView, PageView};
 use crate::{
     Request, Response, auth, claims,
@@ -24,7 +26,8 @@ pub(super) struct CreateAgent {
     #[schemars(length(max = 2_000))]
     #[serde(default)]
     description: String,
-    /// The instructions that the model is given before the message.
+    /// The instructions that the model is given before the message. `{{name}}` takes the value of an input of that name that the agent
+    /// declares: a string as it is, another value as JSON, nothing when it is not given. All other braces stay as they are.
     #[schemars(length(max = 200_000))]
     #[serde(default)]
     system_prompt: String,
@@ -47,6 +50,13 @@ pub(super) struct CreateAgent {
     /// What its model may call: at most 128.
     #[serde(default)]
     tools: Vec<ToolView>,
+    /// The JSON Schema (2020-12) of its answer. An answer that does not satisfy it is asked for once more; the run then ends with
+    /// `output_invalid`.
+    output_schema: Option<Value>,
+    /// What each run must or may be given as `inputs`: at most 50. With none, a run may have any inputs, or a message.
+    #[serde(default)]
+    #[schemars(length(max = 50))]
+    inputs: Vec<InputView>,
     /// At most 16 pairs of your own; keys up to 64, values up to 512 characters.
     #[serde(default)]
     metadata: Metadata,
@@ -65,6 +75,8 @@ impl From<CreateAgent> for Draft {
             budget_micro_usd: body.budget_micro_usd,
             mode: body.mode.map(Into::into).unwrap_or_default(),
             tools: tools::tools(body.tools),
+            output_schema: body.output_schema,
+            inputs: inputs::inputs(body.inputs),
             metadata: body.metadata,
         }
     }
@@ -99,6 +111,11 @@ pub(super) struct UpdateAgent {
     /// Takes the place of all tools.
     #[serde(default)]
     tools: Given<Vec<ToolView>>,
+    #[serde(default, deserialize_with = "nullable")]
+    output_schema: Option<Option<Value>>,
+    /// Takes the place of all inputs.
+    #[serde(default)]
+    inputs: Given<Vec<InputView>>,
     /// Takes the place of all pairs.
     #[serde(default)]
     metadata: Given<Metadata>,
@@ -116,6 +133,8 @@ impl UpdateAgent {
         set(&mut draft.budget_micro_usd, &self.budget_micro_usd);
         set(&mut draft.mode, &self.mode.map(Into::into));
         set(&mut draft.tools, &self.tools.clone().map(tools::tools));
+        set(&mut draft.output_schema, &self.output_schema);
+        set(&mut draft.inputs, &self.inputs.clone().map(inputs::inputs));
         set(&mut draft.metadata, &self.metadata);
     }
 }
@@ -136,6 +155,8 @@ pub(super) struct AgentView {
     budget_micro_usd: Option<u64>,
     mode: ModeView,
     tools: Vec<ToolView>,
+    output_schema: Option<Value>,
+    inputs: Vec<InputView>,
     metadata: Metadata,
     /// When the agent was made.
     created_at: String,
@@ -159,6 +180,8 @@ impl From<&AgentVersion> for AgentView {
             budget_micro_usd: definition.budget_micro_usd,
             mode: definition.mode.into(),
             tools: tools::views(definition.tools),
+            output_schema: definition.output_schema,
+            inputs: inputs::views(definition.inputs),
             metadata: definition.metadata,
             created_at: version.created_at.rfc3339(),
             updated_at: version.updated_at.rfc3339(),

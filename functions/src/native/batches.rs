@@ -41,9 +41,9 @@ pub(super) struct BatchItem {
     /// Your own id of it: 1 to 64 characters, no two of a batch the same.
     #[schemars(length(min = 1, max = 64))]
     custom_id: Option<String>,
-    /// What the agent is told.
+    /// What the agent is told; not when the agent declares an input that is required.
     message: Option<String>,
-    /// Inputs by name, which the model is given as JSON.
+    /// Inputs by name, which the model is given as JSON: those that the agent declares, if it declares any.
     inputs: Option<serde_json::Map<String, serde_json::Value>>,
 }
 

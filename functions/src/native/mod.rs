@@ -6,6 +6,7 @@ mod batches;
 mod documents;
 pub(crate) mod error;
 mod explain;
+mod inputs;
 mod keys;
 mod messages;
 mod models;

@@ -55,6 +55,8 @@ pub(super) struct ResultView {
     reason: Option<&'static str>,
     /// What the agent said at its end.
     result: Option<String>,
+    /// The same as JSON, when the agent has an `output_schema`.
+    output: Option<serde_json::Value>,
     error: Option<String>,
     usage: UsageView,
     /// `null` when a price is not known.
@@ -72,6 +74,7 @@ impl ResultView {
             run_id: run.id.prefixed(),
             status: run.status.name(),
             reason: run.reason.map(run::Reason::name),
+            output: run.parsed(result.as_deref()),
             result,
             error: run.error.clone(),
             usage: UsageView::from(&run.usage),

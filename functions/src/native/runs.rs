@@ -21,9 +21,9 @@ const WAIT_LIMIT_S: u64 = 25;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateRun {
-    /// What the agent is told.
+    /// What the agent is told; not when the agent declares an input that is required.
     message: Option<String>,
-    /// Inputs by name, which the model is given as JSON.
+    /// Inputs by name, which the model is given as JSON: those that the agent declares, if it declares any.
     inputs: Option<serde_json::Map<String, serde_json::Value>>,
     /// Whether tool calls run by themselves; the agent's own unless given.
     mode: Option<ModeView>,
@@ -152,6 +152,8 @@ pub(super) struct RunView {
     error: Option<String>,
     /// What the agent said at its end.
     result: Option<String>,
+    /// The same as JSON, when the agent has an `output_schema`.
+    output: Option<serde_json::Value>,
     /// The chat that it belongs to: the id of its first run.
     chat_id: String,
     batch_id: Option<String>,
@@ -185,6 +187,7 @@ impl RunView {
             terminal: run.status.terminal(),
             reason: run.reason.map(run::Reason::name),
             error: run.error.clone(),
+            output: run.parsed(result.as_deref()),
             result,
             chat_id: run.chat_id.prefixed(),
             batch_id: batch.map(|batch| batch.id.prefixed()),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::inputs::{self, Input};
 use crate::{
     app::App,
     error::{Error, Problem, Result},
@@ -41,7 +43,7 @@ pub struct Definition<M = ModelName> {
     pub name: String,
     /// At most 2,000 characters.
     pub description: String,
-    /// At most 200,000 characters.
+    /// At most 200,000 characters; `{{name}}` takes an input that is declared.
     pub system_prompt: String,
     /// A model of this deployment, as `provider/model` or an alias.
     pub model: M,
@@ -58,6 +60,12 @@ pub struct Definition<M = ModelName> {
     /// What its model may call: at most [`tool::TOOLS_LIMIT`].
     #[serde(default)]
     pub tools: Vec<Tool>,
+    /// The JSON Schema that its last answer satisfies; `None` is any text.
+    #[serde(default)]
+    pub output_schema: Option<Value>,
+    /// What its runs are given: at most [`super::INPUTS_LIMIT`]; with none, anything.
+    #[serde(default)]
+    pub inputs: Vec<Input>,
     /// At most 16 pairs.
     pub metadata: Metadata,
 }
@@ -96,6 +104,10 @@ impl Draft {
         );
         check_metadata(&self.metadata, &mut problems);
         tool::check(app.guard(), &self.tools, &mut problems);
+        inputs::check(&self.inputs, &mut problems);
+        if let Some(Err(message)) = self.output_schema.as_ref().map(tool::schema::check_output) {
+            problems.push(Problem { field: "output_schema".to_owned(), message });
+        }
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
@@ -125,6 +137,8 @@ impl<M> Definition<M> {
             budget_micro_usd: self.budget_micro_usd,
             mode: self.mode,
             tools: self.tools,
+            output_schema: self.output_schema,
+            inputs: self.inputs,
             metadata: self.metadata,
         }
     }

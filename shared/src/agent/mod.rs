@@ -1,6 +1,7 @@
 //! Agents: a prompt and a model under a name. Every change makes a new version that never changes; a run is pinned to one.
 
 mod definition;
+mod inputs;
 
 use std::sync::Arc;
 
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 pub use definition::{Definition, Draft, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode};
 pub(crate) use definition::{check_budget, check_metadata, resolve_model};
+pub use inputs::{INPUTS_LIMIT, Input, InputType, Inputs};
+pub(crate) use inputs::{filled, names as input_names, problems as input_problems, too_long};
 
 use crate::{
     app::App,

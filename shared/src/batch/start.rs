@@ -89,18 +89,18 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
     let mut problems = bad_custom_ids(&items, items_field);
     let mut runs = Vec::with_capacity(items.len());
     for (index, item) in (0_u16..).zip(items) {
-        let what = if matches!(item.prompt, Prompt::Message(_)) { "message" } else { "inputs" };
-        let text = match item.prompt.text(&format!("{items_field}[{index}].{what}")) {
-            Ok(text) => text,
-            Err(problem) => {
-                problems.push(problem);
+        let at = format!("{items_field}[{index}].");
+        let (text, inputs) = match item.prompt.checked(&pinned.agent.definition, &at, None) {
+            Ok(checked) => checked,
+            Err(found) => {
+                problems.extend(found);
                 continue;
             }
         };
         let in_batch = InBatch { id, index, custom_id: item.custom_id };
         let mut run = run::first_row(app, caller, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
-        runs.push((run, Record::Input { text }.at(now)));
+        runs.push((run, Record::Input { text, inputs }.at(now)));
     }
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
@@ -186,11 +186,12 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
     let inputs: Vec<(RunId, u32)> = failed.iter().map(|run| (run.id, 0)).collect();
     let mut items = Vec::with_capacity(failed.len());
     for (run, slot) in failed.into_iter().zip(app.store().slots(tenant, &inputs).await?) {
-        let Some(Record::Input { text }) = slot.map(|slot| slot.record) else {
+        let Some(Record::Input { text, inputs }) = slot.map(|slot| slot.record) else {
             return Err(Error::Internal("the input of a run is missing".into()));
         };
         let custom_id = run.batch.and_then(|batch| batch.custom_id);
-        items.push(Item { custom_id, prompt: Prompt::Message(text), mode: Some(run.mode) });
+        let prompt = inputs.map_or(Prompt::Message(text), Prompt::Inputs);
+        items.push(Item { custom_id, prompt, mode: Some(run.mode) });
     }
     let new = NewBatch {
         agent_id: batch.agent_id,

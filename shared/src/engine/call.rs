@@ -10,7 +10,7 @@ use super::{
     tools,
 };
 use crate::{
-    agent::{AgentVersion, MAX_TOKENS},
+    agent::{self, AgentVersion, Definition, MAX_TOKENS},
     app::App,
     clock::Timestamp,
     error::Result,
@@ -22,6 +22,8 @@ use crate::{
 
 /// A token is taken for at least so many bytes of text when nobody has counted: on the high side for what is not code or CJK.
 const BYTES_PER_TOKEN: usize = 2;
+/// What a model is told around an output schema when its provider has no place for one, in bytes, at most.
+const SHAPE_BYTES: usize = 200;
 /// Tokens that a provider adds around each message, at most.
 const TOKENS_PER_TURN: u64 = 16;
 
@@ -192,16 +194,21 @@ async fn retry(app: &App, held: &mut Held, failed: &ModelFault, attempt: u32) ->
 async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request> {
     let mut turns = earlier(app, held).await?;
     turns.extend(held.journal.iter().map(turn));
+    let given = held.journal.first().and_then(|slot| match &slot.record {
+        Record::Input { inputs, .. } => inputs.as_ref(),
+        Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => None,
+    });
+    let Definition { system_prompt, inputs, output_schema, max_tokens, temperature, .. } = &agent.definition;
     Ok(Request {
         model: held.run.model.clone(),
-        system: agent.definition.system_prompt.clone(),
+        system: agent::filled(system_prompt, inputs, given),
         turns,
         tools: tools::offers(&agent.definition),
         tool_mode: ToolMode::Native,
-        output_schema: None,
+        output_schema: output_schema.clone(),
         deltas: None,
-        max_tokens: agent.definition.max_tokens.unwrap_or(MAX_TOKENS),
-        temperature: agent.definition.temperature,
+        max_tokens: max_tokens.unwrap_or(MAX_TOKENS),
+        temperature: *temperature,
         timeout_ms: app.config().model_timeout_ms,
     })
 }
@@ -226,7 +233,7 @@ async fn earlier(app: &App, held: &Held) -> Result<Vec<Turn>> {
 
 fn turn(slot: &Slot) -> Turn {
     match &slot.record {
-        Record::Input { text } => Turn::user(text.as_str()),
+        Record::Input { text, .. } | Record::Repair { text } => Turn::user(text.as_str()),
         Record::Answer { text, tool_calls, .. } => {
             Turn::Assistant { text: text.clone(), tool_calls: tool_calls.clone() }
         }
@@ -244,7 +251,8 @@ fn most_tokens(request: &Request) -> Tokens {
         let schema = tool.parameters.to_string().len();
         tool.name.len().saturating_add(tool.description.len()).saturating_add(schema)
     });
-    let bytes = offered.fold(bytes, usize::saturating_add);
+    let shape = request.output_schema.as_ref().map(|schema| schema.to_string().len().saturating_add(SHAPE_BYTES));
+    let bytes = offered.chain(shape).fold(bytes, usize::saturating_add);
     let input = u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
     Tokens {
         input: input.saturating_add(turns.saturating_mul(TOKENS_PER_TURN)),

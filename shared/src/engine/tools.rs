@@ -135,7 +135,7 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
 fn cut_off(held: &Held) -> bool {
     let last = held.journal.iter().rev().find_map(|slot| match &slot.record {
         Record::Answer { finish, .. } => Some(*finish),
-        Record::Input { .. } | Record::Result { .. } => None,
+        Record::Input { .. } | Record::Repair { .. } | Record::Result { .. } => None,
     });
     last == Some(Finish::Length)
 }
@@ -408,7 +408,7 @@ fn unknown() -> Step {
 fn same_in_a_row(held: &Held, call: &ToolCall) -> bool {
     let answers = held.journal.iter().rev().filter_map(|slot| match &slot.record {
         Record::Answer { tool_calls, .. } => Some(tool_calls),
-        Record::Input { .. } | Record::Result { .. } => None,
+        Record::Input { .. } | Record::Repair { .. } | Record::Result { .. } => None,
     });
     let same = |calls: &&Vec<ToolCall>| matches!(calls.as_slice(), [only] if only.name == call.name && only.arguments == call.arguments);
     answers.take_while(same).count() > SAME_IN_A_ROW

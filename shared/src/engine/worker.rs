@@ -18,7 +18,7 @@ use crate::{
     clock::Timestamp,
     error::{Error, Result},
     id::{BatchId, RunId},
-    message::Slot,
+    message::{Record, Slot},
     queue::{Chunk, DELAY_LIMIT_S},
     run::{Reason, Run, Status},
     store::Versioned,
@@ -126,7 +126,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
         if held.run.ends_now(app.now()) {
             return save_end(app, held).await;
         }
-        let called = match decide(&held.journal, held.run.max_steps, !agent.definition.tools.is_empty()) {
+        let called = match decide(&held.journal, held.run.max_steps, &agent.definition) {
             Next::Finish(reason) => {
                 held.run.finish(reason, app.now());
                 return save_end(app, held).await;
@@ -134,6 +134,11 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
             Next::Fail(reason, message) => {
                 held.run.fail(reason, message, app.now());
                 return save_end(app, held).await;
+            }
+            Next::Repair(text) => {
+                let now = app.now();
+                held.fill(app, held.run.step, Record::Repair { text }.at(now), Vec::new());
+                Called::Again
             }
             Next::Call if !time_for(app, until, app.config().model_timeout_ms) => return put_back(app, held).await,
             Next::Call => call::call(app, held, &agent).await?,

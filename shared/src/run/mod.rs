@@ -3,6 +3,7 @@
 mod approve;
 mod call;
 mod cancel;
+mod prompt;
 mod read;
 mod start;
 mod transition;
@@ -13,9 +14,10 @@ pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
 pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
 pub(crate) use cancel::request_cancel;
+pub use prompt::{MESSAGE_LIMIT_BYTES, Prompt};
 pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
 pub(crate) use read::{Glance, visible};
-pub use start::{CHAT_LIMIT, MESSAGE_LIMIT_BYTES, NewRun, Planned, Prompt, begin, plan, start};
+pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, start};
 pub(crate) use start::{first_row, pin};
 pub(crate) use transition::Acquired;
 
@@ -95,6 +97,8 @@ pub enum Reason {
     MaxTokens,
     /// The provider's filter stopped the answer.
     ContentFiltered,
+    /// The model's answer is not what the agent's output schema asks for, and was not when it was asked again.
+    OutputInvalid,
     /// The model asked for a tool, and the agent has none.
     UnknownTool,
     /// The model asked for more tool calls than a run may make.
@@ -126,6 +130,7 @@ impl Reason {
             Self::ModelError => "model_error",
             Self::MaxTokens => "max_tokens",
             Self::ContentFiltered => "content_filtered",
+            Self::OutputInvalid => "output_invalid",
             Self::UnknownTool => "unknown_tool",
             Self::MaxToolCalls => "max_tool_calls",
             Self::ApprovalRequired => "approval_required",
@@ -278,6 +283,9 @@ pub struct Run {
     pub model: ModelName,
     /// Whether its tools run by themselves.
     pub mode: Mode,
+    /// Whether its agent's version has an output schema: what it says at its end is JSON.
+    #[serde(default)]
+    pub structured: bool,
     /// The beginning of the message, for lists: at most 80 characters.
     pub title: String,
     /// The caller's own pairs.

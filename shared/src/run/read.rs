@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{CallState, Run, Status, Usage};
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     page::{self, Page, PageRequest},
     store::{Versioned, row::Rev},
     tenant::{Caller, Scope, Tenant},
+    tool::schema,
 };
 
 /// How far back a list by page number goes, in runs.
@@ -270,6 +272,12 @@ impl Glance {
 }
 
 impl Run {
+    /// What the agent said at its end as JSON, when it has an output schema and the run has ended well.
+    #[must_use]
+    pub fn parsed(&self, said: Option<&str>) -> Option<Value> {
+        said.filter(|_| self.structured && self.status == Status::Done).and_then(|said| schema::value(said).ok())
+    }
+
     pub(crate) const fn glance(&self) -> Glance {
         Glance { status: self.status, usage: self.usage, started_at: self.started_at, ended_at: self.ended_at }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Chat, DEADLINE_MS, InBatch, Origin, Run, Status, Usage};
+use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, Status, Usage};
 use crate::{
-    agent::{self, AgentVersion, MAX_STEPS_LIMIT, Metadata, Mode},
+    agent::{self, AgentVersion, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
     clock::Timestamp,
     engine::{self, Held},
@@ -20,37 +20,10 @@ use crate::{
     tenant::{Caller, Scope},
 };
 
-/// The longest message, in bytes of UTF-8: less than a body may have.
-pub const MESSAGE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 /// How many characters of the message a list shows.
 const TITLE_CHARS: usize = 80;
 /// How many runs may go on with one chat.
 pub const CHAT_LIMIT: usize = 200;
-
-/// What the agent is told.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Prompt {
-    /// A message.
-    Message(String),
-    /// Inputs by name: given to the model as JSON.
-    Inputs(serde_json::Map<String, serde_json::Value>),
-}
-
-impl Prompt {
-    /// What the model reads; checked. `field` is where it came from.
-    pub(crate) fn text(self, field: &str) -> Result<String, Problem> {
-        let problem = |message: String| Problem { field: field.to_owned(), message };
-        let text = match self {
-            Self::Message(text) if text.trim().is_empty() => return Err(problem("must not be empty".to_owned())),
-            Self::Message(text) => text,
-            Self::Inputs(inputs) => serde_json::Value::Object(inputs).to_string(),
-        };
-        if text.len() > MESSAGE_LIMIT_BYTES {
-            return Err(problem(format!("must be at most {MESSAGE_LIMIT_BYTES} bytes long")));
-        }
-        Ok(text)
-    }
-}
 
 /// What a run shall be.
 #[derive(Debug, Clone)]
@@ -164,6 +137,7 @@ pub(crate) fn first_row(
         agent_name: pinned.agent.definition.name.clone(),
         model: pinned.model.clone(),
         mode: pinned.mode,
+        structured: pinned.agent.definition.output_schema.is_some(),
         title: text.chars().take(TITLE_CHARS).collect(),
         metadata: pinned.metadata.clone(),
         chat_id: id,
@@ -242,26 +216,42 @@ fn chat_busy() -> Error {
 /// chat's last run has not ended.
 pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
     let pinned = pin(app, caller, &new).await?;
-    let field = if matches!(new.prompt, Prompt::Message(_)) { "message" } else { "inputs" };
-    let text = new.prompt.text(field).map_err(|problem| Error::Invalid(vec![problem]))?;
+    let (chat, earlier) = match new.chat_id {
+        Some(id) => {
+            let (first, last) = chat_to_go_on_with(app, caller, &pinned, id).await?;
+            (Some(first), inputs_of(app, &last).await?)
+        }
+        None => (None, None),
+    };
+    let (text, inputs) = new.prompt.checked(&pinned.agent.definition, "", earlier).map_err(Error::Invalid)?;
     let mut run = first_row(app, caller, &pinned, RunId::new(app.now()), &text, None);
-    let mut chat = None;
-    if let Some(chat_id) = new.chat_id {
-        let Chat { first, last, first_rev } = super::chat(app, caller, chat_id).await?;
-        if first.agent_id != run.agent_id {
-            return Err(Error::invalid("chat_id", "is a chat with another agent"));
-        }
-        if !last.status.terminal() {
-            return Err(chat_busy());
-        }
-        if first.continued_by.len() >= CHAT_LIMIT {
-            return Err(Error::Conflict(format!("the chat has {CHAT_LIMIT} runs already, which is the most")));
-        }
-        run.chat_id = chat_id;
-        chat = Some(Versioned { value: first, rev: first_rev });
-    }
-    let input = Record::Input { text }.at(app.now());
+    run.chat_id = new.chat_id.unwrap_or(run.id);
+    let input = Record::Input { text, inputs }.at(app.now());
     Ok(Planned { run, input, chat })
+}
+
+/// The chat's first run as it was read, and its last one, if a run may go on with the chat now.
+async fn chat_to_go_on_with(app: &App, caller: &Caller, pinned: &Pinned, id: RunId) -> Result<(Versioned<Run>, Run)> {
+    let Chat { first, last, first_rev } = super::chat(app, caller, id).await?;
+    if first.agent_id != pinned.agent.agent_id {
+        return Err(Error::invalid("chat_id", "is a chat with another agent"));
+    }
+    if !last.status.terminal() {
+        return Err(chat_busy());
+    }
+    if first.continued_by.len() >= CHAT_LIMIT {
+        return Err(Error::Conflict(format!("the chat has {CHAT_LIMIT} runs already, which is the most")));
+    }
+    Ok((Versioned { value: first, rev: first_rev }, last))
+}
+
+/// The inputs that the run was given, if its agent declared them.
+async fn inputs_of(app: &App, run: &Run) -> Result<Option<Inputs>> {
+    let slots = app.store().slots(run.tenant(), &[(run.id, 0)]).await?;
+    Ok(slots.into_iter().flatten().find_map(|slot| match slot.record {
+        Record::Input { inputs, .. } => inputs,
+        Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => None,
+    }))
 }
 
 /// Accepts the run and asks for a worker.

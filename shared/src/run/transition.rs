@@ -246,6 +246,7 @@ mod tests {
             agent_name: "a".to_owned(),
             model: ModelName("m".to_owned()),
             mode: Mode::Auto,
+            structured: false,
             title: "t".to_owned(),
             metadata: Metadata::new(),
             chat_id: id,

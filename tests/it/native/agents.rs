@@ -26,7 +26,7 @@ async fn an_agent_is_made_and_found(muster: Muster) {
         json!({
             "id": "<id>", "version": 1, "name": "a", "description": "", "system_prompt": "", "model": "demo/scripted",
             "max_steps": 25, "max_tokens": null, "temperature": null, "budget_micro_usd": null, "mode": "auto",
-            "tools": [], "metadata": {}, "created_at": "<time>", "updated_at": "<time>",
+            "tools": [], "output_schema": null, "inputs": [], "metadata": {}, "created_at": "<time>", "updated_at": "<time>",
         })
     );
     let made = made.status(201);

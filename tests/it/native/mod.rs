@@ -8,4 +8,5 @@ mod results;
 mod runs;
 mod secrets;
 mod service;
+mod structured;
 mod tools;

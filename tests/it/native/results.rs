@@ -46,7 +46,7 @@ async fn results_come_in_order_and_in_pages(muster: Muster) {
         redacted(&seen[7]),
         json!({
             "index": 7, "custom_id": "7", "run_id": "<id>", "status": "done", "reason": null,
-            "result": seen[7]["result"], "error": null, "usage": seen[7]["usage"],
+            "result": seen[7]["result"], "output": null, "error": null, "usage": seen[7]["usage"],
             "cost_micro_usd": seen[7]["cost_micro_usd"], "run_ms": "<ms>",
         })
     );

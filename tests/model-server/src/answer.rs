@@ -50,7 +50,8 @@ impl Answer {
         let (said, finish, completion_tokens) = if calls.is_empty() {
             let words = call.max_tokens.map_or(spec.words, |most| spec.words.min(most));
             let finish = if words < spec.words { Finish::Length } else { Finish::Stop };
-            let text = script::said(&call.prompt).map_or_else(|| text(words, hash), str::to_owned);
+            let told = script::said(&call.prompt).or_else(|| script::said(&call.system));
+            let text = told.map_or_else(|| text(words, hash), str::to_owned);
             (Said::Text(text), finish, words as u64)
         } else {
             let tokens = 12 * calls.len() as u64;

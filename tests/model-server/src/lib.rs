@@ -50,7 +50,8 @@
 //! When a request offers tools and the last message of its user has lines `call NAME {json}`, these calls are asked for, all of them
 //! at once; `then` on a line of its own parts what is asked for after the answers have come. `call NAME` alone calls a tool that is
 //! offered, with `{}`. The arguments are sent as they are written, whether they are JSON or not, and no tool needs to have that name.
-//! When all is answered, the answer is text: what follows `say ` at the beginning of a line, when there is one.
+//! When all is answered, the answer is text: what follows `say ` at the beginning of a line, when there is one;
+//! in the OpenAI format also in the system prompt, which holds whenever the user's last message says nothing of the kind.
 
 mod answer;
 mod format;

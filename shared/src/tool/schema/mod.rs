@@ -40,6 +40,18 @@ pub fn check(schema: &Value) -> Result<(), String> {
     compiled(schema).map(drop)
 }
 
+/// Whether a model's answer may have this schema: of a value of any type.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_output(schema: &Value) -> Result<(), String> {
+    if !schema.is_object() {
+        return Err("must be a JSON Schema: an object".to_owned());
+    }
+    bounds::check(schema)?;
+    compiled(schema).map(drop)
+}
+
 /// Whether the instance satisfies the schema.
 ///
 /// # Errors
@@ -79,6 +91,27 @@ pub fn arguments(schema: &Value, text: &str) -> Result<Map<String, Value>, Strin
     validate(schema, &read).map_err(|messages| messages.join("\n"))?;
     let Value::Object(arguments) = read else { return Err(other()) };
     Ok(arguments)
+}
+
+/// The JSON value that a model's answer is, within a code fence too.
+///
+/// # Errors
+/// What is wrong with it, for the model.
+pub fn value(answer: &str) -> Result<Value, String> {
+    let text = answer.trim();
+    let fenced = text.strip_prefix("```").and_then(|text| text.strip_suffix("```"));
+    let text = fenced.map_or(text, |text| text.strip_prefix("json").unwrap_or(text));
+    read::json(text).map_err(|error| cut(format_args!("the answer is not valid JSON: {error}")))
+}
+
+/// The value that a model's answer is, if it satisfies the schema.
+///
+/// # Errors
+/// What is wrong with it, for the model.
+pub fn answer(schema: &Value, text: &str) -> Result<Value, String> {
+    let value = value(text)?;
+    validate(schema, &value).map_err(|messages| messages.join("\n"))?;
+    Ok(value)
 }
 
 /// Nothing is fetched, and patterns are matched in linear time. What names the schema itself is left out, so that every

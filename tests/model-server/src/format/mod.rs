@@ -46,6 +46,8 @@ pub(crate) struct Call {
     pub(crate) model: String,
     /// The text of the last user message.
     pub(crate) prompt: String,
+    /// The system prompt; read in the OpenAI format only.
+    pub(crate) system: String,
     pub(crate) max_tokens: Option<usize>,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,

@@ -21,6 +21,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Call, serde_json::Error> {
         include_usage: true,
         tools: offered(&body["tools"], "/function/name", "/function/parameters"),
         tool_rounds_done: messages.rounds_done(),
+        ..Call::default()
     })
 }
 

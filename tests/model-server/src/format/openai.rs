@@ -54,12 +54,16 @@ struct ToolFunction {
 
 pub(super) fn parse(body: &[u8]) -> Result<Call, serde_json::Error> {
     let request: Request = serde_json::from_slice(body)?;
-    let last = request.messages.iter().rev().find(|message| message.role == "user").and_then(|message| message.content);
-    let prompt = last.and_then(|content| serde_json::from_str(content.get()).ok()).as_ref().map(text_of);
+    let last = |role: &str| {
+        let message = request.messages.iter().rev().find(|message| message.role == role);
+        message.and_then(|message| serde_json::from_str(message.content?.get()).ok()).as_ref().map(text_of)
+    };
+    let (prompt, system) = (last("user"), last("system"));
     let since_user = request.messages.iter().rev().take_while(|message| message.role != "user");
     let tools = request.tools.into_iter().flatten().map(|tool| (tool.function.name, tool.function.parameters));
     Ok(Call {
         prompt: prompt.unwrap_or_default(),
+        system: system.unwrap_or_default(),
         max_tokens: request.max_tokens,
         stream: request.stream,
         include_usage: request.stream_options.is_some_and(|options| options.include_usage),
