@@ -11,6 +11,8 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use shared::{App, clock::Timestamp, engine};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     Response, Route, Routes, config, deployment, first_key,
@@ -78,12 +80,10 @@ pub fn handler(name: &str) -> Result<Function, Failure> {
 /// # Errors
 /// As [`Failure`] says.
 pub fn run(function: Function) -> Result<(), Failure> {
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_span_list(false)
-        .with_max_level(config::log_level())
-        .init();
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
+    // The providers' crate writes errors with the URLs that it called.
+    let shown = Targets::new().with_default(config::log_level()).with_target("genai", LevelFilter::OFF);
+    tracing_subscriber::registry().with(shown).with(lines).init();
     let events = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::EventLoop)?;
     events.block_on(serve(function))
 }

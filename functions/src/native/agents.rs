@@ -7,7 +7,7 @@ use shared::{
     agent::{self, AgentVersion, Draft, Metadata},
 };
 
-use super::views::{ListQuery, ModeView, PageView};
+use super::views::{ListQuery, ModeView, PageView, ToolModeView};
 use crate::{
     Request, Response, auth, claims,
     patch::{nullable, set},
@@ -30,6 +30,10 @@ pub(super) struct CreateAgent {
     system_prompt: String,
     /// A model of this deployment, as `provider/model` or an alias: see `GET /v1/models`.
     model: String,
+    /// Models that are called instead, in this order, when that one cannot be: at most 5, each another one.
+    #[schemars(length(max = 5))]
+    #[serde(default)]
+    fallback_models: Vec<String>,
     /// The most model calls of a run: 25 unless given.
     #[schemars(range(min = 1, max = 200))]
     max_steps: Option<u32>,
@@ -47,6 +51,8 @@ pub(super) struct CreateAgent {
     /// What its model may call: at most 128.
     #[serde(default)]
     tools: Vec<ToolView>,
+    /// How its model is told of them: `native` unless given.
+    tool_mode: Option<ToolModeView>,
     /// At most 16 pairs of your own; keys up to 64, values up to 512 characters.
     #[serde(default)]
     metadata: Metadata,
@@ -59,12 +65,14 @@ impl From<CreateAgent> for Draft {
             description: body.description,
             system_prompt: body.system_prompt,
             model: body.model,
+            fallback_models: body.fallback_models,
             max_steps: body.max_steps.unwrap_or(agent::MAX_STEPS),
             max_tokens: body.max_tokens,
             temperature: body.temperature,
             budget_micro_usd: body.budget_micro_usd,
             mode: body.mode.map(Into::into).unwrap_or_default(),
             tools: tools::tools(body.tools),
+            tool_mode: body.tool_mode.map(Into::into).unwrap_or_default(),
             metadata: body.metadata,
         }
     }
@@ -81,6 +89,9 @@ pub(super) struct UpdateAgent {
     #[schemars(length(max = 200_000))]
     system_prompt: Option<String>,
     model: Option<String>,
+    /// Takes the place of all fallback models.
+    #[schemars(length(max = 5))]
+    fallback_models: Option<Vec<String>>,
     #[schemars(range(min = 1, max = 200))]
     max_steps: Option<u32>,
     #[serde(default, deserialize_with = "nullable")]
@@ -92,6 +103,7 @@ pub(super) struct UpdateAgent {
     mode: Option<ModeView>,
     /// Takes the place of all tools.
     tools: Option<Vec<ToolView>>,
+    tool_mode: Option<ToolModeView>,
     /// Takes the place of all pairs.
     metadata: Option<Metadata>,
 }
@@ -102,12 +114,14 @@ impl UpdateAgent {
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
         set(&mut draft.model, &self.model);
+        set(&mut draft.fallback_models, &self.fallback_models);
         set(&mut draft.max_steps, &self.max_steps);
         set(&mut draft.max_tokens, &self.max_tokens);
         set(&mut draft.temperature, &self.temperature);
         set(&mut draft.budget_micro_usd, &self.budget_micro_usd);
         set(&mut draft.mode, &self.mode.map(Into::into));
         set(&mut draft.tools, &self.tools.clone().map(tools::tools));
+        set(&mut draft.tool_mode, &self.tool_mode.map(Into::into));
         set(&mut draft.metadata, &self.metadata);
     }
 }
@@ -122,12 +136,14 @@ pub(super) struct AgentView {
     description: String,
     system_prompt: String,
     model: String,
+    fallback_models: Vec<String>,
     max_steps: u32,
     max_tokens: Option<u32>,
     temperature: Option<f64>,
     budget_micro_usd: Option<u64>,
     mode: ModeView,
     tools: Vec<ToolView>,
+    tool_mode: ToolModeView,
     metadata: Metadata,
     /// When the agent was made.
     created_at: String,
@@ -145,12 +161,14 @@ impl From<&AgentVersion> for AgentView {
             description: definition.description,
             system_prompt: definition.system_prompt,
             model: definition.model.to_string(),
+            fallback_models: definition.fallback_models.iter().map(ToString::to_string).collect(),
             max_steps: definition.max_steps,
             max_tokens: definition.max_tokens,
             temperature: definition.temperature,
             budget_micro_usd: definition.budget_micro_usd,
             mode: definition.mode.into(),
             tools: tools::views(definition.tools),
+            tool_mode: definition.tool_mode.into(),
             metadata: definition.metadata,
             created_at: version.created_at.rfc3339(),
             updated_at: version.updated_at.rfc3339(),

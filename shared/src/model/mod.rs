@@ -155,6 +155,19 @@ impl ModelFault {
         Self { kind, status: None, retry_after_ms: None, message }
     }
 
+    /// The fault of a call that was not sent, as most calls of its model failed a moment ago.
+    pub(crate) fn circuit_open(wait_ms: u64) -> Self {
+        let message =
+            "most calls of this model failed within the last 30 s, so it is left alone for a moment".to_owned();
+        Self { retry_after_ms: Some(wait_ms), ..Self::new(FaultKind::CircuitOpen, message) }
+    }
+
+    /// Whether another model may answer where this one did not: everything but a refusal of the request itself.
+    #[must_use]
+    pub const fn another_may_answer(&self) -> bool {
+        !matches!((self.kind, self.status), (FaultKind::Refused, Some(400 | 413 | 414 | 415 | 422 | 431)))
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
