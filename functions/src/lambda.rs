@@ -81,11 +81,14 @@ pub fn handler(name: &str) -> Result<Function, Failure> {
 /// As [`Failure`] says.
 pub fn run(function: Function) -> Result<(), Failure> {
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
-    // The providers' crate writes errors with the URLs that it called.
-    let shown = Targets::new().with_default(config::log_level()).with_target("genai", LevelFilter::OFF);
-    tracing_subscriber::registry().with(shown).with(lines).init();
+    tracing_subscriber::registry().with(shown(config::log_level())).with(lines).init();
     let events = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::EventLoop)?;
     events.block_on(serve(function))
+}
+
+/// The log lines of that level, but those of the providers' crate: it writes errors with the URLs that it called.
+fn shown(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level).with_target("genai", LevelFilter::OFF)
 }
 
 async fn serve(function: Function) -> Result<(), Failure> {
@@ -208,4 +211,18 @@ fn request(event: lambda_http::Request) -> http::Request<Bytes> {
         lambda_http::Body::Empty | _ => Bytes::new(),
     };
     http::Request::from_parts(parts, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_providers_crate_writes_no_lines() {
+        let shown = shown(LevelFilter::TRACE);
+        assert!(shown.would_enable("functions::serve", &Level::TRACE));
+        assert!(!shown.would_enable("genai::webc::web_stream", &Level::ERROR));
+    }
 }

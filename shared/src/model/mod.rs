@@ -187,3 +187,20 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Calls the model once.
     fn call<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelFault>>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_the_request_itself_is_every_models() {
+        let fault = |kind, status| ModelFault { status, ..ModelFault::new(kind, String::new()) };
+        for status in [None, Some(401), Some(403), Some(404), Some(429)] {
+            assert!(fault(FaultKind::Refused, status).another_may_answer(), "{status:?}");
+        }
+        assert!(!fault(FaultKind::Refused, Some(400)).another_may_answer());
+        assert!(!fault(FaultKind::Refused, Some(422)).another_may_answer());
+        assert!(fault(FaultKind::Quota, Some(402)).another_may_answer());
+        assert!(fault(FaultKind::Busy, Some(503)).another_may_answer());
+    }
+}
