@@ -2,21 +2,23 @@
 
 use http::{HeaderValue, StatusCode, header};
 use shared::{
-    App, Caller, Result,
+    App, Caller, Result, Scope,
     idempotency::{Answer, Claim, Seen},
     run::{self, Run},
 };
 
 use crate::{Body, Request, Response, response};
 
-/// Does the work of a request, or answers what was answered before under its idempotency key.
+/// Does the work of a request, or answers what was answered before under its idempotency key. The caller needs the scope for either:
+/// an answer may hold what only who may do the work may read, as a new key.
 pub(crate) async fn once(
     app: &App,
     caller: &Caller,
     request: &Request,
+    scope: Scope,
     work: impl AsyncFnOnce(Claim) -> Result<Response>,
 ) -> Result<Response> {
-    match seen(app, caller, request).await? {
+    match seen(app, caller, request, scope).await? {
         Seen::New(claim) => work(claim).await,
         Seen::Answered(answer) => Ok(replay(answer)),
         Seen::Run(_) => Err(Claim::in_progress()),
@@ -28,10 +30,11 @@ pub(crate) async fn once_or_run(
     app: &App,
     caller: &Caller,
     request: &Request,
+    scope: Scope,
     ended: impl AsyncFnOnce(&Run) -> Result<Response>,
     work: impl AsyncFnOnce(Claim) -> Result<Response>,
 ) -> Result<Response> {
-    match seen(app, caller, request).await? {
+    match seen(app, caller, request, scope).await? {
         Seen::New(claim) => work(claim).await,
         Seen::Answered(answer) => Ok(replay(answer)),
         Seen::Run(id) => {
@@ -44,10 +47,17 @@ pub(crate) async fn once_or_run(
     }
 }
 
-/// The same request is the same method, path, query and body, byte for byte.
-async fn seen(app: &App, caller: &Caller, request: &Request) -> Result<Seen> {
+/// The same request is the same method, path, query and body, byte for byte. Which key a request makes depends on what the key may
+/// do that asks for it: there, that is part of the request too.
+async fn seen(app: &App, caller: &Caller, request: &Request, scope: Scope) -> Result<Seen> {
+    caller.require(scope)?;
     let (method, target) = (request.method().as_str(), request.target());
-    let same = [method.as_bytes(), target.as_bytes(), request.body()];
+    let mut same = vec![method.as_bytes(), target.as_bytes(), request.body()];
+    let mut rights = caller.scopes().to_vec();
+    rights.sort_unstable();
+    if scope == Scope::KeysManage {
+        same.extend(rights.iter().map(|right| right.name().as_bytes()));
+    }
     Claim::check(app, caller, request.idempotency_key()?, &format!("{method} {}", request.path()), &same).await
 }
 

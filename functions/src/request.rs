@@ -136,11 +136,15 @@ impl Request {
     /// The key under which an answer may be replayed.
     ///
     /// # Errors
-    /// [`Error::Invalid`] unless it is 1 to 255 printable ASCII characters.
+    /// [`Error::Invalid`] unless it is 1 to 255 printable ASCII characters, given once.
     pub fn idempotency_key(&self) -> Result<Option<&str>> {
-        let Some(value) = self.http.headers().get("idempotency-key") else {
+        let mut given = self.http.headers().get_all("idempotency-key").iter();
+        let Some(value) = given.next() else {
             return Ok(None);
         };
+        if given.next().is_some() {
+            return Err(Error::invalid("Idempotency-Key", "is given twice"));
+        }
         let printable = value.to_str().ok().filter(|key| key.bytes().all(|byte| matches!(byte, b' '..=b'~')));
         let key = printable.filter(|key| (1..=255).contains(&key.len()));
         key.map(Some).ok_or_else(|| Error::invalid("Idempotency-Key", "must be 1 to 255 printable ASCII characters"))

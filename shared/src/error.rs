@@ -21,7 +21,7 @@ pub enum Error {
     #[error("{}", summary(.0))]
     Invalid(Vec<Problem>),
     /// The model is not one that this deployment can call.
-    #[error("model '{name}' is not available")]
+    #[error("model '{name}' is not available{}", unset(*.variable))]
     UnknownModel {
         /// The field that names it.
         field: String,
@@ -29,6 +29,8 @@ pub enum Error {
         name: String,
         /// The names that would do.
         known: Vec<String>,
+        /// The variable that this deployment would need for it, when the name is right.
+        variable: Option<&'static str>,
     },
     /// No key, or none that is valid. The same for unknown, revoked, expired and malformed ones.
     #[error("the API key is missing or not valid")]
@@ -115,6 +117,11 @@ impl From<store::Error> for Error {
             store::Error::TooLarge(_) | store::Error::Broken(_) => Self::Internal(error.into()),
         }
     }
+}
+
+/// Why a model that exists cannot be called.
+pub(crate) fn unset(variable: Option<&str>) -> String {
+    variable.map(|variable| format!(": {variable} is not set")).unwrap_or_default()
 }
 
 fn summary(problems: &[Problem]) -> String {

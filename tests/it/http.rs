@@ -163,7 +163,7 @@ fn every_error_looks_as_its_surface_says() {
     let problems =
         ["items[3].message", "mode"].map(|field| Problem { field: field.to_owned(), message: "is bad".to_owned() });
     let known = vec!["demo/scripted".to_owned()];
-    let model = Error::UnknownModel { field: "model".to_owned(), name: "acme/x".to_owned(), known };
+    let model = Error::UnknownModel { field: "model".to_owned(), name: "acme/x".to_owned(), known, variable: None };
     let forbidden = Error::Forbidden { message: "no".to_owned(), missing: vec![Scope::RunsWrite] };
     let limited = Error::RateLimited {
         limit: "100 requests per minute".to_owned(),

@@ -12,6 +12,8 @@ on_every_backend!(
     twins_have_exactly_one_effect,
     a_key_is_forgotten_after_seven_days,
     a_replayed_key_has_the_same_secret,
+    a_replay_needs_the_scope_that_the_work_needs,
+    a_replayed_key_may_not_do_more_than_who_asks_for_it,
     a_waited_for_run_is_in_progress_until_it_ends_and_then_answered_again,
     what_was_refused_is_not_remembered,
     a_chat_of_cotera_is_answered_again,
@@ -127,6 +129,39 @@ async fn a_replayed_key_has_the_same_secret(muster: Muster) {
     muster.us.with_key(&text(&turned, "key")).get("/v1/models").await.ok();
 }
 
+async fn a_replay_needs_the_scope_that_the_work_needs(muster: Muster) {
+    let mut calls: Vec<(String, Value)> =
+        creating(&muster).await.into_iter().map(|(path, body, ..)| (path, body)).collect();
+    calls[2].0.push_str("?wait=1");
+    calls.push((calls[4].0.replace("/batch", ""), json!({"message": "c"})));
+    let key = text(&muster.us.post("/v1/keys", json!({})).await.status(201), "id");
+    calls.push((format!("/v1/keys/{key}/rotate"), json!({})));
+    let batch = muster.us.post(&calls[3].0, json!({"items": [{"message": "d"}]})).await.status(202);
+    muster.us.send("POST", &format!("/v1/batches/{}/cancel", text(&batch, "id")), "").await;
+    calls.push((format!("/v1/batches/{}/retry", text(&batch, "id")), json!({})));
+    let lesser = keyed(&muster.us.new_key(json!({"scopes": ["agents:read", "runs:read"]})).await);
+    for (path, body) in calls {
+        let first = keyed(&muster.us).post(&path, body.clone()).await;
+        assert!(first.code < 300, "{path}: {}", first.text);
+        let refused = lesser.post(&path, body.clone()).await;
+        assert_eq!(refused.code, 403, "{path}: {}", refused.text);
+        assert!(refused.header("idempotency-replayed").is_empty(), "{path}");
+        muster.drain().await;
+        assert_eq!(keyed(&muster.us).post(&path, body).await.header("idempotency-replayed"), "true", "{path}");
+    }
+}
+
+async fn a_replayed_key_may_not_do_more_than_who_asks_for_it(muster: Muster) {
+    let made = keyed(&muster.us).post("/v1/keys", json!({"name": "a"})).await.status(201);
+    let rotate = format!("/v1/keys/{}/rotate", text(&made, "id"));
+    keyed(&muster.us).post(&rotate, json!({})).await.status(201);
+    let lesser = keyed(&muster.us.new_key(json!({"scopes": ["keys:manage"]})).await);
+    assert_eq!(lesser.post("/v1/keys", json!({"name": "a"})).await.code_of(422), "idempotency_mismatch");
+    assert_eq!(lesser.post(&rotate, json!({})).await.code_of(422), "idempotency_mismatch");
+    let equal = keyed(&muster.us.new_key(json!({})).await);
+    assert_eq!(equal.post("/v1/keys", json!({"name": "a"})).await.status(201), made);
+}
+
 async fn a_waited_for_run_is_in_progress_until_it_ends_and_then_answered_again(muster: Muster) {
     let agent = muster.us.agent("openai/fake-l1500").await;
     let muster = muster.at_work();
@@ -159,6 +194,13 @@ async fn what_was_refused_is_not_remembered(muster: Muster) {
         assert_eq!(cancel.param(), "Idempotency-Key", "{bad}");
         let us = muster.us.with("idempotency-key", bad);
         assert_eq!(us.post("/v1/agents", json!({})).await.param(), "Idempotency-Key", "{bad}");
+    }
+    for (first, second) in [("one", "other"), ("order 7", "order 7")] {
+        let twice = muster.us.with("idempotency-key", first).with_another("idempotency-key", second);
+        assert_eq!(
+            twice.post("/v1/agents", json!({"name": "a", "model": "demo/scripted"})).await.param(),
+            "Idempotency-Key"
+        );
     }
     muster.us.with("idempotency-key", &"k".repeat(255)).post("/v1/keys", json!({})).await.status(201);
 }

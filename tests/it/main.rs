@@ -23,5 +23,6 @@ mod models;
 mod native;
 mod openapi;
 mod reaper;
+mod staged;
 mod store_contract;
 mod template;

@@ -1,13 +1,13 @@
-//! What the reaper repairs: lost messages, dead workers, passed deadlines, batches that were never accepted.
+//! What the reaper repairs: lost messages, dead workers, passed deadlines.
 
 use serde_json::{Value, json};
 use shared::{
     App, Caller,
-    batch::{self, Item, NewBatch},
     engine::Held,
-    id::{AgentId, RunId},
-    idempotency::{Claim, Seen},
+    id::AgentId,
+    idempotency::Claim,
     run::{self, NewRun, Origin, Prompt},
+    store::row::{Key, Rev, Row, Table, When, Write},
 };
 
 use crate::harness::{Muster, on_every_backend, text};
@@ -20,13 +20,13 @@ on_every_backend!(
     a_passed_deadline_ends_a_run_that_waits,
     a_batch_whose_messages_were_lost_goes_on,
     a_cancel_that_was_begun_is_gone_on_with,
-    a_batch_that_was_never_accepted_is_invisible_and_discarded,
+    a_row_that_cannot_be_read_stops_nothing_else,
     what_runs_is_left_alone,
     two_workers_that_take_a_run_at_once_call_its_model_once,
 );
 
-const HOUR_MS: i64 = 60 * 60 * 1000;
-const LEASE_AND_MORE_MS: i64 = 95_000;
+pub(crate) const HOUR_MS: i64 = 60 * 60 * 1000;
+pub(crate) const LEASE_AND_MORE_MS: i64 = 95_000;
 
 async fn look(muster: &Muster, run: &str) -> Value {
     muster.us.get(&format!("/v1/runs/{run}")).await.ok()
@@ -176,53 +176,39 @@ async fn a_cancel_that_was_begun_is_gone_on_with(muster: Muster) {
     assert_eq!(muster.models.stats().calls, 0);
 }
 
-fn two_items(agent: AgentId) -> NewBatch {
-    let item = |text: &str| Item { custom_id: None, prompt: Prompt::Message(text.to_owned()), mode: None };
-    NewBatch {
-        agent_id: agent,
-        items: vec![item("a"), item("b")],
-        limit: 10,
-        items_field: "items",
-        origin: Origin::Native,
-        deadline_at: None,
-        metadata: std::collections::BTreeMap::new(),
-    }
+/// Makes the run's row one that cannot be read; it stays due.
+async fn spoil(muster: &Muster, run: &str) {
+    let id = run.replace("run_", "");
+    let key = Key::new(Table::Runs, format!("O#{}#R#{id}", muster.us.org), "META");
+    let row = muster.app.store().backend().get(&key).await.unwrap().unwrap();
+    let spoilt = Row { rev: Rev::fresh(), body: "{}".to_owned(), ..row };
+    muster.app.store().backend().transact(vec![Write::Put(spoilt, When::Any)]).await.unwrap();
 }
 
-async fn a_batch_that_was_never_accepted_is_invisible_and_discarded(muster: Muster) {
-    let agent = AgentId::parse_prefixed(&muster.us.agent("openai/fake").await).unwrap();
-    let (app, caller) = (&muster.app, muster.caller(&muster.us).await);
-    let claim = || async {
-        match Claim::check(app, &caller, Some("twin"), "POST", &[]).await.unwrap() {
-            Seen::New(claim) => {
-                claim.with(|| shared::idempotency::Answer { status: 202, location: None, body: String::new() })
-            }
-            seen @ (Seen::Answered(_) | Seen::Run(_)) => panic!("{seen:?}"),
-        }
-    };
-    let (first, second) = (claim().await, claim().await);
-    let accepted = batch::plan(app, &caller, two_items(agent)).await.unwrap();
-    let staged = batch::plan(app, &caller, two_items(agent)).await.unwrap();
-    let runs: Vec<RunId> = staged.batch().run_ids();
-    batch::start(app, accepted, first).await.unwrap();
-    batch::start(app, staged, second).await.unwrap_err();
-    assert_eq!(muster.us.get("/v1/runs").await.ok()["data"].as_array().unwrap().len(), 2);
-    assert_eq!(muster.us.get("/v1/batches").await.ok()["data"].as_array().unwrap().len(), 1);
-    for run in &runs {
-        let path = format!("/v1/runs/{}", run.prefixed());
-        for path in [path.clone(), format!("{path}/messages"), format!("{path}/explain")] {
-            assert_eq!(muster.us.get(&path).await.code, 404);
-        }
-        assert_eq!(muster.us.send("POST", &format!("{path}/cancel"), "").await.code, 404);
-        assert_eq!(muster.us.get(&format!("/api/v1/resource/chat/{run}/status")).await.code, 404);
+async fn a_row_that_cannot_be_read_stops_nothing_else(muster: Muster) {
+    let (ours, theirs) = (muster.us.agent("demo/scripted-l0").await, muster.them.agent("demo/scripted-l0").await);
+    let spoilt = muster.us.run(&ours, "hello").await;
+    let items = json!({"items": [{"message": "a"}, {"message": "b"}]});
+    let batch = muster.us.post(&format!("/v1/agents/{ours}/batches"), items).await.status(202);
+    let of_batch = muster.us.get(&format!("/v1/runs?batch_id={}", text(&batch, "id"))).await.ok();
+    let (its, good) = (text(&of_batch["data"][0], "id"), text(&of_batch["data"][1], "id"));
+    for run in [&spoilt, &its] {
+        spoil(&muster, run).await;
     }
-    muster.drain().await;
+    let beside = muster.us.run(&ours, "hello").await;
+    let other = muster.them.run(&theirs, "hello").await;
+    muster.lose_messages().await;
+    assert_eq!(shared::engine::recover(&muster.app).await.unwrap().asked, 3);
+    muster.lose_messages().await;
     muster.pass(LEASE_AND_MORE_MS);
-    assert_eq!((muster.reap().await.discarded, muster.queued()), (0, 0));
-    muster.pass(HOUR_MS);
-    assert_eq!(muster.reap().await.discarded, 2);
-    assert_eq!(muster.reap().await.discarded, 0);
-    assert_eq!((muster.models.calls_with("a"), muster.models.calls_with("b")), (1, 1));
+    assert_eq!(muster.reap().await.asked, 3);
+    muster.drain().await;
+    for run in [&beside, &good] {
+        assert_eq!(look(&muster, run).await["status"], "done");
+    }
+    assert_eq!(muster.them.get(&format!("/v1/runs/{other}")).await.ok()["status"], "done");
+    muster.pass(LEASE_AND_MORE_MS);
+    muster.reap().await;
 }
 
 async fn what_runs_is_left_alone(muster: Muster) {

@@ -9,7 +9,7 @@ use shared::{
 
 use crate::{
     Request, Response, auth, camel,
-    patch::set,
+    patch::{Given, set},
     response,
     tools::{self, ToolView},
 };
@@ -19,15 +19,20 @@ use crate::{
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct UpdateAgent {
     /// Every run that starts after the answer uses it; runs in flight keep theirs.
-    model: Option<String>,
+    #[serde(default)]
+    model: Given<String>,
     #[schemars(length(min = 1, max = 200))]
-    name: Option<String>,
+    #[serde(default)]
+    name: Given<String>,
     #[schemars(length(max = 2_000))]
-    description: Option<String>,
+    #[serde(default)]
+    description: Given<String>,
     #[schemars(length(max = 200_000))]
-    system_prompt: Option<String>,
+    #[serde(default)]
+    system_prompt: Given<String>,
     /// Takes the place of all tools. They are written as on the native surface.
-    tools: Option<Vec<ToolView>>,
+    #[serde(default)]
+    tools: Given<Vec<ToolView>>,
 }
 
 impl UpdateAgent {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Caller, Error, Result,
+    App, Caller, Error, Result, Scope,
     batch::{self, Item, NewBatch},
     id::{AgentId, RunId},
     message::{self, Message},
@@ -184,7 +184,7 @@ pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
     let ended = async |run: &Run| answer(app, &caller, run).await;
-    claims::once_or_run(app, &caller, &request, ended, async |claim| {
+    claims::once_or_run(app, &caller, &request, Scope::RunsWrite, ended, async |claim| {
         let ChatBody { message, mode, chat_id } = request.json()?;
         let chat_id = chat_id
             .map(|id| id.parse::<RunId>().map_err(|_| Error::invalid("chatId", "must be the UUID of a chat")))
@@ -218,7 +218,7 @@ async fn answer(app: &App, caller: &Caller, run: &Run) -> Result<Response> {
 pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
-    claims::once(app, &caller, &request, async |claim| {
+    claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let items = request.json_array::<BatchItem>()?.into_iter();
         let items = items.map(|BatchItem { message, mode }| Item {
             custom_id: None,

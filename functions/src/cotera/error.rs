@@ -55,7 +55,7 @@ const fn error_type(error: &Error) -> ErrorType {
 fn info(error: &Error) -> Option<Value> {
     match error {
         Error::Invalid(problems) => Some(json!({ "problems": problems.iter().map(problem).collect::<Vec<_>>() })),
-        Error::UnknownModel { field, name, known } => {
+        Error::UnknownModel { field, name, known, .. } => {
             Some(json!({ "field": field, "model": name, "knownModels": known }))
         }
         Error::Forbidden { missing, .. } if !missing.is_empty() => Some(json!({ "missingScopes": missing })),

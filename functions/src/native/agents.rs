@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Error, Result,
+    App, Error, Result, Scope,
     agent::{self, AgentVersion, Draft, Metadata},
 };
 
 use super::views::{ListQuery, ModeView, PageView, ToolModeView};
 use crate::{
     Request, Response, auth, claims,
-    patch::{nullable, set},
+    patch::{Given, nullable, set},
     response,
     tools::{self, ToolView},
 };
@@ -83,29 +83,39 @@ impl From<CreateAgent> for Draft {
 #[serde(deny_unknown_fields)]
 pub(super) struct UpdateAgent {
     #[schemars(length(min = 1, max = 200))]
-    name: Option<String>,
+    #[serde(default)]
+    name: Given<String>,
     #[schemars(length(max = 2_000))]
-    description: Option<String>,
+    #[serde(default)]
+    description: Given<String>,
     #[schemars(length(max = 200_000))]
-    system_prompt: Option<String>,
-    model: Option<String>,
+    #[serde(default)]
+    system_prompt: Given<String>,
+    #[serde(default)]
+    model: Given<String>,
     /// Takes the place of all fallback models.
     #[schemars(length(max = 5))]
-    fallback_models: Option<Vec<String>>,
+    #[serde(default)]
+    fallback_models: Given<Vec<String>>,
     #[schemars(range(min = 1, max = 200))]
-    max_steps: Option<u32>,
+    #[serde(default)]
+    max_steps: Given<u32>,
     #[serde(default, deserialize_with = "nullable")]
     max_tokens: Option<Option<u32>>,
     #[serde(default, deserialize_with = "nullable")]
     temperature: Option<Option<f64>>,
     #[serde(default, deserialize_with = "nullable")]
     budget_micro_usd: Option<Option<u64>>,
-    mode: Option<ModeView>,
+    #[serde(default)]
+    mode: Given<ModeView>,
     /// Takes the place of all tools.
-    tools: Option<Vec<ToolView>>,
-    tool_mode: Option<ToolModeView>,
+    #[serde(default)]
+    tools: Given<Vec<ToolView>>,
+    #[serde(default)]
+    tool_mode: Given<ToolModeView>,
     /// Takes the place of all pairs.
-    metadata: Option<Metadata>,
+    #[serde(default)]
+    metadata: Given<Metadata>,
 }
 
 impl UpdateAgent {
@@ -178,7 +188,7 @@ impl From<&AgentVersion> for AgentView {
 
 pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    claims::once(app, &caller, &request, async |claim| {
+    claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
         let body: CreateAgent = request.json()?;
         let agent = agent::plan(app, &caller, body.into())?;
         let response = response::created(&AgentView::from(&agent));

@@ -4,7 +4,7 @@ use http::header;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Caller, Error, Result,
+    App, Caller, Error, Result, Scope,
     agent::Metadata,
     batch::{self, Batch, Counts, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, Planned, Progress},
     error::Problem,
@@ -159,7 +159,7 @@ pub(super) async fn create_batch(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
-    claims::once(app, &caller, &request, async |claim| {
+    claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let planned = batch::plan(app, &caller, new_batch(&request, agent_id)?).await?;
         start(app, &caller, planned, claim, limit_ms).await
     })
@@ -204,7 +204,7 @@ pub(super) async fn cancel_batch(app: &App, request: Request) -> Result<Response
 pub(super) async fn retry_batch(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
-    claims::once(app, &caller, &request, async |claim| {
+    claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let planned = batch::plan_retry(app, &caller, request.id("batch_id")?).await?;
         start(app, &caller, planned, claim, limit_ms).await
     })

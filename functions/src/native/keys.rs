@@ -121,7 +121,7 @@ impl From<&Minted> for NewKeyView {
 
 pub(super) async fn create_key(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    claims::once(app, &caller, &request, async |claim| {
+    claims::once(app, &caller, &request, Scope::KeysManage, async |claim| {
         let body: CreateKey = request.json()?;
         let minted = api_key::plan(app, &caller, body.try_into()?)?;
         let response = response::created(&NewKeyView::from(&minted));
@@ -146,7 +146,7 @@ pub(super) async fn revoke_key(app: &App, request: Request) -> Result<Response> 
 
 pub(super) async fn rotate_key(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    claims::once(app, &caller, &request, async |claim| {
+    claims::once(app, &caller, &request, Scope::KeysManage, async |claim| {
         let body: RotateKey = if request.body().is_empty() { RotateKey::default() } else { request.json()? };
         let (rotation, minted) = api_key::plan_rotation(app, &caller, request.id("key_id")?, body.overlap_ms).await?;
         let response = response::created(&NewKeyView::from(&minted));

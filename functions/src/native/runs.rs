@@ -209,7 +209,7 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
     let agent_id = request.id("agent_id")?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
     let answer = async |run: &Run| started(app, &caller, run).await;
-    claims::once_or_run(app, &caller, &request, answer, async |claim| {
+    claims::once_or_run(app, &caller, &request, Scope::RunsWrite, answer, async |claim| {
         let body: CreateRun = request.json()?;
         let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;
         if limit_ms == 0 {

@@ -157,6 +157,7 @@ pub(crate) fn resolve_model(app: &App, field: &str, name: &str) -> Result<ModelN
         field: field.to_owned(),
         name: name.to_owned(),
         known: unknown.known,
+        variable: unknown.variable,
     })
 }
 

@@ -18,12 +18,13 @@ use super::{CONNECT_TIMEOUT, READ_TIMEOUT};
 use crate::{error::Fault, net};
 
 /// A client whose connections every AWS service can share. Its timeouts are [`CONNECT_TIMEOUT`] and [`READ_TIMEOUT`], whatever an
-/// SDK client asks for.
+/// SDK client asks for. It goes to AWS directly, whatever the proxy variables of the environment say: those are for what lies outside,
+/// and a function reaches its tables from within.
 ///
 /// # Errors
 /// When TLS cannot be set up.
 pub fn http_client() -> Result<SharedHttpClient, Fault> {
-    let client = net::trusting()?.connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()?;
+    let client = net::trusting()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()?;
     Ok(SharedHttpClient::new(Client(client)))
 }
 

@@ -11,6 +11,7 @@ use aws_config::{
     retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
+use aws_smithy_types::retry::ReconnectMode;
 
 pub use self::http::http_client;
 use crate::{config::variable, error::Fault, queue::sqs::Sqs, store::dynamo::Dynamo};
@@ -67,10 +68,16 @@ pub fn loader() -> Result<ConfigLoader, Fault> {
 }
 
 fn retries() -> RetryConfig {
-    RetryConfig::standard()
+    reusing(RetryConfig::standard())
         .with_max_attempts(ATTEMPTS)
         .with_initial_backoff(FIRST_BACKOFF)
         .with_max_backoff(LONGEST_BACKOFF)
+}
+
+/// A connection goes on after a 5xx, which says nothing of the connection; the SDK's next mode of retries does so too. One that breaks,
+/// or that the service closes, `reqwest` gives up by itself.
+pub(crate) fn reusing(retries: RetryConfig) -> RetryConfig {
+    retries.with_reconnect_mode(ReconnectMode::ReuseAllConnections)
 }
 
 fn timeouts() -> TimeoutConfig {

@@ -8,7 +8,7 @@ mod start;
 use serde::{Deserialize, Serialize};
 
 use self::progress::progress;
-pub(crate) use self::progress::settle;
+pub(crate) use self::progress::{look_at, settle};
 pub use self::{
     progress::{Counts, Progress},
     start::{INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, Planned, plan, plan_retry, start},

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     error::{Error, Result},
     id::BatchId,
-    run::{self, Glance, Status, Usage},
+    run::{self, Glance, Run, Status, Usage},
     store::{self, Versioned},
     tenant::Tenant,
 };
@@ -98,21 +98,37 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
         cancel_runs(app, &batch).await?;
         now_at = progress(app, &batch).await?;
     }
-    let now = app.now();
-    let look_again = batch.next_check_at <= now;
-    if batch.settled.is_some() || (now_at.ended_at.is_none() && !look_again) {
+    if batch.settled.is_some() || now_at.ended_at.is_none() {
         return Ok((batch, now_at));
     }
-    if now_at.ended_at.is_some() {
-        batch.settled = Some(now_at);
-    } else {
-        batch.next_check_at = now.plus_ms(app.config().lease_ms);
-    }
+    batch.settled = Some(now_at);
     match app.store().save_batch(&batch, Some(rev), None).await {
         // A conflict is another who settles it, or a cancel that the next look will see.
         Ok(()) | Err(store::Error::Conflict { .. }) => Ok((batch, now_at)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the reaper does about a batch whose time has come: settles it, or sees to it that its time comes again. Answers the
+/// runs that nobody has taken or asked for since they were written: their messages may be lost, and the reaper may have put their own
+/// time off when the batch was not accepted yet.
+pub(crate) async fn look_at(app: &App, tenant: Tenant, id: BatchId) -> Result<Vec<Versioned<Run>>> {
+    let (_, progress) = settle(app, tenant, id).await?;
+    if progress.ended_at.is_some() {
+        return Ok(Vec::new());
+    }
+    let Versioned { value: batch, rev } = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?;
+    let batch = Batch { next_check_at: app.now().plus_ms(app.config().lease_ms), ..batch };
+    match app.store().save_batch(&batch, Some(rev), None).await {
+        // A conflict is another who writes the row: it is still due.
+        Ok(()) | Err(store::Error::Conflict { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if progress.counts.queued == 0 {
+        return Ok(Vec::new());
+    }
+    let runs = app.store().runs(tenant, &batch.run_ids()).await?;
+    Ok(runs.into_iter().flatten().filter(|run| !run.value.accepted).collect())
 }
 
 async fn cancel_runs(app: &App, batch: &Batch) -> Result<()> {

@@ -152,7 +152,13 @@ pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Batch> {
     app.store().stage_runs(batch.tenant(), &runs).await?;
     engine::fault::point("K1");
     match app.store().save_batch(&batch, None, claim).await {
-        Err(store::Error::Conflict { .. }) => return Err(Claim::in_progress()),
+        Err(store::Error::Conflict { .. }) => {
+            // Nothing refers to them. What stays is the reaper's.
+            if let Err(error) = app.store().unstage_runs(batch.tenant(), &batch.run_ids()).await {
+                tracing::warn!(error = ?error, batch = %batch.id, "runs of a batch that lost a race were not taken away");
+            }
+            return Err(Claim::in_progress());
+        }
         other => other?,
     }
     engine::fault::point("K2");

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     batch,
     clock::Timestamp,
-    error::Result,
+    error::{Error, Result},
     id::RunId,
     queue::Chunk,
     run::{Run, SOLE_TAKEOVERS_LIMIT},
@@ -118,13 +118,21 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
         match due {
             Due::Run(found) => runs.entry(found.value.tenant()).or_default().push(*found),
             Due::Batch(tenant, id) => {
-                batch::settle(app, tenant, id).await?;
+                match batch::look_at(app, tenant, id).await {
+                    Ok(untaken) => runs.entry(tenant).or_default().extend(untaken),
+                    // Its row, or one of a run, cannot be read: that must not stop the work on the others.
+                    Err(Error::Internal(_)) => {
+                        tracing::error!(org = %tenant.org(), batch = %id, "a batch that is due cannot be looked at");
+                    }
+                    Err(error) => return Err(error),
+                }
                 reaped.batches = reaped.batches.saturating_add(1);
             }
         }
     }
     for (tenant, runs) in runs {
         let mut wanted = Vec::new();
+        let mut outcome: Result<()> = Ok(());
         for found in runs {
             let id = found.value.id;
             match look_at_run(app, tenant, found).await {
@@ -133,11 +141,19 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
                 Ok(Looked::Discarded) => reaped.discarded = reaped.discarded.saturating_add(1),
                 // Somebody else wrote the row: it is being looked after.
                 Ok(Looked::Nothing) | Err(store::Error::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
+                Err(store::Error::Broken(_)) => {
+                    tracing::error!(org = %tenant.org(), run = %id, "a run that is due cannot be looked at");
+                }
+                Err(error) => {
+                    outcome = Err(error.into());
+                    break;
+                }
             }
         }
+        // Also after a failure: the rows that were written say that these were asked for.
         reaped.asked = reaped.asked.saturating_add(wanted.len());
         ask_for_workers(app, tenant, &wanted).await;
+        outcome?;
     }
     Ok(())
 }
@@ -152,14 +168,11 @@ enum Looked {
 async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store::Result<Looked> {
     let Versioned { value: mut run, rev } = found;
     let now = app.now();
-    if let Some(batch) = run.batch.as_ref().filter(|_| !run.accepted)
-        && app.store().batch(tenant, batch.id).await?.is_none()
-    {
-        if run.created_at.plus_ms(STAGED_MS) > now {
-            return Ok(Looked::Nothing);
+    if let Some(batch) = run.batch.as_ref().filter(|_| !run.accepted) {
+        if app.store().batch(tenant, batch.id).await?.is_none() {
+            return look_at_staged(app, tenant, Versioned { value: run, rev }).await;
         }
-        app.store().discard_staged(tenant, run.id, rev).await?;
-        return Ok(Looked::Discarded);
+        run.accepted = true;
     }
     if run.status.terminal() || !run.free(now, app.config().sole_epoch.as_deref()) {
         return Ok(Looked::Nothing);
@@ -171,6 +184,20 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     }
     app.store().save_run(&run, Some(rev), Vec::new()).await?;
     Ok(if ended { Looked::Ended } else { Looked::Asks })
+}
+
+/// A run whose batch is not accepted. It is looked at once more, when it is given up: as long as it were due it would stand before
+/// what can be repaired. Should its batch be accepted after all, the look at that finds it.
+async fn look_at_staged(app: &App, tenant: Tenant, found: Versioned<Run>) -> store::Result<Looked> {
+    let Versioned { value: mut run, rev } = found;
+    let given_up_at = run.created_at.plus_ms(STAGED_MS);
+    if given_up_at <= app.now() {
+        app.store().discard_staged(tenant, run.id, rev).await?;
+        return Ok(Looked::Discarded);
+    }
+    run.next_check_at = given_up_at;
+    app.store().save_run(&run, Some(rev), Vec::new()).await?;
+    Ok(Looked::Nothing)
 }
 
 /// When to ask again: each time after as long as the run has waited already, so that a long queue is not filled with

@@ -15,6 +15,7 @@ use super::{
     scripted::Scripted,
     settings::{Settings, SettingsError, Vendor},
 };
+use crate::error::unset;
 
 /// What is called by default for a demo, by vendor: a current, cheap model of each.
 const DEFAULTS: [(Vendor, &str); 4] = [
@@ -58,7 +59,7 @@ pub struct ModelInfo {
 
 /// A name that is none of a model that this deployment can call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("model '{name}' is not available{}", hint(*.variable))]
+#[error("model '{name}' is not available{}", unset(*.variable))]
 pub struct UnknownModel {
     /// The name that was asked for.
     pub name: String,
@@ -66,10 +67,6 @@ pub struct UnknownModel {
     pub variable: Option<&'static str>,
     /// The names that would do.
     pub known: Vec<String>,
-}
-
-fn hint(variable: Option<&str>) -> String {
-    variable.map(|variable| format!(": {variable} is not set")).unwrap_or_default()
 }
 
 impl Models {
@@ -280,8 +277,11 @@ mod tests {
 
     #[test]
     fn a_bad_base_url_is_told_by_its_variable_only() {
-        let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| "canary://x".to_owned());
-        let error = Models::new(&Settings::from_lookup(lookup)).unwrap_err();
-        assert_eq!(error.to_string(), "OPENAI_BASE_URL is not an http or https URL");
+        for url in ["canary://x", "http://cañary/v1"] {
+            let lookup = |name: &str| (name == "OPENAI_BASE_URL").then(|| url.to_owned());
+            let error = Models::new(&Settings::from_lookup(lookup)).unwrap_err();
+            let expected = "OPENAI_BASE_URL is not an http or https URL with an ASCII host (an international name as punycode, xn--…)";
+            assert_eq!(error.to_string(), expected, "{url}");
+        }
     }
 }

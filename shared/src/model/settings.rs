@@ -157,7 +157,7 @@ impl Settings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// A base URL is not one.
-    #[error("{0} is not an http or https URL")]
+    #[error("{0} is not an http or https URL with an ASCII host (an international name as punycode, xn--…)")]
     BaseUrl(&'static str),
     /// The prices are not JSON of the expected shape.
     #[error("MUSTER_PRICES: {0}")]

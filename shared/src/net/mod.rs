@@ -28,7 +28,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client, but for its timeouts. HTTP/1.1 only: over HTTP/2 a thousand calls of one host share a connection and queue behind the
 /// provider's limit of streams (commonly 100), over HTTP/1.1 each call in flight has its own; and AWS speaks nothing else. What is
-/// answered is not decompressed, and nothing is tried twice. The proxy variables of the environment hold.
+/// answered is not decompressed, and nothing is tried twice. The proxy variables of the environment hold unless
+/// they are switched off.
 pub(crate) fn trusting() -> Result<reqwest::ClientBuilder, Fault> {
     Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(tls()?)

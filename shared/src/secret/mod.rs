@@ -1,12 +1,13 @@
 //! Secrets: values that tools send and nobody reads. Kept sealed for their organisation and name, and opened only to be put
-//! into what is being sent; see [`fill`].
+//! into what is being sent; see [`open`].
 
 mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::{ExposeSecret, SecretString};
 pub use template::{Malformed, names};
+use zeroize::Zeroizing;
 
 use crate::{
     app::App,
@@ -24,6 +25,10 @@ pub const VALUE_LIMIT_BYTES: usize = 8_192;
 /// The most secrets of an organisation.
 pub const SECRETS_LIMIT: usize = 200;
 
+/// From which length on a secret is taken out of what a tool answers, in bytes.
+const REDACTED_FROM_BYTES: usize = 6;
+/// What stands in its place.
+const REDACTED: &str = "[secret]";
 /// How often a change is tried again when others change secrets at the same time.
 const TRIES: u32 = 40;
 
@@ -121,17 +126,50 @@ pub enum Unfilled {
     Store(#[from] store::Error),
 }
 
-/// The template with every `{{secret:NAME}}` replaced by the value that the organisation's secret has at this moment.
-pub(crate) async fn fill(app: &App, tenant: Tenant, template: &str) -> Result<SecretString, Unfilled> {
-    let wanted = names(template)?;
+/// The secrets that some templates name, as they are at this moment. `Debug` shows no value.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    values: BTreeMap<String, SecretString>,
+}
+
+/// Opens the secrets that these templates name: one read for all.
+pub(crate) async fn open(
+    app: &App,
+    tenant: Tenant,
+    templates: impl IntoIterator<Item = &str>,
+) -> Result<Opened, Unfilled> {
+    let mut wanted = BTreeSet::new();
+    for template in templates {
+        wanted.extend(names(template)?);
+    }
+    let wanted: Vec<&str> = wanted.into_iter().collect();
     let sealed = if wanted.is_empty() { Vec::new() } else { app.store().sealed_secrets(tenant, &wanted).await? };
     let mut values = BTreeMap::new();
     for (name, sealed) in wanted.into_iter().zip(sealed) {
         let sealed = sealed.ok_or_else(|| Unfilled::Missing { name: name.to_owned() })?;
         let opened = app.sealer().open_secret(tenant.org(), name, &sealed);
-        values.insert(name, opened.map_err(|source| Unfilled::Closed { name: name.to_owned(), source })?);
+        values.insert(name.to_owned(), opened.map_err(|source| Unfilled::Closed { name: name.to_owned(), source })?);
     }
-    Ok(template::filled(template, &values)?)
+    Ok(Opened { values })
+}
+
+impl Opened {
+    /// The template with every `{{secret:NAME}}` replaced by the secret's value.
+    pub(crate) fn fill(&self, template: &str) -> Result<SecretString, Malformed> {
+        template::filled(template, &self.values)
+    }
+
+    /// The text without these secrets, as they are and as JSON writes them. A value of less than [`REDACTED_FROM_BYTES`] is left:
+    /// it is a part of too much else.
+    pub(crate) fn redact(&self, mut text: String) -> String {
+        let long =
+            self.values.values().map(ExposeSecret::expose_secret).filter(|value| value.len() >= REDACTED_FROM_BYTES);
+        for value in long {
+            let json = Zeroizing::new(serde_json::Value::from(value).to_string());
+            text = text.replace(value, REDACTED).replace(json.trim_matches('"'), REDACTED);
+        }
+        text
+    }
 }
 
 /// What may be a name.

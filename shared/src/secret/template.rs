@@ -39,7 +39,7 @@ pub fn names(template: &str) -> Result<Vec<&str>, Malformed> {
 }
 
 /// The template with these values in their places; made in one buffer, which is wiped.
-pub(super) fn filled(template: &str, values: &BTreeMap<&str, SecretString>) -> Result<SecretString, Malformed> {
+pub(super) fn filled(template: &str, values: &BTreeMap<String, SecretString>) -> Result<SecretString, Malformed> {
     let value = |part| match part {
         Part::Text(text) => Ok(text),
         Part::Secret(name) => values.get(name).map(|value| value.expose_secret()).ok_or(Malformed),
@@ -110,7 +110,9 @@ mod tests {
     #[test]
     fn what_a_value_says_is_not_filled_again() {
         let value = |text: &str| SecretString::from(text);
-        let values = BTreeMap::from([("A", value("{{secret:B}}")), ("B", value("{{secret:A}}"))]);
+        let values = BTreeMap::from(
+            [("A", value("{{secret:B}}")), ("B", value("{{secret:A}}"))].map(|(name, value)| (name.to_owned(), value)),
+        );
         let whole = filled("<{{secret:A}}|{{secret:B}}>\u{e9}", &values).unwrap();
         assert_eq!(whole.expose_secret(), "<{{secret:B}}|{{secret:A}}>\u{e9}");
         assert_eq!(filled("{{secret:C}}", &values).unwrap_err(), Malformed);

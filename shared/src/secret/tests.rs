@@ -52,11 +52,24 @@ async fn given(app: &App, caller: &Caller, name: &str, value: &str) {
 }
 
 async fn filled(app: &App, caller: &Caller, template: &str) -> String {
-    fill(app, caller.tenant(), template).await.unwrap().expose_secret().to_owned()
+    let opened = open(app, caller.tenant(), [template]).await.unwrap();
+    opened.fill(template).unwrap().expose_secret().to_owned()
 }
 
 async fn unfilled(app: &App, caller: &Caller, template: &str) -> String {
-    fill(app, caller.tenant(), template).await.unwrap_err().to_string()
+    open(app, caller.tenant(), [template]).await.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn what_a_tool_says_of_a_secret_is_taken_out() {
+    let app = app(&store(), PEPPER);
+    let caller = caller(&app);
+    given(&app, &caller, "KEY", "a \"quoted\" key").await;
+    given(&app, &caller, "PIN", "1234").await;
+    let opened = open(&app, caller.tenant(), ["{{secret:KEY}}", "{{secret:PIN}}"]).await.unwrap();
+    let echo = |text: &str| opened.redact(text.to_owned());
+    assert_eq!(echo("you sent a \"quoted\" key, 1234"), "you sent [secret], 1234");
+    assert_eq!(echo(r#"{"sent": "a \"quoted\" key"}"#), r#"{"sent": "[secret]"}"#);
 }
 
 #[tokio::test]
@@ -113,7 +126,7 @@ async fn another_pepper_opens_nothing() {
     let caller = caller(&before);
     given(&before, &caller, "KEY", "canary").await;
     let after = app(&store, "another pepper, also long enough");
-    assert!(matches!(fill(&after, caller.tenant(), "{{secret:KEY}}").await, Err(Unfilled::Closed { .. })));
+    assert!(matches!(open(&after, caller.tenant(), ["{{secret:KEY}}"]).await, Err(Unfilled::Closed { .. })));
     given(&after, &caller, "KEY", "again").await;
     assert_eq!(filled(&after, &caller, "{{secret:KEY}}").await, "again");
 }

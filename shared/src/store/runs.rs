@@ -1,5 +1,7 @@
 //! Runs and their journals in the store: a row per run, which is rewritten, and a row per slot, which is written once.
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::{
     Error, Result, Store, Versioned,
     row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
@@ -14,6 +16,9 @@ use crate::{
 
 /// Over how many partitions of the index what is due is spread.
 pub(crate) const DUE_SHARDS: u8 = 16;
+/// How many rows of staged runs are taken away in one transaction, and how many transactions at a time.
+const UNSTAGED_TOGETHER: usize = 50;
+const PAGES_AT_A_TIME: usize = 8;
 
 /// What the reaper has to look at: a run as it is, or a batch, which is read when it is looked at.
 #[derive(Debug)]
@@ -51,12 +56,19 @@ fn due_partition(shard: u8) -> String {
     format!("DUE#{shard:02}")
 }
 
-fn due_of(row: &Row) -> Option<Result<Due>> {
+/// What the entry of this row is for. A row that cannot be read is logged and passed over: it must not stop the work on the others.
+fn due_of(row: &Row) -> Option<Due> {
     let mut parts = row.due.as_ref()?.sort.split('#').skip(1);
     let (kind, org, id) = (parts.next()?, parts.next()?, parts.next()?);
     match kind {
-        "R" => Some(super::read(row).map(|run| Due::Run(Box::new(run)))),
-        "B" => Some(Ok(Due::Batch(Tenant::of(org.parse().ok()?), id.parse().ok()?))),
+        "R" => match super::read(row) {
+            Ok(run) => Some(Due::Run(Box::new(run))),
+            Err(_) => {
+                tracing::error!(org, run = id, "the row of a run that is due cannot be read");
+                None
+            }
+        },
+        "B" => Some(Due::Batch(Tenant::of(org.parse().ok()?), id.parse().ok()?)),
         _ => None,
     }
 }
@@ -128,6 +140,21 @@ impl Store {
         self.backend.put_many(rows).await
     }
 
+    /// Takes staged runs away that whoever staged them will not have accepted.
+    pub(crate) async fn unstage_runs(&self, tenant: Tenant, ids: &[RunId]) -> Result<()> {
+        let org = tenant.org();
+        let keys: Vec<Key> = ids.iter().flat_map(|id| [run_key(org, *id), slot_key(org, *id, 0)]).collect();
+        let pages: Vec<Vec<Write>> = keys
+            .chunks(UNSTAGED_TOGETHER)
+            .map(|page| page.iter().map(|key| Write::Delete(key.clone(), When::Any)).collect())
+            .collect();
+        stream::iter(pages)
+            .map(|page| self.backend.transact(page))
+            .buffer_unordered(PAGES_AT_A_TIME)
+            .try_collect()
+            .await
+    }
+
     /// Takes a staged run away whose batch was never accepted, if nobody touched it.
     pub(crate) async fn discard_staged(&self, tenant: Tenant, id: RunId, seen: Rev) -> Result<()> {
         let org = tenant.org();
@@ -170,7 +197,6 @@ impl Store {
             limit: 1_000,
         };
         let Found { rows, next } = self.backend.query(&query).await?;
-        let due: Result<Vec<Due>> = rows.iter().filter_map(due_of).collect();
-        Ok((due?, next))
+        Ok((rows.iter().filter_map(due_of).collect(), next))
     }
 }

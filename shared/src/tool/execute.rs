@@ -5,23 +5,37 @@ use std::{collections::BTreeMap, time::Duration};
 use secrecy::SecretString;
 
 use super::{Arguments, Found, Http, Kind, Outcome, Tool, http};
-use crate::{app::App, secret, tenant::Tenant};
+use crate::{
+    app::App,
+    secret::{self, Opened, Unfilled},
+    tenant::Tenant,
+};
 
-/// Calls the tool once. `key` is the same for every try of this call.
+/// Calls the tool once. `key` is the same for every try of this call. What the tool says of the secrets that it was sent is taken out.
 pub(crate) async fn execute(app: &App, tenant: Tenant, tool: &Tool, arguments: &Arguments, key: &str) -> Outcome {
     let Kind::Http(request) = &tool.kind;
-    match headers(app, tenant, request).await {
-        Ok(headers) => http::call(app.guard(), &call(tool, request, arguments, &headers, key)).await,
-        Err(message) => Outcome::NotSent { message, passing: false },
+    let (secrets, headers) = match headers(app, tenant, request).await {
+        Ok(filled) => filled,
+        Err(unfilled) => {
+            let passing = matches!(unfilled, Unfilled::Store(_));
+            return Outcome::NotSent { message: unfilled.to_string(), passing };
+        }
+    };
+    match http::call(app.guard(), &call(tool, request, arguments, &headers, key)).await {
+        Outcome::Answered { content, failed, passing } => {
+            Outcome::Answered { content: secrets.redact(content), failed, passing }
+        }
+        other @ (Outcome::NotSent { .. } | Outcome::Unclear { .. }) => other,
     }
 }
 
 /// Asks the tool whether the call of this key took place.
 pub(crate) async fn look_up(app: &App, tenant: Tenant, tool: &Tool, arguments: &Arguments, key: &str) -> Found {
     let Kind::Http(request) = &tool.kind;
-    match headers(app, tenant, request).await {
-        Ok(headers) => http::lookup(app.guard(), &call(tool, request, arguments, &headers, key)).await,
-        Err(_) => Found::Unknown,
+    let Ok((secrets, headers)) = headers(app, tenant, request).await else { return Found::Unknown };
+    match http::lookup(app.guard(), &call(tool, request, arguments, &headers, key)).await {
+        Found::TookPlace { content } => Found::TookPlace { content: secrets.redact(content) },
+        other @ (Found::DidNot | Found::Unknown) => other,
     }
 }
 
@@ -36,11 +50,13 @@ fn call<'a>(
 }
 
 /// The tool's headers with the secrets that they name.
-async fn headers(app: &App, tenant: Tenant, request: &Http) -> Result<BTreeMap<String, SecretString>, String> {
-    let mut filled = BTreeMap::new();
-    for (name, template) in &request.headers {
-        let value = secret::fill(app, tenant, template).await.map_err(|unfilled| unfilled.to_string())?;
-        filled.insert(name.clone(), value);
-    }
-    Ok(filled)
+async fn headers(
+    app: &App,
+    tenant: Tenant,
+    request: &Http,
+) -> Result<(Opened, BTreeMap<String, SecretString>), Unfilled> {
+    let secrets = secret::open(app, tenant, request.headers.values().map(String::as_str)).await?;
+    let filled = request.headers.iter().map(|(name, template)| Ok((name.clone(), secrets.fill(template)?)));
+    let filled = filled.collect::<Result<_, Unfilled>>()?;
+    Ok((secrets, filled))
 }

@@ -49,6 +49,11 @@ async fn a_bad_change_is_refused(muster: Muster) {
         (json!({"name": 1}), "name"),
         (json!({"systemPrompt": "s".repeat(200_001)}), "systemPrompt"),
         (json!({"system_prompt": "s"}), "system_prompt"),
+        (json!({"name": null}), "name"),
+        (json!({"description": null}), "description"),
+        (json!({"systemPrompt": null}), "systemPrompt"),
+        (json!({"model": null}), "model"),
+        (json!({"tools": null}), "tools"),
         (json!({"tools": [{"type": "http"}]}), "tools[0].name"),
         (json!([]), ""),
     ] {

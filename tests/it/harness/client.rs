@@ -34,6 +34,13 @@ impl Client {
         other
     }
 
+    /// The same with another value of a header that it has.
+    pub(crate) fn with_another(&self, name: &str, value: &str) -> Self {
+        let mut other = self.clone();
+        other.headers.append(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+        other
+    }
+
     /// The key.
     pub(crate) fn key(&self) -> String {
         self.headers["authorization"].to_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned()

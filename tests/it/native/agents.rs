@@ -11,6 +11,7 @@ on_every_backend!(
     agents_are_listed_by_their_metadata,
     a_change_makes_a_version_and_an_identical_one_none,
     a_limit_is_taken_away_by_null,
+    what_cannot_be_taken_away_is_not_null,
     a_bad_change_changes_nothing,
     a_deleted_agent_is_gone_and_its_runs_go_on,
     an_old_version_is_restored_as_a_new_one,
@@ -75,6 +76,9 @@ async fn what_makes_no_agent_is_refused_with_its_field(muster: Muster) {
         body[top] = value.clone();
         assert_eq!(muster.us.post("/v1/agents", body).await.param(), field, "{value}");
     }
+    let unset = muster.us.post("/v1/agents", json!({"name": "a", "model": "anthropic/claude-haiku-4-5"})).await;
+    let message = "model 'anthropic/claude-haiku-4-5' is not available: ANTHROPIC_API_KEY is not set";
+    assert_eq!(unset.status(400)["error"]["message"], message);
     let unknown = muster.us.post("/v1/agents", json!({"name": "a", "model": "acme/x"})).await.status(400);
     let details = &unknown["error"]["details"];
     assert_eq!((&unknown["error"]["code"], &details["model"]), (&json!("unknown_model"), &json!("acme/x")));
@@ -143,6 +147,18 @@ async fn a_change_makes_a_version_and_an_identical_one_none(muster: Muster) {
     }
     let versions = muster.us.get(&format!("{path}/versions")).await.ok();
     assert_eq!(versions, json!({"data": [second, first], "has_more": false, "next_cursor": null}));
+}
+
+async fn what_cannot_be_taken_away_is_not_null(muster: Muster) {
+    let path = format!("/v1/agents/{}", muster.us.agent("demo/scripted").await);
+    let document = muster.us.get("/openapi.json").await.ok();
+    let schema = &document["components"]["schemas"]["NativeUpdateAgent"];
+    assert_eq!(schema["required"], Value::Null);
+    for field in ["name", "description", "system_prompt", "model", "max_steps", "mode", "metadata"] {
+        assert_eq!(muster.us.patch(&path, json!({field: null})).await.param(), field);
+        assert!(!schema["properties"][field].to_string().contains("null"), "{}", schema["properties"][field]);
+    }
+    assert_eq!(muster.us.get(&path).await.ok()["version"], 1);
 }
 
 async fn a_limit_is_taken_away_by_null(muster: Muster) {

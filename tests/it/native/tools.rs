@@ -18,6 +18,7 @@ on_every_backend!(
     a_run_that_nobody_answers_expires,
     an_unknown_outcome_can_wait_for_a_person,
     cancelling_a_run_lists_what_was_sent,
+    a_secret_is_sent_and_seen_nowhere_else,
     a_loop_of_the_same_call_is_stopped,
     tools_that_make_no_sense_are_refused_with_their_fields,
 );
@@ -233,6 +234,26 @@ async fn cancelling_a_run_lists_what_was_sent(muster: Muster) {
     let explained = muster.us.get(&format!("{path}/explain")).await.ok();
     let call = &explained["tool_calls"][0];
     assert_eq!((&call["tool"], &call["state"], &call["attempts"]), (&json!("act"), &json!("sent"), &json!(1)));
+}
+
+async fn a_secret_is_sent_and_seen_nowhere_else(muster: Muster) {
+    let server = Tools::start().await.unwrap();
+    let put = muster.us.send("PUT", "/v1/secrets/KEY", r#"{"value":"canary-of-a-tool"}"#).await;
+    assert_eq!(put.code, 200, "{}", put.text);
+    let headers = json!({"headers": {"Authorization": "Bearer {{secret:KEY}}"}});
+    let agent = agent(&muster, "openai/fake-t1", vec![tool(&server.url("/echo"), headers)]).await;
+    let path = run(&muster, &agent).await;
+    assert_eq!(server.effects()[0].authorization.as_deref(), Some("Bearer canary-of-a-tool"));
+    let messages = messages(&muster, &path).await;
+    assert!(text(&messages[2], "content").contains("Bearer [secret]"), "{messages:?}");
+    for path in [path.clone(), format!("{path}/explain"), format!("{path}/messages"), format!("/v1/agents/{agent}")] {
+        assert!(!muster.us.get(&path).await.text.contains("canary-of-a-tool"), "{path}");
+    }
+    let told = muster.models.last(model_server::Format::OpenAi).unwrap().body.to_string();
+    assert!(!told.contains("canary-of-a-tool"));
+    muster.us.delete("/v1/secrets/KEY").await;
+    let path = run(&muster, &agent).await;
+    assert_eq!((outcome(&muster, &path).await.as_str(), server.requests()), ("failed", 1));
 }
 
 async fn a_loop_of_the_same_call_is_stopped(muster: Muster) {

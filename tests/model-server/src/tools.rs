@@ -4,6 +4,7 @@
 //! |------------------------|---------------------------------------------------------------------------------------------|
 //! | any `/do/…`            | does it: one more effect; answers `{"done": <number>}`                                       |
 //! | any `/idempotent/…`    | does it unless an effect with the same `Idempotency-Key` is there; answers the same either way |
+//! | any `/echo`            | does it, and answers with the `Authorization` that came                                     |
 //! | `GET /did/{key}`       | 200 when an effect with that key is there, 404 otherwise                                     |
 //!
 //! Query parameters: `wait=500` waits so many milliseconds before it does it and `rest=500` after it; `fail=2` answers the first two
@@ -140,6 +141,7 @@ async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> io::Resu
         let known = path.starts_with("/idempotent/") && state.effects.iter().any(|effect| effect.key == key);
         if !known {
             let body = String::from_utf8_lossy(&body).into_owned();
+            let authorization = authorization.clone();
             state.effects.push(Effect { method, path: uri.to_string(), key, authorization, body });
         }
         state.effects.len()
@@ -151,6 +153,7 @@ async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> io::Resu
     let status = option("status").and_then(|status| u16::try_from(status).ok()).unwrap_or(200);
     let text = match option("size").and_then(|size| usize::try_from(size).ok()) {
         Some(size) => "x".repeat(size),
+        None if path == "/echo" => json!({"you sent": authorization}).to_string(),
         None => json!({"done": done}).to_string(),
     };
     answer(StatusCode::from_u16(status).unwrap_or(StatusCode::OK), text)

@@ -25,7 +25,10 @@ pub use ledger::SWEPT_AFTER_MS;
 pub use tables::{create_tables, delete_tables, tables, time_to_live};
 
 use super::row::{Error, Key, Table};
-use crate::aws::fault::{CallFault, Outcome, outcome};
+use crate::aws::{
+    fault::{CallFault, Outcome, outcome},
+    reusing,
+};
 
 /// Rows in DynamoDB. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,7 +46,7 @@ impl Dynamo {
     /// The tables whose names begin with this prefix.
     #[must_use]
     pub fn new(client: Client, prefix: impl Into<Arc<str>>) -> Self {
-        let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
+        let config = client.config().to_builder().retry_config(reusing(RetryConfig::disabled())).build();
         Self { client, once: Client::from_conf(config), prefix: prefix.into(), known: Arc::default() }
     }
 
