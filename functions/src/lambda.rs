@@ -11,6 +11,8 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use shared::{App, clock::Timestamp, engine};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
     Response, Route, Routes, config, deployment, first_key,
@@ -78,14 +80,15 @@ pub fn handler(name: &str) -> Result<Function, Failure> {
 /// # Errors
 /// As [`Failure`] says.
 pub fn run(function: Function) -> Result<(), Failure> {
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_span_list(false)
-        .with_max_level(config::log_level())
-        .init();
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
+    tracing_subscriber::registry().with(shown(config::log_level())).with(lines).init();
     let events = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::EventLoop)?;
     events.block_on(serve(function))
+}
+
+/// The log lines of that level, but those of the providers' crate: it writes errors with the URLs that it called.
+fn shown(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level).with_target("genai", LevelFilter::OFF)
 }
 
 async fn serve(function: Function) -> Result<(), Failure> {
@@ -208,4 +211,18 @@ fn request(event: lambda_http::Request) -> http::Request<Bytes> {
         lambda_http::Body::Empty | _ => Bytes::new(),
     };
     http::Request::from_parts(parts, body)
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_providers_crate_writes_no_lines() {
+        let shown = shown(LevelFilter::TRACE);
+        assert!(shown.would_enable("functions::serve", &Level::TRACE));
+        assert!(!shown.would_enable("genai::webc::web_stream", &Level::ERROR));
+    }
 }

@@ -77,6 +77,8 @@ pub struct Message {
     pub role: Role,
     /// What was said.
     pub text: String,
+    /// In an answer of a model: which one.
+    pub model: Option<ModelName>,
     /// The tools that the model wanted to be called.
     pub tool_calls: Vec<ToolCall>,
     /// In a tool's message: what it answers.
@@ -112,15 +114,24 @@ pub struct ToolResult {
 
 fn message(run: RunId, position: u32, slot: Slot) -> Message {
     let position = u16::try_from(position).unwrap_or(u16::MAX);
-    let (role, text, tool_calls, result) = match slot.record {
-        Record::Input { text, .. } => (Role::User, text, Vec::new(), None),
-        Record::Repair { text } => (Role::System, text, Vec::new(), None),
-        Record::Answer { text, tool_calls, .. } => (Role::Assistant, text, tool_calls, None),
+    let (role, text, model, tool_calls, result) = match slot.record {
+        Record::Input { text, .. } => (Role::User, text, None, Vec::new(), None),
+        Record::Repair { text } => (Role::System, text, None, Vec::new(), None),
+        Record::Answer { text, tool_calls, model, .. } => (Role::Assistant, text, Some(model), tool_calls, None),
         Record::Result { call_id, tool, content, end, .. } => {
-            (Role::Tool, content, Vec::new(), Some(ToolResult { call_id, tool, end }))
+            (Role::Tool, content, None, Vec::new(), Some(ToolResult { call_id, tool, end }))
         }
     };
-    Message { id: MessageId::of_run(run, position), run_id: run, role, text, tool_calls, result, created_at: slot.at }
+    Message {
+        id: MessageId::of_run(run, position),
+        run_id: run,
+        role,
+        text,
+        model,
+        tool_calls,
+        result,
+        created_at: slot.at,
+    }
 }
 
 /// The run's messages, in order.

@@ -12,6 +12,7 @@
 mod canary;
 mod cotera;
 mod dynamo;
+mod fallback;
 mod harness;
 mod host;
 mod http;

@@ -8,8 +8,10 @@ use shared::{
     agent::{self, AgentVersion, Draft, Metadata},
 };
 
-use super::inputs::{self, InputView};
-use super::views::{ListQuery, ModeView, PageView};
+use super::{
+    inputs::{self, InputView},
+    views::{ListQuery, ModeView, PageView, ToolModeView},
+};
 use crate::{
     Request, Response, auth, claims,
     patch::{Given, nullable, set},
@@ -33,6 +35,10 @@ pub(super) struct CreateAgent {
     system_prompt: String,
     /// A model of this deployment, as `provider/model` or an alias: see `GET /v1/models`.
     model: String,
+    /// Models that are called instead, in this order, when that one cannot be: at most 5, each another one.
+    #[schemars(length(max = 5))]
+    #[serde(default)]
+    fallback_models: Vec<String>,
     /// The most model calls of a run: 25 unless given.
     #[schemars(range(min = 1, max = 200))]
     max_steps: Option<u32>,
@@ -50,6 +56,8 @@ pub(super) struct CreateAgent {
     /// What its model may call: at most 128.
     #[serde(default)]
     tools: Vec<ToolView>,
+    /// How its model is told of them: `native` unless given.
+    tool_mode: Option<ToolModeView>,
     /// The JSON Schema (2020-12) of its answer. An answer that does not satisfy it is asked for once more; the run then ends with
     /// `output_invalid`.
     output_schema: Option<Value>,
@@ -69,12 +77,14 @@ impl From<CreateAgent> for Draft {
             description: body.description,
             system_prompt: body.system_prompt,
             model: body.model,
+            fallback_models: body.fallback_models,
             max_steps: body.max_steps.unwrap_or(agent::MAX_STEPS),
             max_tokens: body.max_tokens,
             temperature: body.temperature,
             budget_micro_usd: body.budget_micro_usd,
             mode: body.mode.map(Into::into).unwrap_or_default(),
             tools: tools::tools(body.tools),
+            tool_mode: body.tool_mode.map(Into::into).unwrap_or_default(),
             output_schema: body.output_schema,
             inputs: inputs::inputs(body.inputs),
             metadata: body.metadata,
@@ -97,6 +107,10 @@ pub(super) struct UpdateAgent {
     system_prompt: Given<String>,
     #[serde(default)]
     model: Given<String>,
+    /// Takes the place of all fallback models.
+    #[schemars(length(max = 5))]
+    #[serde(default)]
+    fallback_models: Given<Vec<String>>,
     #[schemars(range(min = 1, max = 200))]
     #[serde(default)]
     max_steps: Given<u32>,
@@ -111,6 +125,8 @@ pub(super) struct UpdateAgent {
     /// Takes the place of all tools.
     #[serde(default)]
     tools: Given<Vec<ToolView>>,
+    #[serde(default)]
+    tool_mode: Given<ToolModeView>,
     #[serde(default, deserialize_with = "nullable")]
     output_schema: Option<Option<Value>>,
     /// Takes the place of all inputs.
@@ -127,12 +143,14 @@ impl UpdateAgent {
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
         set(&mut draft.model, &self.model);
+        set(&mut draft.fallback_models, &self.fallback_models);
         set(&mut draft.max_steps, &self.max_steps);
         set(&mut draft.max_tokens, &self.max_tokens);
         set(&mut draft.temperature, &self.temperature);
         set(&mut draft.budget_micro_usd, &self.budget_micro_usd);
         set(&mut draft.mode, &self.mode.map(Into::into));
         set(&mut draft.tools, &self.tools.clone().map(tools::tools));
+        set(&mut draft.tool_mode, &self.tool_mode.map(Into::into));
         set(&mut draft.output_schema, &self.output_schema);
         set(&mut draft.inputs, &self.inputs.clone().map(inputs::inputs));
         set(&mut draft.metadata, &self.metadata);
@@ -149,12 +167,14 @@ pub(super) struct AgentView {
     description: String,
     system_prompt: String,
     model: String,
+    fallback_models: Vec<String>,
     max_steps: u32,
     max_tokens: Option<u32>,
     temperature: Option<f64>,
     budget_micro_usd: Option<u64>,
     mode: ModeView,
     tools: Vec<ToolView>,
+    tool_mode: ToolModeView,
     output_schema: Option<Value>,
     inputs: Vec<InputView>,
     metadata: Metadata,
@@ -174,12 +194,14 @@ impl From<&AgentVersion> for AgentView {
             description: definition.description,
             system_prompt: definition.system_prompt,
             model: definition.model.to_string(),
+            fallback_models: definition.fallback_models.iter().map(ToString::to_string).collect(),
             max_steps: definition.max_steps,
             max_tokens: definition.max_tokens,
             temperature: definition.temperature,
             budget_micro_usd: definition.budget_micro_usd,
             mode: definition.mode.into(),
             tools: tools::views(definition.tools),
+            tool_mode: definition.tool_mode.into(),
             output_schema: definition.output_schema,
             inputs: inputs::views(definition.inputs),
             metadata: definition.metadata,

@@ -17,6 +17,8 @@ pub(super) struct MessageView {
     run_id: String,
     role: RoleView,
     content: String,
+    /// In an answer of a model: which one.
+    model: Option<String>,
     /// The tools that the model wanted to be called.
     tool_calls: Vec<ToolCallView>,
     /// In a tool's message: the call that it answers.
@@ -62,6 +64,7 @@ impl From<Message> for MessageView {
             run_id: message.run_id.prefixed(),
             role,
             content: message.text,
+            model: message.model.map(|model| model.to_string()),
             tool_calls: message.tool_calls.into_iter().map(call).collect(),
             tool_call_id: message.result.as_ref().map(|result| result.call_id.clone()),
             outcome: message.result.as_ref().map(|result| result.end.name()),

@@ -7,6 +7,7 @@ use shared::{
     agent::{Metadata, Mode},
     clock::Timestamp,
     error::Problem,
+    model::ToolMode,
     page::{Page, PageRequest},
     run::{Prompt, Usage},
 };
@@ -78,6 +79,34 @@ impl From<Mode> for ModeView {
         match mode {
             Mode::Auto => Self::Auto,
             Mode::Manual => Self::Manual,
+        }
+    }
+}
+
+/// How a model is told of tools.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ToolModeView {
+    /// By the provider's own mechanism.
+    Native,
+    /// In the system prompt, and the model answers with JSON: for models that have no such mechanism.
+    Json,
+}
+
+impl From<ToolModeView> for ToolMode {
+    fn from(view: ToolModeView) -> Self {
+        match view {
+            ToolModeView::Native => Self::Native,
+            ToolModeView::Json => Self::Json,
+        }
+    }
+}
+
+impl From<ToolMode> for ToolModeView {
+    fn from(mode: ToolMode) -> Self {
+        match mode {
+            ToolMode::Native => Self::Native,
+            ToolMode::Json => Self::Json,
         }
     }
 }

@@ -66,7 +66,9 @@ struct CreateKey {
 
 fn main() -> ExitCode {
     let level = config::variable("MUSTER_LOG").unwrap_or_else(|| "warn,muster=info".to_owned());
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(EnvFilter::new(level)).init();
+    // The providers' crate writes errors with the URLs that it called.
+    let filter = EnvFilter::new(format!("{level},genai=off"));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {

@@ -9,7 +9,7 @@ use super::inputs::{self, Input};
 use crate::{
     app::App,
     error::{Error, Problem, Result},
-    model::ModelName,
+    model::{ModelName, ToolMode},
     tool::{self, Tool},
 };
 
@@ -36,6 +36,9 @@ pub const MAX_TOKENS: u32 = 4_096;
 /// The most that an agent may allow.
 pub const MAX_TOKENS_LIMIT: u32 = 1_000_000;
 
+/// The most models that an agent may fall back to.
+pub const FALLBACK_MODELS_LIMIT: usize = 5;
+
 /// What an agent is: checked, and never changed; or a [`Draft`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Definition<M = ModelName> {
@@ -47,6 +50,9 @@ pub struct Definition<M = ModelName> {
     pub system_prompt: String,
     /// A model of this deployment, as `provider/model` or an alias.
     pub model: M,
+    /// The models that are called instead when it cannot be, in this order: at most [`FALLBACK_MODELS_LIMIT`].
+    #[serde(default = "Vec::new")]
+    pub fallback_models: Vec<M>,
     /// The most model calls of a run, 1 to [`MAX_STEPS_LIMIT`].
     pub max_steps: u32,
     /// The most tokens of one answer; `None` is [`MAX_TOKENS`].
@@ -60,6 +66,9 @@ pub struct Definition<M = ModelName> {
     /// What its model may call: at most [`tool::TOOLS_LIMIT`].
     #[serde(default)]
     pub tools: Vec<Tool>,
+    /// How it is told of them.
+    #[serde(default)]
+    pub tool_mode: ToolMode,
     /// The JSON Schema that its last answer satisfies; `None` is any text.
     #[serde(default)]
     pub output_schema: Option<Value>,
@@ -102,6 +111,11 @@ impl Draft {
             "temperature",
             "must be from 0 to 2".to_owned(),
         );
+        check(
+            self.fallback_models.len() <= FALLBACK_MODELS_LIMIT,
+            "fallback_models",
+            format!("must be at most {FALLBACK_MODELS_LIMIT}"),
+        );
         check_metadata(&self.metadata, &mut problems);
         tool::check(app.guard(), &self.tools, &mut problems);
         inputs::check(&self.inputs, &mut problems);
@@ -111,32 +125,36 @@ impl Draft {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        let model = resolve_model(app, &self.model)?;
-        check_budget(app, &model, self.budget_micro_usd)?;
-        Ok(self.with_model(model))
+        let model = resolve_model(app, "model", &self.model)?;
+        let fallbacks = resolve_fallbacks(app, &model, &self.fallback_models)?;
+        check_budget(app, &model, &fallbacks, self.budget_micro_usd)?;
+        Ok(self.with_models(model, fallbacks))
     }
 }
 
 impl Definition {
     /// What it says, to be changed.
     pub(super) fn to_draft(&self) -> Draft {
-        self.clone().with_model(self.model.to_string())
+        let fallbacks = self.fallback_models.iter().map(ToString::to_string).collect();
+        self.clone().with_models(self.model.to_string(), fallbacks)
     }
 }
 
 impl<M> Definition<M> {
-    fn with_model<N>(self, model: N) -> Definition<N> {
+    fn with_models<N>(self, model: N, fallback_models: Vec<N>) -> Definition<N> {
         Definition {
             name: self.name,
             description: self.description,
             system_prompt: self.system_prompt,
             model,
+            fallback_models,
             max_steps: self.max_steps,
             max_tokens: self.max_tokens,
             temperature: self.temperature,
             budget_micro_usd: self.budget_micro_usd,
             mode: self.mode,
             tools: self.tools,
+            tool_mode: self.tool_mode,
             output_schema: self.output_schema,
             inputs: self.inputs,
             metadata: self.metadata,
@@ -144,31 +162,50 @@ impl<M> Definition<M> {
     }
 }
 
-/// The model of this name, if this deployment can call it.
+/// The model of this name, if this deployment can call it. `field` is where the name came from.
 ///
 /// # Errors
 /// [`Error::UnknownModel`] with the names that would do.
-pub(crate) fn resolve_model(app: &App, name: &str) -> Result<ModelName> {
+pub(crate) fn resolve_model(app: &App, field: &str, name: &str) -> Result<ModelName> {
     app.models().resolve(name).map_err(|unknown| Error::UnknownModel {
-        field: "model".to_owned(),
+        field: field.to_owned(),
         name: name.to_owned(),
         known: unknown.known,
         variable: unknown.variable,
     })
 }
 
-/// A budget needs a price: without one it could not be kept.
-pub(crate) fn check_budget(app: &App, model: &ModelName, budget_micro_usd: Option<u64>) -> Result<()> {
+/// The models of these names, each another one.
+fn resolve_fallbacks(app: &App, model: &ModelName, names: &[String]) -> Result<Vec<ModelName>> {
+    let mut found: Vec<ModelName> = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let field = format!("fallback_models[{index}]");
+        let fallback = resolve_model(app, &field, name)?;
+        if std::iter::once(model).chain(&found).any(|known| app.models().same(known, &fallback)) {
+            return Err(Error::invalid(field, "must be another model than 'model' and those before it"));
+        }
+        found.push(fallback);
+    }
+    Ok(found)
+}
+
+/// A budget needs the price of every model that may be called: without one it could not be kept.
+pub(crate) fn check_budget(
+    app: &App,
+    model: &ModelName,
+    fallbacks: &[ModelName],
+    budget_micro_usd: Option<u64>,
+) -> Result<()> {
+    let unpriced = || std::iter::once(model).chain(fallbacks).find(|model| app.models().price(model).is_none());
     match budget_micro_usd {
         None => Ok(()),
         Some(0) => Err(Error::invalid("budget_micro_usd", "must be at least 1")),
-        Some(_) if app.models().price(model).is_none() => Err(Error::invalid(
-            "budget_micro_usd",
-            format!(
+        Some(_) => unpriced().map_or(Ok(()), |model| {
+            let message = format!(
                 "the price of model '{model}' is not known, so a budget cannot be kept; set its price in MUSTER_PRICES"
-            ),
-        )),
-        Some(_) => Ok(()),
+            );
+            Err(Error::invalid("budget_micro_usd", message))
+        }),
     }
 }
 

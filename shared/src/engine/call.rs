@@ -1,10 +1,11 @@
 //! One slot of the journal: a model is called, as often as it takes, and its answer fills the slot.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use super::{
     Held,
     beside::{Beside, beside},
+    choice::{Choice, choose},
     fault,
     held::Saved,
     tools,
@@ -15,15 +16,15 @@ use crate::{
     clock::Timestamp,
     error::Result,
     message::{Record, Slot},
-    model::{Answer, FaultKind, ModelFault, Request, Tokens, ToolMode, Turn, retry::Next as Retry},
+    model::{
+        Answer, FaultKind, ModelFault, ModelName, Request, Tokens, ToolMode, Turn, json_tools, retry::Next as Retry,
+    },
     random,
     run::{Attempt, AttemptEnd, InFlight, Reason},
 };
 
 /// A token is taken for at least so many bytes of text when nobody has counted: on the high side for what is not code or CJK.
 const BYTES_PER_TOKEN: usize = 2;
-/// What a model is told around an output schema when its provider has no place for one, in bytes, at most.
-const SHAPE_BYTES: usize = 200;
 /// Tokens that a provider adds around each message, at most.
 const TOKENS_PER_TURN: u64 = 16;
 
@@ -46,18 +47,30 @@ pub(super) async fn intend_first(app: &App, held: &mut Held) -> bool {
     let Ok(agent) = crate::agent::version(app, held.tenant(), held.run.agent_id, held.run.agent_version).await else {
         return false;
     };
-    match request(app, held, &agent).await {
-        Ok(request) => intend(app, held, &request, 1),
-        Err(_) => false,
-    }
+    let Ok(mut request) = request(app, held, &agent).await else { return false };
+    let Choice::Call(model) = choose(app, &mut held.run, &agent) else { return false };
+    request.model = model;
+    intend(app, held, &request, 1)
 }
 
-/// Calls the model until the next slot is filled.
+/// Calls a model until the next slot is filled, or another model is to be called.
 pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) -> Result<Called> {
-    let request = request(app, held, agent).await?;
-    let mut attempt = first_attempt(held);
+    let mut request = request(app, held, agent).await?;
+    let mut attempt: u32 = 0;
     loop {
         // The intent of a run's very first call may be written already, with its creation.
+        let intended = held.run.in_flight.as_ref().filter(|_| held.intended).map(|call| call.model.clone());
+        let choice = intended.map_or_else(|| choose(app, &mut held.run, agent), Choice::Call);
+        let model = match choice {
+            Choice::Call(model) => model,
+            Choice::Wait(reason, until) => return Ok(Called::Waits(reason, until)),
+            Choice::Nothing => {
+                held.run.fail(Reason::ModelError, "no model is left to be called".to_owned(), app.now());
+                return Ok(Called::Ended);
+            }
+        };
+        attempt = if attempt > 0 && request.model == model { attempt.saturating_add(1) } else { first(held, &model) };
+        request.model = model;
         if !std::mem::take(&mut held.intended) {
             match begin(app, held, &request, attempt).await? {
                 Saved::Yes => {}
@@ -86,19 +99,23 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
                 accept(app, held, agent, answer);
                 return Ok(Called::Again);
             }
-            Err(failed) => match retry(app, held, &failed, attempt).await {
-                Some(called) => return Ok(called),
-                None => attempt = attempt.saturating_add(1),
-            },
+            Err(failed) => {
+                if let Some(called) = retry(app, held, agent, &request.model, &failed, attempt).await {
+                    return Ok(called);
+                }
+            }
         }
     }
 }
 
-/// The number of the first attempt: attempts for this slot by earlier workers count, unless the provider only asked to wait.
-fn first_attempt(held: &Held) -> u32 {
+/// The number of a model's first attempt: those for this slot by earlier workers count, unless the provider only asked to wait.
+fn first(held: &Held, model: &ModelName) -> u32 {
     let waited = [FaultKind::RateLimited, FaultKind::CircuitOpen].map(AttemptEnd::Failed);
     let failed = |attempt: &&Attempt| {
-        attempt.slot == held.run.step && matches!(attempt.end, AttemptEnd::Failed(_)) && !waited.contains(&attempt.end)
+        attempt.slot == held.run.step
+            && attempt.model == *model
+            && matches!(attempt.end, AttemptEnd::Failed(_))
+            && !waited.contains(&attempt.end)
     };
     u32::try_from(held.run.attempts.iter().filter(failed).count()).unwrap_or(u32::MAX).saturating_add(1)
 }
@@ -158,36 +175,67 @@ fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer) {
     fault::point("K7");
 }
 
-/// Books the fault, and pauses before the next attempt; or says why there is none.
-async fn retry(app: &App, held: &mut Held, failed: &ModelFault, attempt: u32) -> Option<Called> {
+/// Books the fault, and pauses before the same model's next attempt; or says what else comes next.
+async fn retry(
+    app: &App,
+    held: &mut Held,
+    agent: &AgentVersion,
+    model: &ModelName,
+    failed: &ModelFault,
+    attempt: u32,
+) -> Option<Called> {
     let now = app.now();
-    let tokens = match failed.kind {
-        FaultKind::Lost | FaultKind::Incomprehensible => None,
-        FaultKind::Busy | FaultKind::RateLimited | FaultKind::Quota | FaultKind::Refused | FaultKind::CircuitOpen => {
-            Some(Tokens::default())
-        }
-    };
-    held.run.book(AttemptEnd::Failed(failed.kind), tokens, None, Some(failed.message.clone()), now);
-    tracing::debug!(run = %held.id(), kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
+    book(held, failed, now);
+    tracing::debug!(run = %held.id(), %model, kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
     let remaining_ms = held.run.deadline_at.since_ms(now);
-    match app.models().next(&held.run.model, attempt, failed, random::unit(), remaining_ms) {
+    match app.models().next(model, attempt, failed, random::unit(), remaining_ms) {
         Retry::After(ms) => {
             let woken = held.wake.clone();
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(ms)) => {}
                 () = woken.notified() => {}
             }
-            None
+            return None;
         }
         Retry::Yield(ms) => {
-            Some(Called::Waits(Reason::ProviderRateLimit, now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))))
+            let circuit = failed.kind == FaultKind::CircuitOpen;
+            let reason = if circuit { Reason::CircuitOpen } else { Reason::ProviderRateLimit };
+            let until = now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));
+            held.run.pass_over(model, Some(until), reason);
         }
-        Retry::GiveUp => {
-            let reason = if failed.kind == FaultKind::Quota { Reason::ProviderQuota } else { Reason::ModelError };
-            held.run.fail(reason, failed.message.clone(), now);
-            Some(Called::Ended)
-        }
+        Retry::GiveUp => held.run.pass_over(model, None, given_up(failed)),
     }
+    let choice = if failed.another_may_answer() {
+        choose(app, &mut held.run, agent)
+    } else {
+        // Another model would refuse it too; but one that only asked to wait is heard before the run ends.
+        held.run.awaited(now).map_or(Choice::Nothing, |(reason, until)| Choice::Wait(reason, until))
+    };
+    Some(match choice {
+        Choice::Call(_) => Called::Again,
+        Choice::Wait(reason, until) => Called::Waits(reason, until),
+        Choice::Nothing => {
+            held.run.fail(given_up(failed), failed.message.clone(), now);
+            Called::Ended
+        }
+    })
+}
+
+const fn given_up(failed: &ModelFault) -> Reason {
+    if matches!(failed.kind, FaultKind::Quota) { Reason::ProviderQuota } else { Reason::ModelError }
+}
+
+/// Books what a failed call used; a call that was held back is none.
+fn book(held: &mut Held, failed: &ModelFault, now: Timestamp) {
+    let tokens = match failed.kind {
+        FaultKind::CircuitOpen => {
+            held.run.in_flight = None;
+            return;
+        }
+        FaultKind::Lost | FaultKind::Incomprehensible => None,
+        FaultKind::Busy | FaultKind::RateLimited | FaultKind::Quota | FaultKind::Refused => Some(Tokens::default()),
+    };
+    held.run.book(AttemptEnd::Failed(failed.kind), tokens, None, Some(failed.message.clone()), now);
 }
 
 /// The call that fills the next slot: the chat so far, and the run's journal.
@@ -204,7 +252,7 @@ async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request
         system: agent::filled(system_prompt, inputs, given),
         turns,
         tools: tools::offers(&agent.definition),
-        tool_mode: ToolMode::Native,
+        tool_mode: agent.definition.tool_mode,
         output_schema: output_schema.clone(),
         deltas: None,
         max_tokens: max_tokens.unwrap_or(MAX_TOKENS),
@@ -245,15 +293,10 @@ fn turn(slot: &Slot) -> Turn {
 
 /// The most tokens that a call may use: its text on the high side, and the longest answer.
 fn most_tokens(request: &Request) -> Tokens {
-    let bytes = request.turns.iter().map(Turn::bytes).fold(request.system.len(), usize::saturating_add);
-    let turns = u64::try_from(request.turns.len()).unwrap_or(u64::MAX).saturating_add(1);
-    let offered = request.tools.iter().map(|tool| {
-        let schema = tool.parameters.to_string().len();
-        tool.name.len().saturating_add(tool.description.len()).saturating_add(schema)
-    });
-    let shape = request.output_schema.as_ref().map(|schema| schema.to_string().len().saturating_add(SHAPE_BYTES));
-    let bytes = offered.chain(shape).fold(bytes, usize::saturating_add);
-    let input = u64::try_from(bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
+    let in_json = request.tool_mode == ToolMode::Json && !request.tools.is_empty();
+    let sent = if in_json { Cow::Owned(json_tools::asked(request)) } else { Cow::Borrowed(request) };
+    let turns = u64::try_from(sent.turns.len()).unwrap_or(u64::MAX).saturating_add(1);
+    let input = u64::try_from(sent.bytes().div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
     Tokens {
         input: input.saturating_add(turns.saturating_mul(TOKENS_PER_TURN)),
         cached_input: 0,

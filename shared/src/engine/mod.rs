@@ -5,6 +5,7 @@
 
 mod beside;
 mod call;
+mod choice;
 mod decide;
 pub mod fault;
 mod held;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use super::{
-    Answer, FaultKind, ModelFault, ModelName, Provider, Request, ToolMode,
+    Answer, ModelFault, ModelName, Provider, Request, ToolMode,
     breaker::{self, Breakers},
     json_tools,
     price::{Price, PriceList},
@@ -158,7 +158,7 @@ impl Models {
             return self.scripted.call(request).await;
         }
         let breaker = self.breakers.of(canonical);
-        let pass = breaker.admit(self.now_ms()).map_err(circuit_open)?;
+        let pass = breaker.admit(self.now_ms()).map_err(ModelFault::circuit_open)?;
         let answer = if request.tool_mode == ToolMode::Json && !request.tools.is_empty() {
             json_tools::call(&self.network, request).await
         } else {
@@ -201,6 +201,12 @@ impl Models {
         self.prices.entry(name)?.price
     }
 
+    /// Whether both are names of the same model.
+    #[must_use]
+    pub fn same(&self, one: &ModelName, other: &ModelName) -> bool {
+        self.canonical(one.as_str()) == self.canonical(other.as_str())
+    }
+
     /// The canonical name: of an alias, also one with its provider before it; otherwise the text itself.
     fn canonical<'a>(&'a self, text: &'a str) -> &'a str {
         match text.split_once('/') {
@@ -212,11 +218,6 @@ impl Models {
                 .unwrap_or(text),
         }
     }
-}
-
-fn circuit_open(wait_ms: u64) -> ModelFault {
-    let message = "most calls of this model failed within the last 30 s, so it is left alone for a moment".to_owned();
-    ModelFault { retry_after_ms: Some(wait_ms), ..ModelFault::new(FaultKind::CircuitOpen, message) }
 }
 
 /// Who serves the model of that canonical name.

@@ -155,6 +155,19 @@ impl ModelFault {
         Self { kind, status: None, retry_after_ms: None, message }
     }
 
+    /// The fault of a call that was not sent, as most calls of its model failed a moment ago.
+    pub(crate) fn circuit_open(wait_ms: u64) -> Self {
+        let message =
+            "most calls of this model failed within the last 30 s, so it is left alone for a moment".to_owned();
+        Self { retry_after_ms: Some(wait_ms), ..Self::new(FaultKind::CircuitOpen, message) }
+    }
+
+    /// Whether another model may answer where this one did not: everything but a refusal of the request itself.
+    #[must_use]
+    pub const fn another_may_answer(&self) -> bool {
+        !matches!((self.kind, self.status), (FaultKind::Refused, Some(400 | 413 | 414 | 415 | 422 | 431)))
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub const fn retryable(&self) -> bool {
@@ -173,4 +186,21 @@ impl ModelFault {
 pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Calls the model once.
     fn call<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelFault>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_the_request_itself_is_every_models() {
+        let fault = |kind, status| ModelFault { status, ..ModelFault::new(kind, String::new()) };
+        for status in [None, Some(401), Some(403), Some(404), Some(429)] {
+            assert!(fault(FaultKind::Refused, status).another_may_answer(), "{status:?}");
+        }
+        assert!(!fault(FaultKind::Refused, Some(400)).another_may_answer());
+        assert!(!fault(FaultKind::Refused, Some(422)).another_may_answer());
+        assert!(fault(FaultKind::Quota, Some(402)).another_may_answer());
+        assert!(fault(FaultKind::Busy, Some(503)).another_may_answer());
+    }
 }

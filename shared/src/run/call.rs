@@ -115,6 +115,7 @@ impl Run {
                 self.calls.clear();
             }
         }
+        self.passed_over.clear();
         self.takeovers = 0;
         self.updated_at = now;
     }

@@ -3,6 +3,7 @@
 mod approve;
 mod call;
 mod cancel;
+mod passed_over;
 mod prompt;
 mod read;
 mod start;
@@ -14,6 +15,7 @@ pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
 pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
 pub(crate) use cancel::request_cancel;
+pub use passed_over::PassedOver;
 pub use prompt::{MESSAGE_LIMIT_BYTES, Prompt};
 pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
 pub(crate) use read::{Glance, visible};
@@ -91,6 +93,8 @@ pub enum Reason {
     ProviderQuota,
     /// The provider asks to wait.
     ProviderRateLimit,
+    /// Most calls of the model failed a moment ago, so it is left alone for a while.
+    CircuitOpen,
     /// The model could not be called, after retries.
     ModelError,
     /// The model's answer was cut off by the most tokens that it may write.
@@ -127,6 +131,7 @@ impl Reason {
             Self::Deadline => "deadline",
             Self::ProviderQuota => "provider_quota",
             Self::ProviderRateLimit => "provider_rate_limit",
+            Self::CircuitOpen => "circuit_open",
             Self::ModelError => "model_error",
             Self::MaxTokens => "max_tokens",
             Self::ContentFiltered => "content_filtered",
@@ -216,7 +221,7 @@ pub struct Attempt {
 pub struct InFlight {
     /// The slot of the journal that it fills.
     pub slot: u32,
-    /// Which try for this slot it is, from 1.
+    /// Which try of this model for this slot it is, from 1.
     pub attempt: u32,
     /// The model that is called.
     pub model: ModelName,
@@ -279,7 +284,7 @@ pub struct Run {
     pub agent_version: u32,
     /// The agent's name at the start, for lists.
     pub agent_name: String,
-    /// The model that it calls.
+    /// The model that it calls first.
     pub model: ModelName,
     /// Whether its tools run by themselves.
     pub mode: Mode,
@@ -312,6 +317,9 @@ pub struct Run {
     /// The tool calls of the model's last answer, until all are filled.
     #[serde(default)]
     pub calls: Vec<PendingCall>,
+    /// The models that are not called for the next slot; forgotten when it is filled.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<PassedOver>,
     /// Who holds it.
     pub lease: Option<Lease>,
     /// Counts up at each time it is taken.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CallState, Run, Status, Usage};
+use super::{CallState, PassedOver, Reason, Run, Status, Usage};
 use crate::{
     agent::Metadata,
     app::App,
@@ -243,7 +243,14 @@ pub fn explain(run: &Run) -> String {
         }
         Status::Waiting => {
             let reason = run.reason.map_or("an event", super::Reason::name);
-            format!("waits until {} because of {reason}", run.next_check_at.rfc3339())
+            let waits = format!("waits until {} because of {reason}", run.next_check_at.rfc3339());
+            match run.waits_for() {
+                Some(PassedOver { model, reason: Reason::CircuitOpen, .. }) => {
+                    format!("{waits}: most calls of {model} failed a moment ago, so it is not called before then")
+                }
+                Some(PassedOver { model, .. }) => format!("{waits}: {model} is not called before then"),
+                None => waits,
+            }
         }
         Status::Done => "ended well".to_owned(),
         Status::Error => format!(

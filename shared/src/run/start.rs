@@ -102,9 +102,9 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
         return Err(Error::Invalid(problems));
     }
     // The agent's own model was known when the version was made; whether it still is shows here, before anything starts.
-    let model = agent::resolve_model(app, new.model.as_deref().unwrap_or_else(|| agent.definition.model.as_str()))?;
+    let model = agent::resolve_model(app, "model", new.model.as_deref().unwrap_or(agent.definition.model.as_str()))?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
-    agent::check_budget(app, &model, budget_micro_usd)?;
+    agent::check_budget(app, &model, &agent.definition.fallback_models, budget_micro_usd)?;
     Ok(Pinned {
         model,
         mode: new.mode.unwrap_or(agent.definition.mode),
@@ -150,6 +150,7 @@ pub(crate) fn first_row(
         step: 1,
         in_flight: None,
         calls: Vec::new(),
+        passed_over: Vec::new(),
         lease: None,
         fence: 0,
         takeovers: 0,

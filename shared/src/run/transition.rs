@@ -259,6 +259,7 @@ mod tests {
             step: 1,
             in_flight: None,
             calls: Vec::new(),
+            passed_over: Vec::new(),
             lease: None,
             fence: 0,
             takeovers: 0,

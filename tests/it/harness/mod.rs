@@ -53,10 +53,11 @@ macro_rules! on_every_backend {
 
 pub(crate) use on_every_backend;
 
-/// A price for two models of the model server; `openai/fake-l1` has none.
+/// A price for three models of the model server; `openai/fake-l1` has none.
 const PRICES: &str = r#"{"models": [
     {"name": "openai/fake", "input": 1000000, "output": 2000000},
-    {"name": "openai/fake-e1", "input": 1000000, "output": 2000000}
+    {"name": "openai/fake-e1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-q", "input": 1, "output": 1}
 ]}"#;
 
 /// The longest that a test waits for what happens beside it.

@@ -25,8 +25,8 @@ async fn an_agent_is_made_and_found(muster: Muster) {
         crate::harness::redacted(&made.body),
         json!({
             "id": "<id>", "version": 1, "name": "a", "description": "", "system_prompt": "", "model": "demo/scripted",
-            "max_steps": 25, "max_tokens": null, "temperature": null, "budget_micro_usd": null, "mode": "auto",
-            "tools": [], "output_schema": null, "inputs": [], "metadata": {}, "created_at": "<time>", "updated_at": "<time>",
+            "fallback_models": [], "max_steps": 25, "max_tokens": null, "temperature": null, "budget_micro_usd": null,
+            "mode": "auto", "tools": [], "tool_mode": "native", "output_schema": null, "inputs": [], "metadata": {}, "created_at": "<time>", "updated_at": "<time>",
         })
     );
     let made = made.status(201);
