@@ -284,9 +284,12 @@ impl Turn<'_> {
     fn send(&mut self, held: &Held, index: usize, arguments: tool::Arguments) {
         let Some(call) = self.call(held, index) else { return };
         let failures = held.run.calls.get(index).map_or(0, |call| call.failures);
-        let pause_ms = if failures == 0 { 0.0 } else { random::unit() * PAUSE_MS * f64::from(failures) };
+        let pause_ms = random::unit() * PAUSE_MS * f64::from(failures);
         self.under_way.push(Box::pin(async move {
-            tokio::time::sleep(Duration::from_secs_f64(pause_ms / 1_000.0)).await;
+            // A pause of nothing would take until the timer's next tick.
+            if failures > 0 {
+                tokio::time::sleep(Duration::from_secs_f64(pause_ms / 1_000.0)).await;
+            }
             (index, Came::Outcome(tool::execute(&call.app, call.tenant, &call.tool, &arguments, &call.key).await))
         }));
     }
