@@ -2,11 +2,7 @@
 //! must then be in no answer, no log line, and in nothing that is stored. Each backend has a process of its own, as a process
 //! has one log.
 
-use std::{
-    env, io,
-    process::Command,
-    sync::{Arc, Mutex},
-};
+use std::{env, process::Command};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use serde_json::json;
@@ -17,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     dynamo::Database,
-    harness::{Answer, Client, Muster},
+    harness::{Answer, Client, Log, Muster},
 };
 
 /// Says to the child process on which backend, and what the value is.
@@ -45,21 +41,6 @@ fn in_a_child(backend: &str) {
     let text = String::from_utf8_lossy(&said).replace(&canary, "<canary>");
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
     assert!(!forms(&canary).iter().any(|form| holds(&said, form)), "{text}");
-}
-
-/// Everything that was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Without its variable it is no test.

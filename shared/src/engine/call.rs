@@ -8,7 +8,7 @@ use super::{
     choice::{Choice, choose},
     fault,
     held::Saved,
-    tools,
+    tool_step,
 };
 use crate::{
     agent::{self, AgentVersion, Definition, MAX_TOKENS},
@@ -170,7 +170,7 @@ fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer) {
     let price = app.models().price(&model);
     held.run.book(AttemptEnd::Answered, answer.tokens, price.as_ref(), None, now);
     let Answer { text, tool_calls, finish, tokens } = answer;
-    let calls = tools::expected(&agent.definition, held.run.mode, &tool_calls);
+    let calls = tool_step::expected(&agent.definition, held.run.mode, &tool_calls);
     held.fill(app, held.run.step, Record::Answer { text, tool_calls, finish, model, tokens }.at(now), calls);
     fault::point("K7");
 }
@@ -251,7 +251,7 @@ async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request
         model: held.run.model.clone(),
         system: agent::filled(system_prompt, inputs, given),
         turns,
-        tools: tools::offers(&agent.definition),
+        tools: tool_step::offers(&agent.definition),
         tool_mode: agent.definition.tool_mode,
         output_schema: output_schema.clone(),
         deltas: None,

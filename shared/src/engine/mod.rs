@@ -11,6 +11,7 @@ pub mod fault;
 mod held;
 mod reaper;
 mod signals;
+mod tool_step;
 mod tools;
 mod worker;
 

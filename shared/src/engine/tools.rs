@@ -12,64 +12,25 @@ use super::{
     decide::asked,
     fault,
     held::Saved,
+    tool_step::{Step, arguments, next},
 };
 use crate::{
-    agent::{AgentVersion, Definition, Mode},
+    agent::{AgentVersion, Definition},
     app::App,
     error::Result,
     id::RunId,
     message::{Record, ToolEnd},
-    model::{Finish, Offer, ToolCall},
+    model::ToolCall,
     random,
     run::{CallState, PendingCall, Reason},
     tenant::Tenant,
-    tool::{self, Approval, Found, OnUnknown, Outcome, Policy, Tool},
+    tool::{self, Found, Outcome, Policy, Tool},
 };
 
-/// The most tool calls of one answer that are made.
-const CALLS_PER_TURN: usize = 64;
 /// How often a call may fail in a way that may pass.
 const FAILURES: u32 = 3;
-/// How often it is found out whether a call took place before it is taken as unknown.
-const LOOKS: u32 = 6;
 /// The first pause after such a failure, in milliseconds; the next is twice as long. Random from 0 to that.
 const PAUSE_MS: f64 = 500.0;
-/// How often in a row the same call may be made.
-const SAME_IN_A_ROW: usize = 3;
-
-/// What the model is told of the agent's tools.
-pub(super) fn offers(definition: &Definition) -> Vec<Offer> {
-    let offer = |tool: &Tool| Offer {
-        name: tool.name.clone(),
-        description: tool.description.clone(),
-        parameters: tool.parameters.clone(),
-    };
-    definition.tools.iter().map(offer).collect()
-}
-
-/// The longest that a call of the agent's tools may take, in milliseconds.
-pub(super) fn longest_ms(definition: &Definition) -> u64 {
-    definition.tools.iter().map(|tool| tool.timeout_ms).max().unwrap_or(0)
-}
-
-/// Where the calls that an answer asks for stand at first. Without tools there are none: the run will not go on.
-pub(super) fn expected(definition: &Definition, mode: Mode, asked: &[ToolCall]) -> Vec<PendingCall> {
-    if definition.tools.is_empty() {
-        return Vec::new();
-    }
-    let state = |call: &ToolCall| match definition.tools.iter().find(|tool| tool.name == call.name) {
-        // What must not be called at all needs nobody's approval.
-        Some(tool) if (mode == Mode::Manual || tool.approval == Approval::Always) && arguments(tool, call).is_ok() => {
-            CallState::AwaitsApproval
-        }
-        _ => CallState::Ready,
-    };
-    asked.iter().map(|call| PendingCall::new(&call.name, state(call))).collect()
-}
-
-fn arguments(tool: &Tool, call: &ToolCall) -> Result<tool::Arguments, String> {
-    tool::schema::arguments(&tool.parameters, &call.arguments)
-}
 
 /// What was waited for: a call, or a look at whether an earlier one took place.
 enum Came {
@@ -80,21 +41,12 @@ enum Came {
 /// What is under way in this process.
 type UnderWay = FuturesUnordered<BoxFuture<'static, (usize, Came)>>;
 
-/// What is done with a call next.
-enum Step {
-    Send(tool::Arguments),
-    Look,
-    Ask,
-    Fill(ToolEnd, String),
-}
-
 /// Makes the calls of the last answer, until all are filled or nothing is left to do without a person.
 pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Result<Called> {
     let mut turn = Turn {
         app,
         definition: &agent.definition,
         asked: asked(&held.journal).to_vec(),
-        cut_off: cut_off(held),
         begins: held.run.step,
         here: HashSet::new(),
         under_way: FuturesUnordered::new(),
@@ -131,15 +83,6 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
     }
 }
 
-/// Whether the answer was cut off, so that what it asks for may be only a part of what was meant.
-fn cut_off(held: &Held) -> bool {
-    let last = held.journal.iter().rev().find_map(|slot| match &slot.record {
-        Record::Answer { finish, .. } => Some(*finish),
-        Record::Input { .. } | Record::Repair { .. } | Record::Result { .. } => None,
-    });
-    last == Some(Finish::Length)
-}
-
 /// Nothing is under way, and not all is filled: a person is asked.
 fn waits(held: &Held) -> Called {
     let unclear = held.run.calls.iter().any(|call| call.state == CallState::AwaitsApproval && call.unclear);
@@ -160,7 +103,6 @@ struct Turn<'a> {
     app: &'a App,
     definition: &'a Definition,
     asked: Vec<ToolCall>,
-    cut_off: bool,
     /// The first slot of these calls.
     begins: u32,
     /// The calls that this process has sent and not seen the end of.
@@ -205,7 +147,8 @@ impl Turn<'_> {
     fn plan(&mut self, held: &mut Held) -> Planned {
         let mut planned = Planned::default();
         for index in 0..held.run.calls.len() {
-            let Some(step) = self.next(held, index) else { continue };
+            let call = held.run.calls.get(index).filter(|_| !self.here.contains(&index));
+            let Some(step) = call.and_then(|call| next(self.definition, &held.journal, call, index)) else { continue };
             planned.changed = true;
             match step {
                 Step::Send(arguments) => {
@@ -231,44 +174,6 @@ impl Turn<'_> {
         for index in planned.sends.iter().map(|(index, _)| index).chain(&planned.looks) {
             self.here.remove(index);
         }
-    }
-
-    /// What to do with that call now; `None` when it is under way, waits, or is filled.
-    fn next(&self, held: &Held, index: usize) -> Option<Step> {
-        let (call, asked) = (held.run.calls.get(index)?, self.asked.get(index)?);
-        if self.here.contains(&index) || matches!(call.state, CallState::AwaitsApproval | CallState::Filled) {
-            return None;
-        }
-        let refuse = |message: String| Some(Step::Fill(ToolEnd::Refused, message));
-        let Some(tool) = self.definition.tools.iter().find(|tool| tool.name == asked.name) else {
-            return refuse(format!("there is no tool '{}'", asked.name));
-        };
-        if self.cut_off {
-            return refuse("your answer was cut off at its longest, so the tool was not called".to_owned());
-        }
-        if index >= CALLS_PER_TURN {
-            return refuse(format!("an answer may ask for {CALLS_PER_TURN} tool calls; this one was not made"));
-        }
-        if same_in_a_row(held, asked) {
-            return refuse(format!("this call was made {SAME_IN_A_ROW} times in a row; do something else"));
-        }
-        let arguments = match arguments(tool, asked) {
-            Ok(arguments) => arguments,
-            Err(message) => return refuse(format!("the tool was not called: {message}")),
-        };
-        if let Some(denied) = call.denied() {
-            return Some(denial(call.unclear, denied.message.as_deref()));
-        }
-        if call.state == CallState::Sent {
-            // By a holder that is no more, or by this one, and no answer came.
-            return Some(match (tool.policy, tool.on_unknown) {
-                (Policy::Read | Policy::Idempotent, _) => Step::Send(arguments),
-                (Policy::Verify, _) if !call.unclear && call.failures < LOOKS => Step::Look,
-                (Policy::Verify | Policy::Once, OnUnknown::Tell) => unknown(),
-                (Policy::Verify | Policy::Once, OnUnknown::Halt) => Step::Ask,
-            });
-        }
-        Some(Step::Send(arguments))
     }
 
     fn mark_sent(&mut self, held: &mut Held, index: usize) {
@@ -349,8 +254,10 @@ impl Turn<'_> {
     fn fill(&self, held: &mut Held, index: usize, end: ToolEnd, content: String) {
         let (Some(asked), Some(call)) = (self.asked.get(index), held.run.calls.get(index)) else { return };
         let note = call.decision.as_ref().filter(|said| said.approved).and_then(|said| said.message.as_deref());
-        let content =
-            note.map_or_else(|| content.clone(), |note| format!("{content}\n\n[a person approved this call: {note}]"));
+        let content = match note {
+            Some(note) => format!("{content}\n\n[a person approved this call: {note}]"),
+            None => content,
+        };
         let result = Record::Result {
             call_id: asked.id.clone(),
             tool: asked.name.clone(),
@@ -392,27 +299,4 @@ fn ask(held: &mut Held, index: usize) {
 fn fail(call: &mut PendingCall, state: CallState) {
     call.failures = call.failures.saturating_add(1);
     call.state = state;
-}
-
-fn denial(unclear: bool, message: Option<&str>) -> Step {
-    if unclear {
-        return unknown();
-    }
-    let message = message.map_or_else(String::new, |message| format!(": {message}"));
-    Step::Fill(ToolEnd::Denied, format!("a person said that this must not be done{message}"))
-}
-
-fn unknown() -> Step {
-    let note = r#"{"status":"unknown","note":"the call was sent, and may or may not have taken place"}"#;
-    Step::Fill(ToolEnd::Unknown, note.to_owned())
-}
-
-/// Whether the last answers before this one asked for nothing but this call.
-fn same_in_a_row(held: &Held, call: &ToolCall) -> bool {
-    let answers = held.journal.iter().rev().filter_map(|slot| match &slot.record {
-        Record::Answer { tool_calls, .. } => Some(tool_calls),
-        Record::Input { .. } | Record::Repair { .. } | Record::Result { .. } => None,
-    });
-    let same = |calls: &&Vec<ToolCall>| matches!(calls.as_slice(), [only] if only.name == call.name && only.arguments == call.arguments);
-    answers.take_while(same).count() > SAME_IN_A_ROW
 }

@@ -10,7 +10,7 @@ use super::{
     decide::{Next, decide},
     fault,
     held::Saved,
-    tools,
+    tool_step, tools,
 };
 use crate::{
     agent,
@@ -142,7 +142,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
             }
             Next::Call if !time_for(app, until, app.config().model_timeout_ms) => return put_back(app, held).await,
             Next::Call => call::call(app, held, &agent).await?,
-            Next::Tools if !time_for(app, until, tools::longest_ms(&agent.definition)) => {
+            Next::Tools if !time_for(app, until, tool_step::longest_ms(&agent.definition)) => {
                 return put_back(app, held).await;
             }
             Next::Tools => tools::call(app, held, &agent).await?,

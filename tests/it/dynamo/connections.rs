@@ -4,7 +4,7 @@ use std::{
     io,
     process::Command,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::row;
+use crate::harness::Log;
 
 /// Answers every other request with a 500.
 async fn serve(connection: TcpStream, requests: Arc<AtomicUsize>) -> io::Result<()> {
@@ -46,21 +47,6 @@ async fn serve(connection: TcpStream, requests: Arc<AtomicUsize>) -> io::Result<
         let head = "content-type: application/x-amz-json-1.0\r\ncontent-length:";
         let answer = format!("HTTP/1.1 {status} x\r\n{head} {}\r\n\r\n{body}", body.len());
         connection.write_all(answer.as_bytes()).await?;
-    }
-}
-
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 //! backend the rest is as its host has it: limits in memory and alone on SQLite, limits in the store beside others on DynamoDB.
 
 mod client;
+mod log;
 mod redact;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 };
 
 pub(crate) use client::{Answer, Client, text};
+pub(crate) use log::Log;
 use model_server::{Options, Server};
 pub(crate) use redact::redacted;
 use secrecy::{ExposeSecret, SecretString};
