@@ -1,6 +1,6 @@
 //! One slot of the journal: a model is called, as often as it takes, and its answer fills the slot.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Held,
@@ -8,25 +8,19 @@ use super::{
     choice::{Choice, choose},
     fault,
     held::Saved,
+    request::{most_tokens, request},
     tool_step,
 };
 use crate::{
-    agent::{self, AgentVersion, Definition, MAX_TOKENS},
+    agent::AgentVersion,
     app::App,
     clock::Timestamp,
     error::Result,
-    message::{Record, Slot},
-    model::{
-        Answer, FaultKind, ModelFault, ModelName, Request, Tokens, ToolMode, Turn, json_tools, retry::Next as Retry,
-    },
+    message::Record,
+    model::{Answer, FaultKind, ModelFault, ModelName, Request, Tokens, retry::Next as Retry},
     random,
     run::{Attempt, AttemptEnd, InFlight, Reason},
 };
-
-/// A token is taken for at least so many bytes of text when nobody has counted: on the high side for what is not code or CJK.
-const BYTES_PER_TOKEN: usize = 2;
-/// Tokens that a provider adds around each message, at most.
-const TOKENS_PER_TURN: u64 = 16;
 
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,70 +230,4 @@ fn book(held: &mut Held, failed: &ModelFault, now: Timestamp) {
         FaultKind::Busy | FaultKind::RateLimited | FaultKind::Quota | FaultKind::Refused => Some(Tokens::default()),
     };
     held.run.book(AttemptEnd::Failed(failed.kind), tokens, None, Some(failed.message.clone()), now);
-}
-
-/// The call that fills the next slot: the chat so far, and the run's journal.
-async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request> {
-    let mut turns = earlier(app, held).await?;
-    turns.extend(held.journal.iter().map(turn));
-    let given = held.journal.first().and_then(|slot| match &slot.record {
-        Record::Input { inputs, .. } => inputs.as_ref(),
-        Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => None,
-    });
-    let Definition { system_prompt, inputs, output_schema, max_tokens, temperature, .. } = &agent.definition;
-    Ok(Request {
-        model: held.run.model.clone(),
-        system: agent::filled(system_prompt, inputs, given),
-        turns,
-        tools: tool_step::offers(&agent.definition),
-        tool_mode: agent.definition.tool_mode,
-        output_schema: output_schema.clone(),
-        deltas: None,
-        max_tokens: max_tokens.unwrap_or(MAX_TOKENS),
-        temperature: *temperature,
-        timeout_ms: app.config().model_timeout_ms,
-    })
-}
-
-/// What was said in the chat before this run.
-async fn earlier(app: &App, held: &Held) -> Result<Vec<Turn>> {
-    let run = &held.run;
-    if run.chat_id == run.id {
-        return Ok(Vec::new());
-    }
-    let Some(first) = app.store().run(held.tenant(), run.chat_id).await? else { return Ok(Vec::new()) };
-    let mut turns = Vec::new();
-    let before = first.value.continued_by.clone();
-    let ids = std::iter::once(first.value.id).chain(before).take_while(|id| *id != run.id);
-    for id in ids {
-        let Some(found) = app.store().run(held.tenant(), id).await? else { continue };
-        let journal = app.store().journal(held.tenant(), &found.value).await?;
-        turns.extend(journal.iter().map(|(_, slot)| turn(slot)));
-    }
-    Ok(turns)
-}
-
-fn turn(slot: &Slot) -> Turn {
-    match &slot.record {
-        Record::Input { text, .. } | Record::Repair { text } => Turn::user(text.as_str()),
-        Record::Answer { text, tool_calls, .. } => {
-            Turn::Assistant { text: text.clone(), tool_calls: tool_calls.clone() }
-        }
-        Record::Result { call_id, tool, content, .. } => {
-            Turn::Tool { call_id: call_id.clone(), name: tool.clone(), content: content.clone() }
-        }
-    }
-}
-
-/// The most tokens that a call may use: its text on the high side, and the longest answer.
-fn most_tokens(request: &Request) -> Tokens {
-    let in_json = request.tool_mode == ToolMode::Json && !request.tools.is_empty();
-    let sent = if in_json { Cow::Owned(json_tools::asked(request)) } else { Cow::Borrowed(request) };
-    let turns = u64::try_from(sent.turns.len()).unwrap_or(u64::MAX).saturating_add(1);
-    let input = u64::try_from(sent.bytes().div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
-    Tokens {
-        input: input.saturating_add(turns.saturating_mul(TOKENS_PER_TURN)),
-        cached_input: 0,
-        output: u64::from(request.max_tokens),
-    }
 }

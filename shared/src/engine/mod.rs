@@ -10,6 +10,7 @@ mod decide;
 pub mod fault;
 mod held;
 mod reaper;
+mod request;
 mod signals;
 mod tool_step;
 mod tools;
