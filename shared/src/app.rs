@@ -71,7 +71,7 @@ impl App {
         let models = Models::new(&config.models)?;
         let guard = Guard::new(&config.allow_cidrs).map_err(Unusable::Tls)?;
         let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));
-        let owner = config.sole_epoch.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
+        let owner = config.sole_epoch.clone().unwrap_or_else(|| crate::id::process(clock.now()));
         let signals = Signals::default();
         Ok(Self {
             parts: Arc::new(Parts {

@@ -79,6 +79,14 @@ pub enum Clock {
     System,
     /// The machine's clock moved forward by so many milliseconds: for tests of what takes days.
     Shifted(Arc<AtomicI64>),
+    /// A simulation's: the moment at which it began, and what the runtime's clock says has passed since.
+    #[cfg(feature = "simulation")]
+    Simulated {
+        /// What this clock showed at the beginning.
+        began: Timestamp,
+        /// When that was.
+        since: tokio::time::Instant,
+    },
 }
 
 impl Clock {
@@ -90,6 +98,10 @@ impl Clock {
         match self {
             Self::System => Timestamp(millis),
             Self::Shifted(by) => Timestamp(millis.saturating_add(by.load(Ordering::Relaxed))),
+            #[cfg(feature = "simulation")]
+            Self::Simulated { began, since } => {
+                began.plus_ms(i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX))
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, simulation};
 
 /// A text that is not an id of the kind asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -125,9 +125,16 @@ impl ApprovalId {
     }
 }
 
+/// A name that no other process has.
+pub(crate) fn process(now: Timestamp) -> String {
+    at(now).to_string()
+}
+
 fn at(now: Timestamp) -> Uuid {
     let mut random = [0; 10];
-    random.copy_from_slice(&Uuid::now_v7().as_bytes()[6..]);
+    if !simulation::draw(&mut random) {
+        random.copy_from_slice(&Uuid::now_v7().as_bytes()[6..]);
+    }
     Builder::from_unix_timestamp_millis(now.millis_unsigned(), &random).into_uuid()
 }
 

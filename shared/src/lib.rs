@@ -3,7 +3,7 @@
 //! Knows nothing of HTTP surfaces, request bodies or Lambda: those are in `functions`. See ARCHITECTURE.md.
 #![warn(missing_docs)]
 
-#[cfg(not(any(feature = "aws", feature = "embedded")))]
+#[cfg(not(any(feature = "aws", feature = "embedded", feature = "simulation")))]
 compile_error!("a store is needed: enable the feature `aws` or `embedded`");
 
 pub mod agent;
@@ -28,6 +28,7 @@ mod random;
 pub mod run;
 pub mod seal;
 pub mod secret;
+pub mod simulation;
 pub mod store;
 pub mod tenant;
 pub mod tool;

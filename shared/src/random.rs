@@ -4,14 +4,23 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::simulation;
+
 /// The longest pause of [`pause`] for each attempt, in milliseconds.
 const PAUSE_MS: f64 = 4.0;
+
+/// Fills the bytes at random: for what must differ and need not be secret.
+pub(crate) fn fill(bytes: &mut [u8]) {
+    if !simulation::draw(bytes) {
+        // Without randomness a process cannot even open a connection; zeros would only make conflicts likelier.
+        let _ = SystemRandom::new().fill(bytes);
+    }
+}
 
 /// Uniform in 0..1.
 pub(crate) fn unit() -> f64 {
     let mut bytes = [0; 4];
-    // Without randomness retries are not spread, which is no reason to fail.
-    let _ = SystemRandom::new().fill(&mut bytes);
+    fill(&mut bytes);
     f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }
 

@@ -33,6 +33,8 @@ pub(super) async fn beside<T>(app: &App, held: &mut Held, work: impl Future<Outp
         let look_ms = if alone { renew_ms } else { LOOK_MS.min(renew_ms) };
         let pause = Duration::from_millis(look_ms.min(held.run.deadline_at.since_ms(app.now())));
         tokio::select! {
+            // What was waited for counts before what others say: it may have been paid for.
+            biased;
             outcome = &mut work => return Ok(Beside::Ended(outcome)),
             () = wake.notified() => {}
             () = tokio::time::sleep(pause) => {}

@@ -20,6 +20,7 @@ use crate::{
     model::{Answer, FaultKind, ModelFault, ModelName, Request, Tokens, retry::Next as Retry},
     random,
     run::{Attempt, AttemptEnd, InFlight, Reason},
+    simulation::{self, Guard},
 };
 
 /// What came of it.
@@ -119,7 +120,7 @@ async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> R
     if held.run.ends_now(app.now()) || !intend(app, held, request, attempt) {
         return Ok(Saved::Yes);
     }
-    let saved = held.save(app).await?;
+    let saved = if simulation::off(Guard::Intent) { Saved::Yes } else { held.save(app).await? };
     if saved == Saved::Yes && held.run.cancel_requested {
         // The cancel came with the write; nothing was sent, so nothing is booked.
         held.run.in_flight = None;
@@ -186,6 +187,7 @@ async fn retry(
         Retry::After(ms) => {
             let woken = held.wake.clone();
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(Duration::from_millis(ms)) => {}
                 () = woken.notified() => {}
             }

@@ -12,6 +12,7 @@ use crate::{
     id::RunId,
     queue::Chunk,
     run::{Run, SOLE_TAKEOVERS_LIMIT},
+    simulation::{self, Guard},
     store::{self, DUE_SHARDS, Due, Versioned},
     tenant::Tenant,
 };
@@ -168,7 +169,7 @@ enum Looked {
 async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store::Result<Looked> {
     let Versioned { value: mut run, rev } = found;
     let now = app.now();
-    if let Some(batch) = run.batch.as_ref().filter(|_| !run.accepted) {
+    if let Some(batch) = run.batch.as_ref().filter(|_| !run.accepted && !simulation::off(Guard::Staged)) {
         if app.store().batch(tenant, batch.id).await?.is_none() {
             return look_at_staged(app, tenant, Versioned { value: run, rev }).await;
         }

@@ -23,6 +23,7 @@ use crate::{
     model::ToolCall,
     random,
     run::{CallState, PendingCall, Reason},
+    simulation::{self, Guard},
     tenant::Tenant,
     tool::{self, Found, Outcome, Policy, Tool},
 };
@@ -118,7 +119,7 @@ impl Turn<'_> {
             // All are filled: what comes next is written with it.
             return Ok(Saved::Yes);
         }
-        if planned.changed || held.unwritten() {
+        if (planned.changed || held.unwritten()) && !simulation::off(Guard::Intent) {
             let saved = held.save(self.app).await?;
             if saved != Saved::Yes {
                 self.forget(&planned);

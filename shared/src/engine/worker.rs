@@ -21,6 +21,7 @@ use crate::{
     message::{Record, Slot},
     queue::{Chunk, DELAY_LIMIT_S},
     run::{Reason, Run, Status},
+    simulation::{self, Guard},
     store::Versioned,
     tenant::Tenant,
 };
@@ -40,14 +41,14 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
         .into_iter()
         .flatten()
         .filter(|run| run.value.free(app.now(), app.config().sole_epoch.as_deref()))
-        .filter(|run| run.value.accepted || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id)))
+        .filter(|run| run.value.accepted || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id)) || simulation::off(Guard::Staged))
         .collect();
     let mut journals = journals(app, tenant, &ready).await?;
     let mut workers = JoinSet::new();
     for run in ready {
         let journal = journals.remove(&run.value.id).unwrap_or_default();
         let app = app.clone();
-        workers.spawn(async move { take(&app, run, journal, until).await });
+        workers.spawn(simulation::scoped(async move { take(&app, run, journal, until).await }));
     }
     let mut outcome = Ok(());
     while let Some(ended) = workers.join_next().await {

@@ -81,6 +81,9 @@ pub enum Queue {
     /// A channel to the worker in the same process.
     #[cfg(feature = "embedded")]
     Embedded(embedded::Embedded),
+    /// What a simulation makes of it.
+    #[cfg(feature = "simulation")]
+    Simulated,
 }
 
 impl Queue {
@@ -97,6 +100,13 @@ impl Queue {
             Self::Sqs(queue) => queue.send(chunks, delay_s).await,
             #[cfg(feature = "embedded")]
             Self::Embedded(queue) => queue.send(chunks, delay_s).await,
+            #[cfg(feature = "simulation")]
+            Self::Simulated => {
+                crate::simulation::held_up().await;
+                let taken = crate::simulation::outside().is_some_and(|outside| outside.send(chunks, delay_s));
+                crate::simulation::held_up().await;
+                if taken { Ok(()) } else { Err(Unavailable("not taken".into())) }
+            }
         }
     }
 }

@@ -10,6 +10,8 @@ pub(crate) mod limits;
 pub mod row;
 mod runs;
 pub(crate) mod secrets;
+#[cfg(feature = "simulation")]
+pub mod simulated;
 #[cfg(feature = "embedded")]
 pub mod sqlite;
 
@@ -29,6 +31,9 @@ pub enum Backend {
     /// One SQLite file.
     #[cfg(feature = "embedded")]
     Sqlite(sqlite::Sqlite),
+    /// Memory, for simulations.
+    #[cfg(feature = "simulation")]
+    Simulated(simulated::Simulated),
 }
 
 /// Hands one operation to the backend that there is.
@@ -39,6 +44,8 @@ macro_rules! on_backend {
             Backend::Dynamo($backend) => $call,
             #[cfg(feature = "embedded")]
             Backend::Sqlite($backend) => $call,
+            #[cfg(feature = "simulation")]
+            Backend::Simulated($backend) => $call,
         }
     };
 }
@@ -93,6 +100,8 @@ impl Backend {
                 let _ = now;
                 Ok(())
             }
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => Ok(()),
         }
     }
 

@@ -4,7 +4,9 @@
 //! it has seen, so that whatever was decided from the row still holds when it is written; and a write whose reply was
 //! lost is recognised by its own revision in the row.
 
-use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::HashSet;
+
+use crate::random;
 
 /// A table. Both backends have the same four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,8 +64,7 @@ impl Rev {
     #[must_use]
     pub fn fresh() -> Self {
         let mut bytes = [0; 8];
-        // Without randomness a process cannot even open a connection; a zero would only make conflicts likelier.
-        let _ = SystemRandom::new().fill(&mut bytes);
+        random::fill(&mut bytes);
         Self(i64::from_be_bytes(bytes))
     }
 }
@@ -200,3 +201,18 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The most writes in one transaction: DynamoDB's limit.
 pub const TRANSACTION_LIMIT: usize = 100;
+
+/// Refuses what no backend takes: no write, too many, or two of the same row.
+pub(super) fn check_shape(writes: &[Write]) -> Result<()> {
+    if writes.is_empty() {
+        return Err(Error::Broken("a transaction without writes".into()));
+    }
+    if writes.len() > TRANSACTION_LIMIT {
+        return Err(Error::TooLarge("a transaction has at most 100 writes"));
+    }
+    let mut seen = HashSet::with_capacity(writes.len());
+    if writes.iter().all(|write| seen.insert(write.key())) {
+        return Ok(());
+    }
+    Err(Error::Broken("a transaction that names a row twice".into()))
+}

@@ -107,6 +107,10 @@ impl Genai {
 
 impl Provider for Genai {
     fn call<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelFault>> {
+        #[cfg(feature = "simulation")]
+        if let Some(outside) = crate::simulation::outside() {
+            return Box::pin(async move { outside.model(request).await });
+        }
         Box::pin(self.exchange(request))
     }
 }

@@ -8,11 +8,11 @@ mod schema;
 mod statements;
 mod writer;
 
-use std::{collections::HashSet, fmt, path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use futures_util::future;
 
-use super::row::{Error, Found, Key, Query, Result, Row, TRANSACTION_LIMIT, When, Write};
+use super::row::{Error, Found, Key, Query, Result, Row, TRANSACTION_LIMIT, When, Write, check_shape};
 use readers::Readers;
 use tokio::task;
 use writer::Writer;
@@ -91,20 +91,6 @@ impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sqlite").finish_non_exhaustive()
     }
-}
-
-fn check_shape(writes: &[Write]) -> Result<()> {
-    if writes.is_empty() {
-        return Err(Error::Broken("a transaction without writes".into()));
-    }
-    if writes.len() > TRANSACTION_LIMIT {
-        return Err(Error::TooLarge("a transaction has at most 100 writes"));
-    }
-    let mut seen = HashSet::with_capacity(writes.len());
-    if writes.iter().all(|write| seen.insert(write.key())) {
-        return Ok(());
-    }
-    Err(Error::Broken("a transaction that names a row twice".into()))
 }
 
 /// What SQLite could not do: for the log.
