@@ -11,7 +11,7 @@ use crate::{
     app::App,
     id::RunId,
     message::{Record, Slot},
-    run::{Acquired, PendingCall, Run},
+    run::{Acquired, PendingCall, Run, Status},
     store::{
         self, Versioned,
         row::{Rev, Write},
@@ -212,6 +212,10 @@ impl Held {
                 return None;
             }
             run.fill(filling.number, filling.calls.clone(), app.now());
+        }
+        if run.status == Status::Waiting && !run.awaits_approval() {
+            // What it waited for is here, and nobody else knows.
+            run.ask_for_worker(app.now());
         }
         let paid = self.filling.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
         if let Some(paid) = self.run.attempts.last().filter(|_| paid) {

@@ -66,7 +66,12 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
             return Ok(Called::Ended);
         }
         if turn.under_way.is_empty() {
-            return Ok(waits(held));
+            let settled = |call: &PendingCall| matches!(call.state, CallState::AwaitsApproval | CallState::Filled);
+            if held.run.calls.iter().all(settled) {
+                return Ok(waits(held));
+            }
+            // The last write brought along what a person said.
+            continue;
         }
         match beside(app, held, turn.under_way.next()).await? {
             Beside::Ended(Some((index, came))) => {

@@ -41,7 +41,11 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
         .into_iter()
         .flatten()
         .filter(|run| run.value.free(app.now(), app.config().sole_epoch.as_deref()))
-        .filter(|run| run.value.accepted || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id)) || simulation::off(Guard::Staged))
+        .filter(|run| {
+            run.value.accepted
+                || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id))
+                || simulation::off(Guard::Staged)
+        })
         .collect();
     let mut journals = journals(app, tenant, &ready).await?;
     let mut workers = JoinSet::new();

@@ -35,11 +35,7 @@ pub trait Outside: Send + Sync + fmt::Debug {
     fn model<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelFault>>;
 
     /// Sends a request of a tool.
-    fn http<'a>(
-        &'a self,
-        url: &'a str,
-        sending: &'a net::Sending,
-    ) -> BoxFuture<'a, Result<net::Answer, net::Failure>>;
+    fn http<'a>(&'a self, url: &'a str, sending: &'a net::Sending) -> BoxFuture<'a, Result<net::Answer, net::Failure>>;
 }
 
 /// A store operation.

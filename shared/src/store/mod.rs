@@ -101,7 +101,10 @@ impl Backend {
                 Ok(())
             }
             #[cfg(feature = "simulation")]
-            Self::Simulated(_) => Ok(()),
+            Self::Simulated(_) => {
+                let _ = now;
+                Ok(())
+            }
         }
     }
 

@@ -1,0 +1,96 @@
+//! The queue: messages are lost, late, out of order, and come up to five times.
+
+use shared::{queue::Chunk, simulation::Process};
+
+use crate::world::{World, sleep};
+
+impl World {
+    /// Takes messages, or does not.
+    pub(crate) fn send_messages(&self, chunks: Vec<Chunk>, delay_s: u32) -> bool {
+        let mut taken = true;
+        for chunk in chunks {
+            let mut guard = self.state();
+            let state = &mut *guard;
+            let rates = &self.plan.rates;
+            if state.storm && state.chance.is(rates.send_fails) {
+                taken = false;
+                let now_ms = self.now_ms();
+                for run in &chunk.runs {
+                    let known = state.ledger.runs.entry(run.to_string()).or_default();
+                    known.send_failed_ms.get_or_insert(now_ms);
+                }
+                self.note_in(state, "send fails", "", || format!("{:?}", chunk.runs));
+                continue;
+            }
+            let copies: u64 = if !state.storm {
+                1
+            } else if state.chance.is(rates.message_lost) {
+                0
+            } else if state.chance.is(rates.five_times) {
+                5
+            } else if state.chance.is(rates.twice) {
+                2
+            } else {
+                1
+            };
+            state.counts.lost_messages += u64::from(copies == 0);
+            state.counts.duplicates += copies.saturating_sub(1);
+            self.note_in(state, "send", "", || format!("{copies} times, in {delay_s} s: {:?}", chunk.runs));
+            for _ in 0..copies {
+                let ms = u64::from(delay_s) * 1_000 + state.chance.within(1, self.plan.message_ms);
+                self.deliver(chunk.clone(), ms, state.generation);
+            }
+        }
+        taken
+    }
+
+    /// The message can be received after that time.
+    pub(crate) fn deliver(&self, chunk: Chunk, ms: u64, generation: u32) {
+        let world = self.handle();
+        self.beside(async move {
+            sleep(ms).await;
+            let mut state = world.state();
+            if state.generation == generation {
+                state.ready.push(chunk);
+                drop(state);
+                world.messages.notify_waiters();
+            }
+        });
+    }
+
+    /// The next message; the process that receives it has it in hand.
+    pub(crate) async fn receive(&self) -> Chunk {
+        loop {
+            let waiting = self.messages.notified();
+            {
+                let mut guard = self.state();
+                let state = &mut *guard;
+                if !state.ready.is_empty() {
+                    let last = state.ready.len() as u64 - 1;
+                    let index = if state.storm { state.chance.within(0, last) as usize } else { 0 };
+                    let chunk = state.ready.remove(index);
+                    let process = Process::current().map_or(0, |process| process.number());
+                    state.cluster.in_hand.push((process, chunk.clone()));
+                    self.note_in(state, "receive", "", || format!("{:?}", chunk.runs));
+                    return chunk;
+                }
+            }
+            waiting.await;
+        }
+    }
+
+    /// The process is done with that message; it comes again if it was not worked on.
+    pub(crate) fn done_with(&self, chunk: &Chunk, failed: bool) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let process = Process::current().map_or(0, |process| process.number());
+        let held = state.cluster.in_hand.iter().position(|(by, held)| *by == process && held == chunk);
+        if let Some(index) = held {
+            state.cluster.in_hand.remove(index);
+        }
+        if failed && !self.plan.sole && state.chance.is(0.7) {
+            let ms = state.chance.about(30_000);
+            self.deliver(chunk.clone(), ms, state.generation);
+        }
+    }
+}
