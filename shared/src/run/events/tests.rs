@@ -88,7 +88,7 @@ impl World {
         match call.state {
             CallState::Filled => {}
             CallState::AwaitsApproval => call.state = CallState::Ready,
-            CallState::Ready if which % 4 == 0 => {
+            CallState::Ready if which.is_multiple_of(4) => {
                 self.fill(slot, result(ToolEnd::Denied, 0), Vec::new());
             }
             CallState::Ready => {
