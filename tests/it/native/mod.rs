@@ -4,6 +4,7 @@ mod agents;
 mod batches;
 mod chats;
 mod events;
+mod files;
 mod keys;
 mod results;
 mod runs;
