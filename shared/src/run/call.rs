@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Run, Status};
-use crate::{clock::Timestamp, id::KeyId};
+use super::{Reason, Run, Status};
+use crate::{clock::Timestamp, id::KeyId, tool::Change};
 
 /// Where a tool call stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,10 @@ pub struct PendingCall {
     pub fence: u64,
     /// What a person said.
     pub decision: Option<Decision>,
+    /// How its tool was found to differ from what it was when the agent was saved: a person is asked, or was, whether to call it
+    /// nevertheless.
+    #[serde(default)]
+    pub changed: Option<Change>,
 }
 
 impl PendingCall {
@@ -65,7 +69,23 @@ impl PendingCall {
             sent_at: None,
             fence: 0,
             decision: None,
+            changed: None,
         }
+    }
+
+    /// What a person is asked about it, if one is.
+    pub(crate) fn asked_for(&self) -> Option<Reason> {
+        let reason = match (&self.changed, self.unclear) {
+            (Some(_), _) => Reason::ToolChanged,
+            (None, true) => Reason::OutcomeUnknown,
+            (None, false) => Reason::ApprovalRequired,
+        };
+        (self.state == CallState::AwaitsApproval).then_some(reason)
+    }
+
+    /// The change of its tool with which a person approved it.
+    pub(crate) fn accepted(&self) -> Option<&Change> {
+        self.changed.as_ref().filter(|_| self.decision.as_ref().is_some_and(|decision| decision.approved))
     }
 
     /// A person said that it must not be sent.

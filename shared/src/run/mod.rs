@@ -113,6 +113,8 @@ pub enum Reason {
     ApprovalExpired,
     /// A tool call may or may not have taken place, and a person is asked.
     OutcomeUnknown,
+    /// A tool is not what it was when the agent was saved, and a person is asked whether to call it nevertheless.
+    ToolChanged,
     /// Worker after worker died while it held the run.
     WorkerCrashLoop,
     /// The run was handed on more often than a run may be.
@@ -141,6 +143,7 @@ impl Reason {
             Self::ApprovalRequired => "approval_required",
             Self::ApprovalExpired => "approval_expired",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::ToolChanged => "tool_changed",
             Self::WorkerCrashLoop => "worker_crash_loop",
             Self::HopLimit => "hop_limit",
             Self::Cancelled => "cancelled",

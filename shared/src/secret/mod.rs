@@ -159,6 +159,11 @@ impl Opened {
         template::filled(template, &self.values)
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The text without these secrets, as they are and as JSON writes them. A value of less than [`REDACTED_FROM_BYTES`] is left:
     /// it is a part of too much else.
     pub(crate) fn redact(&self, mut text: String) -> String {
