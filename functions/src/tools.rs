@@ -169,17 +169,7 @@ impl From<ToolView> for Tool {
                 timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
                 kind: Kind::Http(Http { method: method.into(), url, headers, lookup_url }),
             },
-            ToolView::Mcp {
-                name,
-                url,
-                headers,
-                tools,
-                policy,
-                approval,
-                on_unknown,
-                timeout_ms,
-                pinned: _,
-            } => Self {
+            ToolView::Mcp { name, url, headers, tools, policy, approval, on_unknown, timeout_ms, pinned: _ } => Self {
                 name,
                 description: String::new(),
                 parameters: Value::Null,

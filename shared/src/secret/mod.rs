@@ -127,7 +127,7 @@ pub enum Unfilled {
 }
 
 /// The secrets that some templates name, as they are at this moment. `Debug` shows no value.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Opened {
     values: BTreeMap<String, SecretString>,
 }

@@ -3,7 +3,7 @@
 mod check;
 mod execute;
 pub mod http;
-mod mcp;
+pub(crate) mod mcp;
 pub mod schema;
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -11,13 +11,13 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::mcp::{Change, Mcp, PINNED_LIMIT_BYTES, Pinned, SERVER_NAME_LIMIT, SERVERS_LIMIT};
 pub(crate) use self::{
     check::check,
     execute::{execute, look_up},
     http::Found,
     mcp::Pins,
 };
-pub use self::mcp::{Change, Mcp, PINNED_LIMIT_BYTES, Pinned, SERVER_NAME_LIMIT, SERVERS_LIMIT};
 
 /// A tool of an agent: what its model is told of it, and how it is called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -15,9 +15,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-pub(super) use self::{answer::within_limit, check::check_headers};
 pub use self::check::check_http;
 use self::template::Template;
+pub(super) use self::{answer::within_limit, check::check_headers};
 use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome};
 use crate::net::{Answer, Failure, Guard, GuardedUrl, Sending};
 

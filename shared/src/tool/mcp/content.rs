@@ -20,7 +20,9 @@ pub(super) fn answer(message: &Value) -> Outcome {
             return failure("the tool asks for something in the middle of a call, which is not supported".to_owned());
         }
         Some(_) => {
-            return failure("the tool goes on without its answer, which is not supported: it may still take place".to_owned());
+            return failure(
+                "the tool goes on without its answer, which is not supported: it may still take place".to_owned(),
+            );
         }
     }
     let failed = result.get("isError").and_then(Value::as_bool) == Some(true);
@@ -47,7 +49,9 @@ fn part(block: &Value) -> String {
     match text("type") {
         Some("text") => text("text").unwrap_or_default().to_owned(),
         Some("image" | "audio") => named(text("mimeType"), text("data")),
-        Some("resource_link") => format!("[{}: {}]", short(text("name").unwrap_or("link")), short(text("uri").unwrap_or_default())),
+        Some("resource_link") => {
+            format!("[{}: {}]", short(text("name").unwrap_or("link")), short(text("uri").unwrap_or_default()))
+        }
         Some("resource") => match resource("text") {
             Some(text) => text.to_owned(),
             None => named(resource("mimeType"), resource("blob")),

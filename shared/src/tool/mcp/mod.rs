@@ -18,16 +18,16 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::{session::Session, wire::Wire};
-pub(super) use self::{
-    pin::{callable, named},
-    save::check,
-};
+pub(crate) use self::save::Pins;
 pub use self::{
     pin::Change,
     save::{PINNED_LIMIT_BYTES, SERVER_NAME_LIMIT, SERVERS_LIMIT},
 };
-pub(crate) use self::save::Pins;
+pub(super) use self::{
+    pin::{callable, named},
+    save::check,
+};
+use self::{session::Session, wire::Wire};
 use super::{Arguments, Outcome, Policy, execute::headers, http};
 use crate::{app::App, secret::Unfilled, tenant::Tenant};
 
@@ -113,6 +113,16 @@ async fn prepare(app: &App, tenant: Tenant, server: &Mcp, timeout: Duration) -> 
     })?;
     let filled = http::headers(&filled).map_err(lasting)?;
     Ok(Wire::new(app.guard(), url, filled, secrets, timeout))
+}
+
+/// How many tools the server at this URL lists, for tests of the guard.
+#[cfg(test)]
+pub(crate) async fn listed(guard: &crate::net::Guard, url: &str) -> Result<usize, String> {
+    let url = guard.check(url).map_err(|refusal| refusal.to_string())?;
+    let (headers, secrets) = (::http::HeaderMap::new(), crate::secret::Opened::default());
+    let wire = Wire::new(guard, url, headers, secrets, Duration::from_secs(10));
+    let session = Session::open(wire).await.map_err(|trouble| trouble.to_string())?;
+    session.tools().await.map(|tools| tools.len()).map_err(|trouble| trouble.to_string())
 }
 
 /// Whether the text is 1 or more of `A-Z a-z 0-9 _ -`.

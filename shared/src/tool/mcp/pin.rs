@@ -80,7 +80,8 @@ fn canonical(value: &Value) -> String {
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().collect();
             fields.sort_unstable_by_key(|(name, _)| *name);
-            let field = |(name, value): (&String, &Value)| format!("{}:{}", Value::from(name.as_str()), canonical(value));
+            let field =
+                |(name, value): (&String, &Value)| format!("{}:{}", Value::from(name.as_str()), canonical(value));
             format!("{{{}}}", fields.into_iter().map(field).collect::<Vec<_>>().join(","))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
@@ -94,7 +95,8 @@ fn callable_name(server: &str, tool: &str) -> String {
     if whole.len() <= NAME_LIMIT && is_plain(tool) {
         return whole;
     }
-    let plain: String = whole.chars().map(|c| if c.is_ascii() && is_plain(c.encode_utf8(&mut [0; 4])) { c } else { '_' }).collect();
+    let plain: String =
+        whole.chars().map(|c| if c.is_ascii() && is_plain(c.encode_utf8(&mut [0; 4])) { c } else { '_' }).collect();
     let kept: String = plain.chars().take(NAME_LIMIT - HASH_DIGITS - 1).collect();
     format!("{kept}_{}", hex(tool).get(..HASH_DIGITS).unwrap_or_default())
 }

@@ -31,7 +31,10 @@ pub(in crate::tool) fn check(guard: &Guard, tool: &Tool, server: &Mcp) -> Vec<Pr
     let mut problems = Vec::new();
     let mut refuse = |field: &str, message: String| problems.push(Problem { field: field.to_owned(), message });
     if tool.name.len() > SERVER_NAME_LIMIT {
-        refuse("name", format!("must be at most {SERVER_NAME_LIMIT} characters long: the names of its tools begin with it"));
+        refuse(
+            "name",
+            format!("must be at most {SERVER_NAME_LIMIT} characters long: the names of its tools begin with it"),
+        );
     }
     if tool.policy == Policy::Verify {
         refuse("policy", "cannot be verify: a server of this kind does not say whether a call took place".to_owned());
@@ -109,7 +112,9 @@ async fn pinned(app: &App, tenant: Tenant, index: usize, tool: &Tool, server: &M
         match found.map(|listed| pin::pinned(&tool.name, listed.clone(), tool.policy)) {
             None => problems.push(problem(&field, "is no tool of the server".to_owned())),
             Some(pin) => {
-                problems.extend(flaws(&pin).map(|flaw| problem(&field, format!("the server's tool '{}' {flaw}", pin.tool))));
+                problems.extend(
+                    flaws(&pin).map(|flaw| problem(&field, format!("the server's tool '{}' {flaw}", pin.tool))),
+                );
                 pins.push(pin);
             }
         }
@@ -168,7 +173,10 @@ fn check_together(tools: &[Tool], problems: &mut Vec<Problem>) {
         }
     }
     if count > TOOLS_LIMIT {
-        refuse("tools".to_owned(), format!("must be at most {TOOLS_LIMIT} with those of the servers: name fewer in 'tools'"));
+        refuse(
+            "tools".to_owned(),
+            format!("must be at most {TOOLS_LIMIT} with those of the servers: name fewer in 'tools'"),
+        );
     }
     if bytes > PINNED_LIMIT_BYTES {
         let message = format!("the servers' tools take more than {PINNED_LIMIT_BYTES} bytes: name fewer in 'tools'");

@@ -9,7 +9,7 @@ use rmcp::{
         CallToolRequestParams, ClientCapabilities, ClientConfig, Implementation, JsonObject, MetaObject,
         PaginatedRequestParams, ProtocolVersion, RequestMetaObject, Tool,
     },
-    service::{ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService},
+    service::{ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RoleClient, RunningService},
     transport::streamable_http_client::{StreamableHttpClientTransport, StreamableHttpClientTransportConfig},
 };
 use serde_json::Value;
@@ -37,24 +37,26 @@ pub(super) struct Session {
 impl Session {
     /// A session, once the server has said which protocol it speaks.
     pub(super) async fn open(wire: Wire) -> Result<Self, Trouble> {
-        // Where the messages go is the wire's matter.
-        let config = StreamableHttpClientTransportConfig::with_uri("").reinit_on_expired_session(false);
-        let transport = StreamableHttpClientTransport::with_client(wire.clone(), config);
-        let ours = Implementation::new("muster", env!("CARGO_PKG_VERSION"));
-        let lifecycle = ClientLifecycleMode::Auto {
+        let older = ProtocolVersion::LATEST_WITH_INITIALIZE;
+        let auto = ClientLifecycleMode::Auto {
             preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-            legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+            legacy_version: Some(older),
         };
-        let opening =
-            Box::pin(ClientConfig::new(ClientCapabilities::default(), ours).serve_with_lifecycle(transport, lifecycle));
-        match timeout_at(wire.deadline() + GRACE, opening).await {
-            Ok(Ok(service)) => Ok(Self { service, wire }),
-            Ok(Err(_)) => Err(wire.trouble()),
-            Err(_) => Err(Trouble::Silent),
+        let service = match Box::pin(begin(&wire, auto)).await {
+            // It knows how to be asked, and speaks the older one only.
+            Err(Some(ClientInitializeError::NoCompatibleProtocolVersion { .. })) => {
+                Box::pin(begin(&wire, ClientLifecycleMode::Initialize)).await
+            }
+            other => other,
+        };
+        match service {
+            Ok(service) => Ok(Self { service, wire }),
+            Err(Some(_)) => Err(wire.trouble()),
+            Err(None) => Err(Trouble::Silent),
         }
     }
 
-    /// The tools as the server lists them now, for as long as `wanted` is not done.
+    /// The tools as the server lists them now.
     pub(super) async fn tools(&self) -> Result<Vec<Tool>, Trouble> {
         let (mut tools, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_LIMIT {
@@ -83,7 +85,9 @@ impl Session {
         let _ = timeout_at(self.wire.deadline() + GRACE, Box::pin(self.service.call_tool_once(params))).await;
         match self.wire.called() {
             Called::Not => self.not_sent(),
-            Called::Expired => Outcome::NotSent { message: "the MCP server ended the session".to_owned(), passing: true },
+            Called::Expired => {
+                Outcome::NotSent { message: "the MCP server ended the session".to_owned(), passing: true }
+            }
             Called::Refused(status, text) => refusal(status, &text),
             Called::Answered(message) => content::answer(&message),
             Called::Unclear => Outcome::Unclear { message: self.unclear() },
@@ -104,6 +108,23 @@ impl Session {
                 "the call was sent, and no complete answer came: it may have taken place or not".to_owned()
             }
         }
+    }
+}
+
+/// Begins to speak with the server; no error where time ran out.
+async fn begin(
+    wire: &Wire,
+    lifecycle: ClientLifecycleMode,
+) -> Result<RunningService<RoleClient, ClientConfig>, Option<ClientInitializeError>> {
+    // Where the messages go is the wire's matter.
+    let config = StreamableHttpClientTransportConfig::with_uri("").reinit_on_expired_session(false);
+    let transport = StreamableHttpClientTransport::with_client(wire.clone(), config);
+    let ours = Implementation::new("muster", env!("CARGO_PKG_VERSION"));
+    let ours = ClientConfig::new(ClientCapabilities::default(), ours);
+    let ours = ours.with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE);
+    match timeout_at(wire.deadline() + GRACE, ours.serve_with_lifecycle(transport, lifecycle)).await {
+        Ok(begun) => begun.map_err(Some),
+        Err(_) => Err(None),
     }
 }
 

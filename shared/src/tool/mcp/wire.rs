@@ -163,7 +163,7 @@ impl Wire {
         self.state().called.clone()
     }
 
-    /// What went wrong last.
+    /// What was wrong with the last message; what is not known to be anything else is an answer that nobody understands.
     pub(super) fn trouble(&self) -> Trouble {
         self.state().trouble.clone().unwrap_or(Trouble::Foreign)
     }
@@ -197,6 +197,7 @@ impl Wire {
 
     async fn post(&self, message: &Message, sending: &Sending, in_session: bool) -> Result<Posted, Error> {
         self.note(message, Called::Unclear);
+        self.state().trouble = None;
         let streamed = self.inner.guard.stream(&self.inner.url, sending).await.map_err(|failure| match failure {
             Failure::NotSent => {
                 self.note(message, Called::Not);
@@ -223,7 +224,8 @@ impl Wire {
     async fn among_events(&self, mut streamed: Streamed, id: &RequestId) -> Result<Value, Error> {
         let mut events = Events::default();
         while let Some(piece) = streamed.next().await.map_err(|_| self.fails(Trouble::Silent))? {
-            let found = events.push(&piece).iter().find_map(|data| self.json(data.as_bytes()).filter(|m| answers(m, id)));
+            let found =
+                events.push(&piece).iter().find_map(|data| self.json(data.as_bytes()).filter(|m| answers(m, id)));
             if let Some(found) = found {
                 return Ok(found);
             }
@@ -261,7 +263,8 @@ impl Wire {
         }
         let said = self.json(&body).and_then(|said| said.get("error").cloned());
         let said = said.and_then(|said| serde_json::from_value::<ErrorData>(said).ok());
-        let text = said.as_ref().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), |said| said.message.to_string());
+        let text =
+            said.as_ref().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), |said| said.message.to_string());
         self.note(message, Called::Refused(status, text));
         let locked = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let error = match (said, &message.id) {
