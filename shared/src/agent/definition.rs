@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::inputs::{self, Input};
+use super::{
+    inputs::{self, Input},
+    sub_agents,
+};
 use crate::{
     app::App,
     error::{Error, Problem, Result},
     model::{ModelName, ToolMode},
+    tenant::Tenant,
     tool::{self, Tool},
 };
 
@@ -84,8 +88,9 @@ pub type Draft = Definition<String>;
 
 impl Draft {
     /// The definition, if everything about it may be so; otherwise all that is wrong.
-    pub(super) fn checked(self, app: &App) -> Result<Definition> {
+    pub(super) async fn checked(mut self, app: &App, tenant: Tenant) -> Result<Definition> {
         let mut problems = Vec::new();
+        sub_agents::resolve(app, tenant, &mut self.tools, &mut problems).await?;
         let mut check = |holds: bool, field: &str, message: String| {
             if !holds {
                 problems.push(Problem { field: field.to_owned(), message });

@@ -2,6 +2,7 @@
 
 mod definition;
 mod inputs;
+mod sub_agents;
 
 use std::sync::Arc;
 
@@ -48,10 +49,10 @@ pub struct AgentVersion {
 ///
 /// # Errors
 /// [`Error::Invalid`], [`Error::UnknownModel`], [`Error::Forbidden`].
-pub fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
+pub async fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
     caller.require(Scope::AgentsWrite)?;
     let now = app.now();
-    let definition = draft.checked(app)?;
+    let definition = draft.checked(app, caller.tenant()).await?;
     Ok(AgentVersion { agent_id: AgentId::new(now), number: 1, created_at: now, updated_at: now, definition })
 }
 
@@ -131,7 +132,7 @@ pub async fn update(app: &App, caller: &Caller, id: AgentId, change: impl Fn(&mu
         let now = current(app, caller.tenant(), id).await?;
         let mut draft = now.definition.to_draft();
         change(&mut draft);
-        let definition = draft.checked(app)?;
+        let definition = draft.checked(app, caller.tenant()).await?;
         if definition == now.definition {
             return Ok(now);
         }

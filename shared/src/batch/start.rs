@@ -98,7 +98,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
             }
         };
         let in_batch = InBatch { id, index, custom_id: item.custom_id };
-        let mut run = run::first_row(app, caller, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
+        let mut run = run::first_row(app, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
         runs.push((run, Record::Input { text, inputs }.at(now)));
     }

@@ -5,8 +5,9 @@ use std::{future::Future, pin::pin, time::Duration};
 use super::{Held, held::Saved};
 use crate::{app::App, clock::Timestamp, error::Result};
 
-/// How often a holder that is not alone looks at the row for what others said, in milliseconds.
-const LOOK_MS: u64 = 2_000;
+/// How often a holder that is not alone looks at the row for what others said, in milliseconds: often enough that a cancelled run sends
+/// nothing more after a second.
+const LOOK_MS: u64 = 700;
 
 /// What came of waiting.
 #[derive(Debug)]

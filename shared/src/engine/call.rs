@@ -94,7 +94,7 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
                 return Ok(Called::Again);
             }
             Err(failed) => {
-                if let Some(called) = retry(app, held, agent, &request.model, &failed, attempt).await {
+                if let Some(called) = retry(app, held, agent, &request.model, &failed, attempt).await? {
                     return Ok(called);
                 }
             }
@@ -177,20 +177,13 @@ async fn retry(
     model: &ModelName,
     failed: &ModelFault,
     attempt: u32,
-) -> Option<Called> {
+) -> Result<Option<Called>> {
     let now = app.now();
     book(held, failed, now);
     tracing::debug!(run = %held.id(), %model, kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
     let remaining_ms = held.run.deadline_at.since_ms(now);
     match app.models().next(model, attempt, failed, random::unit(), remaining_ms) {
-        Retry::After(ms) => {
-            let woken = held.wake.clone();
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_millis(ms)) => {}
-                () = woken.notified() => {}
-            }
-            return None;
-        }
+        Retry::After(ms) => return pause(app, held, Duration::from_millis(ms)).await,
         Retry::Yield(ms) => {
             let circuit = failed.kind == FaultKind::CircuitOpen;
             let reason = if circuit { Reason::CircuitOpen } else { Reason::ProviderRateLimit };
@@ -205,13 +198,26 @@ async fn retry(
         // Another model would refuse it too; but one that only asked to wait is heard before the run ends.
         held.run.awaited(now).map_or(Choice::Nothing, |(reason, until)| Choice::Wait(reason, until))
     };
-    Some(match choice {
+    Ok(Some(match choice {
         Choice::Call(_) => Called::Again,
         Choice::Wait(reason, until) => Called::Waits(reason, until),
         Choice::Nothing => {
             held.run.fail(given_up(failed), failed.message.clone(), now);
             Called::Ended
         }
+    }))
+}
+
+/// Pauses before the next attempt, unless the run shall end or is not ours any more.
+async fn pause(app: &App, held: &mut Held, pause: Duration) -> Result<Option<Called>> {
+    Ok(match beside(app, held, tokio::time::sleep(pause)).await? {
+        Beside::Ended(()) => None,
+        Beside::Stopped => {
+            held.run.ends_now(app.now());
+            Some(Called::Ended)
+        }
+        Beside::Changed => Some(Called::Again),
+        Beside::Gone => Some(Called::Gone),
     })
 }
 

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 
 use crate::{
     app::App,
+    error::Result,
     id::RunId,
     message::{Record, Slot},
-    run::{Acquired, PendingCall, Run},
+    run::{self, Acquired, PendingCall, Run, Usage},
     store::{
         self, Versioned,
         row::{Rev, Write},
@@ -31,13 +32,15 @@ pub struct Held {
     rev: Option<Rev>,
     /// Whether the row says that the run is ours: taking a run is written with what is done first.
     taken: bool,
+    /// Whether it was waiting for its children when it was taken.
+    waited: bool,
     /// The slots that are filled without a gap, and those about to be.
     pub(super) journal: Vec<Slot>,
     /// The slots that are filled after a gap: answers of tools that came before others'.
     early: BTreeMap<u32, Slot>,
     /// The slots that the next write fills.
     filling: Vec<Filling>,
-    /// What else goes with the next write: what accepts the run.
+    /// What else goes with the next write: what accepts the run, or starts others.
     others: Vec<Write>,
     /// How many slots were filled when the run was read or written last.
     filled: usize,
@@ -54,6 +57,8 @@ struct Filling {
     slot: Slot,
     /// The tool calls that it asks for.
     calls: Vec<PendingCall>,
+    /// What was used for it by others than this run.
+    usage: Usage,
 }
 
 /// What came of a write.
@@ -93,22 +98,25 @@ impl Held {
         app: &App,
         found: Versioned<Run>,
         journal: Vec<(u32, Slot)>,
-    ) -> store::Result<Option<Self>> {
+    ) -> Result<Option<Self>> {
         let Versioned { value: mut run, rev } = found;
         let config = app.config();
+        let waited = run.waits_for_children();
         let acquired = run.acquire(&app.owner(), app.now(), config.lease_ms, config.sole_epoch.as_deref());
         if acquired == Acquired::NotNow {
             return Ok(None);
         }
         let wake = app.signals().hold(run.id);
         let mut held = Self::of(run, Some(rev), journal, wake);
+        held.waited = waited;
         if acquired == Acquired::Held {
             return Ok(Some(held));
         }
         held.let_go(app);
+        run::before_end(app, &mut held.run).await?;
         match held.write(app).await {
             Ok(()) | Err(store::Error::Conflict { .. }) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -118,6 +126,7 @@ impl Held {
             run,
             rev,
             taken: false,
+            waited: false,
             journal: Vec::new(),
             early: BTreeMap::new(),
             filling: Vec::new(),
@@ -161,10 +170,30 @@ impl Held {
 
     /// Fills an open slot with the next write; `calls` are the tool calls that it asks for.
     pub(super) fn fill(&mut self, app: &App, number: u32, slot: Slot, calls: Vec<PendingCall>) {
-        self.run.fill(number, calls.clone(), app.now());
-        self.early.insert(number, slot.clone());
+        self.fill_with(app, Filling { number, slot, calls, usage: Usage::default() });
+    }
+
+    /// Fills the slot of a tool call with the next write; `usage` is what others used for it.
+    pub(super) fn fill_result(&mut self, app: &App, number: u32, slot: Slot, usage: Usage) {
+        self.fill_with(app, Filling { number, slot, calls: Vec::new(), usage });
+    }
+
+    fn fill_with(&mut self, app: &App, filling: Filling) {
+        self.run.fill(filling.number, filling.calls.clone(), app.now());
+        self.run.usage.add(&filling.usage);
+        self.early.insert(filling.number, filling.slot.clone());
         self.close_gaps();
-        self.filling.push(Filling { number, slot, calls });
+        self.filling.push(filling);
+    }
+
+    /// Does these writes with the next one.
+    pub(super) fn with(&mut self, writes: Vec<Write>) {
+        self.others.extend(writes);
+    }
+
+    /// Whether the row is as it was found, of a run that waits for its children: then it need not be written.
+    pub(super) fn as_found(&self) -> bool {
+        self.waited && !self.taken && self.filling.is_empty() && self.others.is_empty()
     }
 
     /// Whether a slot is filled that is not written yet.
@@ -173,18 +202,21 @@ impl Held {
     }
 
     /// Writes the row and what goes with it. When others wrote the row meanwhile, what they said is taken over.
-    pub(super) async fn save(&mut self, app: &App) -> store::Result<Saved> {
+    /// What it was to start with others' rows is forgotten when they are not as they were seen.
+    pub(super) async fn save(&mut self, app: &App) -> Result<Saved> {
+        run::before_end(app, &mut self.run).await?;
         loop {
-            match self.write(app).await {
+            let conflict = match self.write(app).await {
                 Ok(()) => return Ok(Saved::Yes),
-                Err(store::Error::Conflict { .. }) => {}
-                Err(error) => return Err(error),
-            }
+                Err(store::Error::Conflict { index }) => index,
+                Err(error) => return Err(error.into()),
+            };
             let Some(found) = app.store().run(self.tenant(), self.run.id).await? else { return Ok(Saved::Gone) };
             // As long as our taking is not written, a row with our fence is one that another has taken at the same time.
             let fence = if self.taken { found.value.fence } else { found.value.fence.saturating_add(1) };
             let ours = fence == self.run.fence;
-            if ours && !found.value.status.terminal() && found.value.filled() == self.filled {
+            let unchanged = found.value.filled() == self.filled && (conflict == 0 || self.others.is_empty());
+            if ours && !found.value.status.terminal() && unchanged {
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
                 self.rev = Some(found.rev);
                 continue;
@@ -194,12 +226,13 @@ impl Held {
                 Some(donated) => {
                     self.run = donated;
                     self.rev = Some(found.rev);
+                    self.others.clear();
                     return match self.write(app).await {
                         Ok(()) | Err(store::Error::Conflict { .. }) => Ok(Saved::Gone),
-                        Err(error) => Err(error),
+                        Err(error) => Err(error.into()),
                     };
                 }
-                None => return self.reload(app, found, ours).await,
+                None => return Ok(self.reload(app, found, ours).await?),
             }
         }
     }
@@ -212,6 +245,7 @@ impl Held {
                 return None;
             }
             run.fill(filling.number, filling.calls.clone(), app.now());
+            run.usage.add(&filling.usage);
         }
         let paid = self.filling.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
         if let Some(paid) = self.run.attempts.last().filter(|_| paid) {
@@ -223,6 +257,7 @@ impl Held {
     /// Our changes do not hold any more: takes the run as it is now, and says whether it is still ours.
     async fn reload(&mut self, app: &App, found: Versioned<Run>, ours: bool) -> store::Result<Saved> {
         self.filling.clear();
+        self.others.clear();
         let journal = app.store().journal(self.tenant(), &found.value).await?;
         self.run = found.value;
         self.filled = self.run.filled();
@@ -245,19 +280,20 @@ impl Held {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     pause = pause.saturating_mul(2);
                 }
-                other => return self.written(other),
+                other => return self.written(app, other).await,
             }
         }
         let last = app.store().save_run(&self.run, self.rev, writes).await;
-        self.written(last)
+        self.written(app, last).await
     }
 
-    fn written(&mut self, outcome: store::Result<Rev>) -> store::Result<()> {
+    async fn written(&mut self, app: &App, outcome: store::Result<Rev>) -> store::Result<()> {
         self.rev = Some(outcome?);
         self.taken = true;
         self.filling.clear();
         self.others.clear();
         self.filled = self.run.filled();
+        run::written(app, &self.run).await;
         Ok(())
     }
 

@@ -5,12 +5,14 @@
 
 mod beside;
 mod call;
+mod children;
 mod choice;
 mod decide;
 pub mod fault;
 mod held;
 mod reaper;
 mod request;
+mod result;
 mod signals;
 mod tool_step;
 mod tools;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::ask_for_workers;
+use super::{ask_for_workers, children};
 use crate::{
     app::App,
     batch,
@@ -11,7 +11,7 @@ use crate::{
     error::{Error, Result},
     id::RunId,
     queue::Chunk,
-    run::{Run, SOLE_TAKEOVERS_LIMIT},
+    run::{self, Run, SOLE_TAKEOVERS_LIMIT},
     store::{self, DUE_SHARDS, Due, Versioned},
     tenant::Tenant,
 };
@@ -177,13 +177,30 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     if run.status.terminal() || !run.free(now, app.config().sole_epoch.as_deref()) {
         return Ok(Looked::Nothing);
     }
-    let ended = run.ends_now(now);
-    if !ended {
+    let looked = if run.ends_now(now) {
+        run::before_end(app, &mut run).await.map_err(of_store)?;
+        if run.status.terminal() { Looked::Ended } else { Looked::Nothing }
+    } else if run.waits_for_children() {
+        // The message that a child has ended may be lost; as long as none has, the run is looked at once a lease.
+        run.next_check_at = now.plus_ms(app.config().lease_ms).min(run.deadline_at);
+        let (ended, open) = children::ended(app, &run).await?;
+        if run.may_go_on(ended, open, now) { Looked::Asks } else { Looked::Nothing }
+    } else {
         let next = later(app, &run, now);
         run.ask_for_worker(next);
-    }
+        Looked::Asks
+    };
     app.store().save_run(&run, Some(rev), Vec::new()).await?;
-    Ok(if ended { Looked::Ended } else { Looked::Asks })
+    run::written(app, &run).await;
+    Ok(looked)
+}
+
+/// As the store would say it, so that a child that cannot be read stops nothing but its parent.
+fn of_store(error: Error) -> store::Error {
+    match error {
+        Error::Internal(fault) => store::Error::Broken(fault),
+        other => store::Error::Unavailable(other.into()),
+    }
 }
 
 /// A run whose batch is not accepted. It is looked at once more, when it is given up: as long as it were due it would stand before

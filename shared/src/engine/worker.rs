@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use super::{
     Held, ask_later,
     call::{self, Called},
+    children,
     decide::{Next, decide},
     fault,
     held::Saved,
@@ -167,7 +168,9 @@ async fn save_end(app: &App, held: &mut Held) -> Result<()> {
     loop {
         fault::point("K10");
         match held.save(app).await? {
-            Saved::Yes | Saved::Gone => return Ok(()),
+            // Its end may have been put off until its children have ended.
+            Saved::Yes => return children::look_again(app, &held.run, true).await,
+            Saved::Gone => return Ok(()),
             Saved::Changed => {
                 if !held.run.ends_now(app.now()) {
                     return put_back(app, held).await;
@@ -202,6 +205,7 @@ async fn wait(app: &App, held: &mut Held, reason: Reason, until: Timestamp) -> R
         fault::point("K9");
         // What a person will say comes with a message of its own; what one said meanwhile was taken over by the write.
         let delay_s = match (held.run.status, reason) {
+            (Status::Waiting, Reason::SubAgent) => return children::look_again(app, &held.run, false).await,
             (Status::Waiting, Reason::ApprovalRequired | Reason::OutcomeUnknown) => return Ok(()),
             (Status::Waiting, _) => u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S),
             _ => 0,

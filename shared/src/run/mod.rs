@@ -3,6 +3,7 @@
 mod approve;
 mod call;
 mod cancel;
+mod family;
 mod passed_over;
 mod prompt;
 mod read;
@@ -14,13 +15,14 @@ use serde::{Deserialize, Serialize};
 pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
 pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
-pub(crate) use cancel::request_cancel;
+pub(crate) use cancel::{before_end, request_cancel, written};
+pub use family::{DEPTH_LIMIT, FAMILY_LIMIT, Parent};
 pub use passed_over::PassedOver;
 pub use prompt::{MESSAGE_LIMIT_BYTES, Prompt};
-pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
-pub(crate) use read::{Glance, visible};
+pub use read::{Chat, Filter, PAGES_LIMIT, ParentIs, chat, explain, get, list, list_pages, output, outputs, own};
+pub(crate) use read::{Glance, outputs_of, visible};
 pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, start};
-pub(crate) use start::{first_row, pin};
+pub(crate) use start::{Pinned, first_row, pin};
 pub(crate) use transition::Acquired;
 
 use crate::{
@@ -113,6 +115,8 @@ pub enum Reason {
     ApprovalExpired,
     /// A tool call may or may not have taken place, and a person is asked.
     OutcomeUnknown,
+    /// It goes on when runs that it started as sub-agents have ended.
+    SubAgent,
     /// Worker after worker died while it held the run.
     WorkerCrashLoop,
     /// The run was handed on more often than a run may be.
@@ -141,6 +145,7 @@ impl Reason {
             Self::ApprovalRequired => "approval_required",
             Self::ApprovalExpired => "approval_expired",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::SubAgent => "sub_agent",
             Self::WorkerCrashLoop => "worker_crash_loop",
             Self::HopLimit => "hop_limit",
             Self::Cancelled => "cancelled",
@@ -301,6 +306,12 @@ pub struct Run {
     pub continued_by: Vec<RunId>,
     /// The batch that it belongs to.
     pub batch: Option<InBatch>,
+    /// The run that started it as a sub-agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// The slots of the tool calls for which it started a run: see [`Run::children`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) started_for: Vec<u32>,
     /// Whether its batch is known to be accepted: rows of a batch are written before the batch is.
     pub(crate) accepted: bool,
 

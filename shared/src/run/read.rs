@@ -35,6 +35,17 @@ pub struct Filter {
     pub metadata: Metadata,
     /// Only the first run of each chat.
     pub first_of_chat: bool,
+    /// Only those whose parent is this.
+    pub parent: Option<ParentIs>,
+}
+
+/// Which parent a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParentIs {
+    /// None: nobody started it as a sub-agent.
+    Nobody,
+    /// This run.
+    Run(RunId),
 }
 
 impl Filter {
@@ -44,6 +55,18 @@ impl Filter {
             && self.batch_id.is_none_or(|id| run.batch.as_ref().is_some_and(|batch| batch.id == id))
             && self.metadata.iter().all(|(key, value)| run.metadata.get(key) == Some(value))
             && (!self.first_of_chat || run.chat_id == run.id)
+            && self.parent.is_none_or(|parent| match parent {
+                ParentIs::Nobody => run.parent.is_none(),
+                ParentIs::Run(id) => run.parent.is_some_and(|parent| parent.run == id),
+            })
+    }
+
+    /// The run beside which all that fit stand in the list: children have their parent's time.
+    fn beside(&self) -> Option<RunId> {
+        match self.parent {
+            Some(ParentIs::Run(id)) => Some(id),
+            Some(ParentIs::Nobody) | None => None,
+        }
     }
 }
 
@@ -121,9 +144,13 @@ pub async fn output(app: &App, caller: &Caller, run: &Run) -> Result<Option<Stri
 /// # Errors
 /// As the store says.
 pub async fn outputs(app: &App, caller: &Caller, runs: &[Run]) -> Result<Vec<Option<String>>> {
+    outputs_of(app, caller.tenant(), runs).await
+}
+
+pub(crate) async fn outputs_of(app: &App, tenant: Tenant, runs: &[Run]) -> Result<Vec<Option<String>>> {
     let ended: Vec<(RunId, u32)> =
         runs.iter().filter(|run| run.status == Status::Done).map(|run| (run.id, run.step.saturating_sub(1))).collect();
-    let slots = app.store().slots(caller.tenant(), &ended).await?;
+    let slots = app.store().slots(tenant, &ended).await?;
     let mut said: HashMap<RunId, String> = HashMap::with_capacity(ended.len());
     for ((id, _), slot) in ended.into_iter().zip(slots) {
         if let Some(Record::Answer { text, .. }) = slot.map(|slot| slot.record) {
@@ -140,12 +167,15 @@ pub async fn outputs(app: &App, caller: &Caller, runs: &[Run]) -> Result<Vec<Opt
 pub async fn list(app: &App, caller: &Caller, filter: &Filter, page: &PageRequest) -> Result<Page<Run>> {
     caller.require(Scope::RunsRead)?;
     let of = format!("runs?{filter:?}");
-    let mut before = page.position(&of)?;
+    let beside = filter.beside();
+    let mut before = page.position(&of)?.or_else(|| beside.map(|id| id.last_of_moment().to_string()));
     let mut entries = Vec::new();
     let mut looked_at: usize = 0;
     loop {
         let (runs, next) = listed(app, caller.tenant(), before.take(), page::LIMIT).await?;
         looked_at = looked_at.saturating_add(runs.len());
+        let beyond = runs.last().zip(beside).is_some_and(|(run, id)| !run.id.same_moment(id));
+        let next = next.filter(|_| !beyond);
         let mut runs = runs.into_iter();
         for run in runs.by_ref().filter(|run| filter.fits(run)) {
             let position = run.id.to_string();

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     engine::{self, Held},
     error::{Error, Problem, Result},
-    id::{AgentId, RunId},
+    id::{AgentId, KeyId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
     model::ModelName,
@@ -17,7 +17,7 @@ use crate::{
         self, Versioned,
         row::{Row, Write},
     },
-    tenant::{Caller, Scope},
+    tenant::{Caller, Scope, Tenant},
 };
 
 /// How many characters of the message a list shows.
@@ -72,6 +72,8 @@ impl NewRun {
 /// What runs of one request have in common: the version of the agent and what the request changed about it.
 #[derive(Debug, Clone)]
 pub(crate) struct Pinned {
+    pub(crate) tenant: Tenant,
+    pub(crate) key_id: KeyId,
     pub(crate) agent: Arc<AgentVersion>,
     pub(crate) model: ModelName,
     pub(crate) mode: Mode,
@@ -106,6 +108,8 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
     agent::check_budget(app, &model, &agent.definition.fallback_models, budget_micro_usd)?;
     Ok(Pinned {
+        tenant: caller.tenant(),
+        key_id: caller.key_id(),
         model,
         mode: new.mode.unwrap_or(agent.definition.mode),
         max_steps: new.max_steps.unwrap_or(agent.definition.max_steps),
@@ -118,19 +122,12 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
 }
 
 /// A run's first row. A run of a batch is not accepted before the batch is.
-pub(crate) fn first_row(
-    app: &App,
-    caller: &Caller,
-    pinned: &Pinned,
-    id: RunId,
-    text: &str,
-    batch: Option<InBatch>,
-) -> Run {
+pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch: Option<InBatch>) -> Run {
     let now = app.now();
     let mut run = Run {
         id,
-        org: caller.tenant().org(),
-        key_id: caller.key_id(),
+        org: pinned.tenant.org(),
+        key_id: pinned.key_id,
         origin: pinned.origin,
         agent_id: pinned.agent.agent_id,
         agent_version: pinned.agent.number,
@@ -144,6 +141,8 @@ pub(crate) fn first_row(
         continued_by: Vec::new(),
         accepted: batch.is_none(),
         batch,
+        parent: None,
+        started_for: Vec::new(),
         status: Status::Queued,
         reason: None,
         error: None,
@@ -225,7 +224,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
         None => (None, None),
     };
     let (text, inputs) = new.prompt.checked(&pinned.agent.definition, "", earlier).map_err(Error::Invalid)?;
-    let mut run = first_row(app, caller, &pinned, RunId::new(app.now()), &text, None);
+    let mut run = first_row(app, &pinned, RunId::new(app.now()), &text, None);
     run.chat_id = new.chat_id.unwrap_or(run.id);
     let input = Record::Input { text, inputs }.at(app.now());
     Ok(Planned { run, input, chat })

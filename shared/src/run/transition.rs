@@ -27,7 +27,9 @@ const CHECK_EXACT_MS: i64 = 30_000;
 impl Run {
     /// Whether somebody may take the run now. A lease of another epoch of a process that is alone is nobody's.
     pub(crate) fn free(&self, now: Timestamp, sole_epoch: Option<&str>) -> bool {
-        let waits = self.status == Status::Waiting && self.next_check_at > now && !self.cancel_requested;
+        // Who waits for sub-agents is told of their ends by messages, and looks for itself.
+        let waits = self.status == Status::Waiting && self.reason != Some(Reason::SubAgent);
+        let waits = waits && self.next_check_at > now && !self.cancel_requested;
         let held = self
             .lease
             .as_ref()
@@ -157,8 +159,13 @@ impl Run {
 
     /// Lets the run wait until then.
     pub(crate) fn wait(&mut self, reason: Reason, until: Timestamp, now: Timestamp) {
+        let hops = self.hops;
         self.hand_on(now, until);
         if !self.status.terminal() {
+            if reason == Reason::SubAgent {
+                // Each end of a child wakes it, and gets it a step further.
+                self.hops = hops;
+            }
             self.status = Status::Waiting;
             self.reason = Some(reason);
             self.next_check_at = until.min(self.deadline_at);
@@ -252,6 +259,8 @@ mod tests {
             chat_id: id,
             continued_by: Vec::new(),
             batch: None,
+            parent: None,
+            started_for: Vec::new(),
             accepted: true,
             status: Status::Queued,
             reason: None,

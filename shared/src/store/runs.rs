@@ -125,6 +125,12 @@ impl Store {
         self.save_run(run, None, others).await.map(|_| ())
     }
 
+    /// What starts a new run with other writes: its row and its input.
+    pub(crate) fn new_run_writes(&self, run: &Run, input: &Slot) -> Result<[Write; 2]> {
+        let row = Write::Put(self.run_row(run)?, When::Absent);
+        Ok([row, self.slot_write(run.tenant(), run.id, 0, input)?])
+    }
+
     /// The write that fills a slot, which fails when the slot is filled.
     pub(crate) fn slot_write(&self, tenant: Tenant, id: RunId, number: u32, slot: &Slot) -> Result<Write> {
         Ok(Write::Put(super::row(slot_key(tenant.org(), id, number), slot)?, When::Absent))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{DESCRIPTION_LIMIT, Kind, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, schema};
+use super::{DESCRIPTION_LIMIT, Kind, Policy, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, schema};
 use crate::{error::Problem, net::Guard, secret};
 
 /// Adds what is wrong with the tools.
@@ -31,14 +31,22 @@ pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) 
         if let Err(message) = schema::check(&tool.parameters) {
             refuse("parameters", message);
         }
-        let Kind::Http(request) = &tool.kind;
-        for (name, value) in &request.headers {
-            if let Err(malformed) = secret::names(value) {
-                refuse(&format!("headers.{name}"), malformed.to_string());
+        match &tool.kind {
+            Kind::Http(request) => {
+                for (name, value) in &request.headers {
+                    if let Err(malformed) = secret::names(value) {
+                        refuse(&format!("headers.{name}"), malformed.to_string());
+                    }
+                }
+                for problem in http::check_http(guard, request, tool.policy, &tool.parameters) {
+                    refuse(&problem.field, problem.message);
+                }
             }
-        }
-        for problem in http::check_http(guard, request, tool.policy, &tool.parameters) {
-            refuse(&problem.field, problem.message);
+            Kind::Agent(_) if tool.policy != Policy::Idempotent => {
+                let message = "must be idempotent for a sub-agent: its run is started exactly once, whatever happens";
+                refuse("policy", message.to_owned());
+            }
+            Kind::Agent(_) => {}
         }
     }
 }

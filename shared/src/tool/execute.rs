@@ -13,7 +13,21 @@ use crate::{
 
 /// Calls the tool once. `key` is the same for every try of this call. What the tool says of the secrets that it was sent is taken out.
 pub(crate) async fn execute(app: &App, tenant: Tenant, tool: &Tool, arguments: &Arguments, key: &str) -> Outcome {
-    let Kind::Http(request) = &tool.kind;
+    match &tool.kind {
+        Kind::Http(request) => execute_http(app, tenant, tool, request, arguments, key).await,
+        // The engine starts a run instead.
+        Kind::Agent(_) => Outcome::NotSent { message: "a sub-agent is not called like this".to_owned(), passing: false },
+    }
+}
+
+async fn execute_http(
+    app: &App,
+    tenant: Tenant,
+    tool: &Tool,
+    request: &Http,
+    arguments: &Arguments,
+    key: &str,
+) -> Outcome {
     let (secrets, headers) = match headers(app, tenant, request).await {
         Ok(filled) => filled,
         Err(unfilled) => {
@@ -31,7 +45,7 @@ pub(crate) async fn execute(app: &App, tenant: Tenant, tool: &Tool, arguments: &
 
 /// Asks the tool whether the call of this key took place.
 pub(crate) async fn look_up(app: &App, tenant: Tenant, tool: &Tool, arguments: &Arguments, key: &str) -> Found {
-    let Kind::Http(request) = &tool.kind;
+    let Kind::Http(request) = &tool.kind else { return Found::Unknown };
     let Ok((secrets, headers)) = headers(app, tenant, request).await else { return Found::Unknown };
     match http::lookup(app.guard(), &call(tool, request, arguments, &headers, key)).await {
         Found::TookPlace { content } => Found::TookPlace { content: secrets.redact(content) },

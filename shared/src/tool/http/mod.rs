@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+pub(crate) use self::answer::within_limit;
 pub use self::check::check_http;
 use self::template::Template;
 use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome};

@@ -1,0 +1,241 @@
+//! Sub-agents: runs that a run starts for its tool calls, and whose results are the calls' answers. A child's row is written in the
+//! transaction in which its parent's says that it was started, so there is one for each call, and none that its parent does not know.
+
+use std::sync::Arc;
+
+use super::{
+    Held, ask_for_workers, fault,
+    held::Saved,
+    tool_step::{self, Step},
+};
+use crate::{
+    agent::{self, AgentVersion, Definition, Metadata, Mode},
+    app::App,
+    error::{Error, Result},
+    id::RunId,
+    message::{Record, Slot, ToolEnd},
+    model::ToolCall,
+    random,
+    run::{self, CallState, DEPTH_LIMIT, FAMILY_LIMIT, Pinned, Prompt, Run, Status, Usage},
+    store::{self, Versioned},
+    tool::{self, Arguments, SubAgent},
+};
+
+/// How many runs are started in one transaction: with a message of the greatest length in each it stays below what a store takes.
+const TOGETHER: usize = 8;
+/// How often starting is tried again when relatives start runs at the same time.
+const TRIES: u32 = 40;
+
+/// Starts runs for the calls of sub-agents that may go on. What they change of the row is written when some were started.
+pub(super) async fn start(app: &App, held: &mut Held, definition: &Definition, asked: &[ToolCall]) -> Result<Saved> {
+    let begins = held.run.step;
+    let mut attempt: u32 = 0;
+    while held.run.step == begins && !held.run.must_end(app.now()) {
+        let ready = ready(held, definition);
+        if ready.is_empty() {
+            break;
+        }
+        if held.unwritten() {
+            // What was learned is not lost to a relative that starts runs at the same moment.
+            let saved = held.save(app).await?;
+            if saved != Saved::Yes {
+                return Ok(saved);
+            }
+            continue;
+        }
+        let started = start_some(app, held, asked, ready).await?;
+        if started.is_empty() {
+            continue;
+        }
+        fault::point("K4");
+        match held.save(app).await? {
+            Saved::Yes => {}
+            Saved::Changed if attempt < TRIES => {
+                attempt = attempt.saturating_add(1);
+                random::pause(attempt).await;
+                continue;
+            }
+            saved => return Ok(saved),
+        }
+        fault::point("K5");
+        if !held.run.must_end(app.now()) {
+            ask_for_workers(app, held.tenant(), &started).await;
+        }
+    }
+    Ok(Saved::Yes)
+}
+
+/// The calls for which runs may be started now.
+fn ready(held: &Held, definition: &Definition) -> Vec<(usize, SubAgent, Arguments)> {
+    let step = |(index, call)| match tool_step::next(definition, &held.journal, call, index) {
+        Some(Step::Start(agent, arguments)) => Some((index, agent, arguments)),
+        _ => None,
+    };
+    held.run.calls.iter().enumerate().filter_map(step).take(TOGETHER).collect()
+}
+
+/// Puts what starts these runs into the next write; the calls that must not be made are answered.
+async fn start_some(
+    app: &App,
+    held: &mut Held,
+    asked: &[ToolCall],
+    ready: Vec<(usize, SubAgent, Arguments)>,
+) -> Result<Vec<RunId>> {
+    let (tenant, root) = (held.tenant(), held.run.root());
+    let family = app.store().family(tenant, root).await?;
+    let mut runs = family.as_ref().map_or(1, |family| family.value);
+    let mut started = Vec::new();
+    let mut writes = Vec::new();
+    for (index, agent, arguments) in ready {
+        let child = if runs < FAMILY_LIMIT {
+            child(app, &held.run, index, agent, arguments).await?
+        } else {
+            Err(format!("{FAMILY_LIMIT} runs were started below one, which is the most"))
+        };
+        match child {
+            Ok((child, input)) => {
+                runs = runs.saturating_add(1);
+                writes.extend(app.store().new_run_writes(&child, &input)?);
+                started.push(child.id);
+                mark(app, held, index);
+            }
+            Err(message) => {
+                let message = format!("the sub-agent was not started: {message}");
+                held.answer(app, asked, index, ToolEnd::Refused, message, Usage::default());
+            }
+        }
+    }
+    if !started.is_empty() {
+        writes.push(app.store().family_write(tenant, root, runs, family.map(|family| family.rev))?);
+        held.with(writes);
+    }
+    Ok(started)
+}
+
+fn mark(app: &App, held: &mut Held, index: usize) {
+    let (fence, slot) = (held.run.fence, held.run.call_slot(index));
+    if let Some(call) = held.run.calls.get_mut(index) {
+        call.state = CallState::Sent;
+        call.attempts = call.attempts.saturating_add(1);
+        (call.sent_at, call.fence) = (Some(app.now()), fence);
+        held.run.started_for.push(slot);
+    }
+}
+
+/// The run for that call, or why there must be none, for the model.
+async fn child(
+    app: &App,
+    parent: &Run,
+    index: usize,
+    agent: SubAgent,
+    arguments: Arguments,
+) -> Result<Result<(Run, Slot), String>> {
+    if parent.depth() >= DEPTH_LIMIT {
+        return Ok(Err(format!("sub-agents may be nested {DEPTH_LIMIT} deep")));
+    }
+    let version = match version(app, parent, agent).await {
+        Err(Error::NotFound(_)) => return Ok(Err("that agent is not there any more".to_owned())),
+        other => other?,
+    };
+    let definition = &version.definition;
+    let model = match agent::resolve_model(app, "model", definition.model.as_str()) {
+        Ok(model) => model,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let (text, inputs) = match prompt(definition, arguments).checked(definition, "", None) {
+        Ok(checked) => checked,
+        Err(problems) => return Ok(Err(Error::Invalid(problems).to_string())),
+    };
+    let slot = parent.call_slot(index);
+    let pinned = Pinned {
+        tenant: parent.tenant(),
+        key_id: parent.key_id,
+        model,
+        mode: if parent.mode == Mode::Manual { Mode::Manual } else { definition.mode },
+        max_steps: definition.max_steps,
+        budget_micro_usd: definition.budget_micro_usd,
+        deadline_at: parent.deadline_at,
+        metadata: Metadata::new(),
+        origin: parent.origin,
+        agent: version.clone(),
+    };
+    let child = run::first_row(app, &pinned, RunId::of_parent(parent.id, slot), &text, None);
+    let child = Run { parent: Some(parent.parent_of(slot)), ..child };
+    Ok(Ok((child, Record::Input { text, inputs }.at(app.now()))))
+}
+
+async fn version(app: &App, parent: &Run, agent: SubAgent) -> Result<Arc<AgentVersion>> {
+    let current = agent::current(app, parent.tenant(), agent.agent_id).await?;
+    match agent.version {
+        Some(number) if number != current.number => {
+            agent::version(app, parent.tenant(), agent.agent_id, number).await
+        }
+        _ => Ok(current),
+    }
+}
+
+/// What the agent is told: inputs if it declares some, a message if that is all there is, and otherwise the arguments as JSON.
+fn prompt(definition: &Definition, arguments: Arguments) -> Prompt {
+    match arguments.get("message").and_then(serde_json::Value::as_str) {
+        Some(message) if arguments.len() == 1 && definition.inputs.is_empty() => Prompt::Message(message.to_owned()),
+        _ => Prompt::Inputs(arguments),
+    }
+}
+
+/// Fills the slots of the children that have ended with what came of them. What they used counts as their parent's.
+pub(super) async fn take_results(app: &App, held: &mut Held, asked: &[ToolCall]) -> Result<()> {
+    let open = held.run.open_children();
+    let ids: Vec<RunId> = open.iter().map(|(_, child)| *child).collect();
+    let found = app.store().runs(held.tenant(), &ids).await?;
+    let mut ended = Vec::new();
+    for ((index, id), found) in open.into_iter().zip(found) {
+        let Some(Versioned { value: child, .. }) = found else {
+            return Err(Error::Internal(format!("the run {id} that was started for a tool call is missing").into()));
+        };
+        if child.status.terminal() {
+            ended.push((index, child));
+        }
+    }
+    let runs: Vec<Run> = ended.iter().map(|(_, child)| child.clone()).collect();
+    let said = run::outputs_of(app, held.tenant(), &runs).await?;
+    for ((index, child), said) in ended.into_iter().zip(said) {
+        let (end, content) = answer(&child, said);
+        held.answer(app, asked, index, end, content, child.usage);
+    }
+    Ok(())
+}
+
+/// What the parent's model is given of a child that has ended.
+fn answer(child: &Run, said: Option<String>) -> (ToolEnd, String) {
+    match child.status {
+        Status::Done => {
+            let output = child.parsed(said.as_deref()).map(|output| output.to_string());
+            let said = output.or(said).filter(|said| !said.is_empty());
+            (ToolEnd::Answered, tool::within_limit(said.unwrap_or_else(|| "it said nothing".to_owned()), false))
+        }
+        Status::Interrupted => (ToolEnd::Failed, "the sub-agent was cancelled".to_owned()),
+        Status::Queued | Status::Running | Status::Waiting | Status::Error => {
+            let reason = child.reason.map_or("an error", run::Reason::name);
+            let error = child.error.as_deref().unwrap_or_default();
+            (ToolEnd::Failed, tool::within_limit(format!("the sub-agent ended with {reason}: {error}"), false))
+        }
+    }
+}
+
+/// How many of the open children of that run have ended, and how many there are.
+pub(super) async fn ended(app: &App, run: &Run) -> store::Result<(usize, usize)> {
+    let ids: Vec<RunId> = run.open_children().into_iter().map(|(_, child)| child).collect();
+    let children = app.store().glances(run.tenant(), &ids).await?;
+    Ok((children.iter().filter(|child| child.status.terminal()).count(), children.len()))
+}
+
+/// Asks for a worker for a run that was just let go of to wait for children, if some have ended in between: who ended them found it held.
+pub(super) async fn look_again(app: &App, run: &Run, after_all: bool) -> Result<()> {
+    if run.waits_for_children() {
+        let (ended, open) = ended(app, run).await?;
+        if ended == open || !after_all && ended > 0 {
+            ask_for_workers(app, run.tenant(), &[run.id]).await;
+        }
+    }
+    Ok(())
+}
