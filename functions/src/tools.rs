@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value, json};
-use shared::tool::{self, Approval, Http, Kind, Method, OnUnknown, Policy, Tool};
+use shared::{
+    id::AgentId,
+    tool::{self, Approval, Http, Kind, Method, OnUnknown, Policy, SubAgent, Tool},
+};
 
 /// A tool of an agent.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -47,6 +50,41 @@ pub(crate) enum ToolView {
         /// call's key.
         lookup_url: Option<String>,
     },
+    /// Another agent of the organisation, or this one. A call starts a run of it, whose result is the answer; the run that called goes on
+    /// when it has ended. It is started exactly once, and takes as long as the calling run may.
+    Agent {
+        /// What the model calls it: `A-Z a-z 0-9 _ -`, different within an agent.
+        #[schemars(length(min = 1, max = 64))]
+        name: String,
+        /// What the model reads about it.
+        #[schemars(length(max = 2_000))]
+        #[serde(default)]
+        description: String,
+        /// The id of the agent, as in `agent_…`.
+        #[serde(deserialize_with = "agent_id", serialize_with = "prefixed")]
+        #[schemars(with = "String")]
+        agent_id: AgentId,
+        /// Which version of it; unless given, the one that is current when it is called.
+        #[schemars(range(min = 1))]
+        version: Option<u32>,
+        /// The JSON Schema (2020-12) of its arguments: the inputs that the agent declares, or `message`, unless given. The agent is given
+        /// them as inputs, or as its message when there is nothing but `message`.
+        parameters: Option<Value>,
+        /// Only `idempotent`: a sub-agent is started exactly once.
+        policy: Option<PolicyView>,
+        /// Whether a person is asked before each call: `never` unless given.
+        #[serde(default)]
+        approval: ApprovalView,
+    },
+}
+
+fn agent_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AgentId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    AgentId::parse_prefixed(&text).map_err(|_| D::Error::custom("agent_id must be the id of an agent, as in agent_…"))
+}
+
+fn prefixed<S: Serializer>(id: &AgentId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&id.prefixed())
 }
 
 fn no_arguments() -> Value {
@@ -102,47 +140,64 @@ views! {
 
 impl From<ToolView> for Tool {
     fn from(view: ToolView) -> Self {
-        let ToolView::Http {
-            name,
-            description,
-            parameters,
-            policy,
-            approval,
-            on_unknown,
-            timeout_ms,
-            method,
-            url,
-            headers,
-            lookup_url,
-        } = view;
-        Self {
-            name,
-            description,
-            parameters,
-            policy: policy.map_or_else(|| Policy::of(method.into()), Into::into),
-            approval: approval.into(),
-            on_unknown: on_unknown.into(),
-            timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
-            kind: Kind::Http(Http { method: method.into(), url, headers, lookup_url }),
+        match view {
+            ToolView::Http {
+                name,
+                description,
+                parameters,
+                policy,
+                approval,
+                on_unknown,
+                timeout_ms,
+                method,
+                url,
+                headers,
+                lookup_url,
+            } => Self {
+                name,
+                description,
+                parameters,
+                policy: policy.map_or_else(|| Policy::of(method.into()), Into::into),
+                approval: approval.into(),
+                on_unknown: on_unknown.into(),
+                timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
+                kind: Kind::Http(Http { method: method.into(), url, headers, lookup_url }),
+            },
+            ToolView::Agent { name, description, agent_id, version, parameters, policy, approval } => Self {
+                name,
+                description,
+                parameters: parameters.unwrap_or_default(),
+                policy: policy.map_or(Policy::Idempotent, Into::into),
+                approval: approval.into(),
+                on_unknown: OnUnknown::default(),
+                timeout_ms: tool::TIMEOUT_MS,
+                kind: Kind::Agent(SubAgent { agent_id, version }),
+            },
         }
     }
 }
 
 impl From<Tool> for ToolView {
     fn from(tool: Tool) -> Self {
-        let Kind::Http(Http { method, url, headers, lookup_url }) = tool.kind;
-        Self::Http {
-            name: tool.name,
-            description: tool.description,
-            parameters: tool.parameters,
-            policy: Some(tool.policy.into()),
-            approval: tool.approval.into(),
-            on_unknown: tool.on_unknown.into(),
-            timeout_ms: Some(tool.timeout_ms),
-            method: method.into(),
-            url,
-            headers,
-            lookup_url,
+        let (name, description, parameters) = (tool.name, tool.description, tool.parameters);
+        let (policy, approval) = (Some(tool.policy.into()), tool.approval.into());
+        match tool.kind {
+            Kind::Http(Http { method, url, headers, lookup_url }) => Self::Http {
+                name,
+                description,
+                parameters,
+                policy,
+                approval,
+                on_unknown: tool.on_unknown.into(),
+                timeout_ms: Some(tool.timeout_ms),
+                method: method.into(),
+                url,
+                headers,
+                lookup_url,
+            },
+            Kind::Agent(SubAgent { agent_id, version }) => {
+                Self::Agent { name, description, agent_id, version, parameters: Some(parameters), policy, approval }
+            }
         }
     }
 }

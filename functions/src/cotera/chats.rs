@@ -8,7 +8,7 @@ use shared::{
     id::{AgentId, RunId},
     message::{self, Message},
     model::Role,
-    run::{self, Chat, Filter, NewRun, Origin, Prompt, Run, Status},
+    run::{self, Chat, Filter, NewRun, Origin, ParentIs, Prompt, Run, Status},
 };
 
 use super::views::{ModeView, StatusView, UsageView, error};
@@ -316,7 +316,7 @@ pub(super) async fn list_chats(app: &App, request: Request) -> Result<Response> 
     let status = status
         .map(|name| Status::named(&name).ok_or_else(|| Error::invalid("status", format!("must be one of {}", known()))))
         .transpose()?;
-    let filter = Filter { agent_id, status, first_of_chat: true, ..Filter::default() };
+    let filter = Filter { agent_id, status, first_of_chat: true, parent: Some(ParentIs::Nobody), ..Filter::default() };
     let (chats, more) = run::list_pages(app, &caller, &filter, page, per_page).await?;
     let mut result = Vec::with_capacity(chats.len());
     for first in chats {

@@ -13,6 +13,7 @@ mod models;
 mod results;
 mod runs;
 mod secrets;
+mod sent;
 mod views;
 
 use serde_json::Value;
@@ -26,7 +27,7 @@ use self::{
     messages::MessagesView,
     models::{LimitsView, ModelsView},
     results::{ResultsQuery, ResultsView},
-    runs::{CreateRun, ListRuns, RunView, WaitQuery},
+    runs::{CancelledView, CreateRun, ListRuns, RunView, WaitQuery},
     secrets::{PutSecret, SecretView},
     views::{ListQuery, PageView},
 };
@@ -138,10 +139,10 @@ crate::route::routes! { Native;
         answer: 200 RunView,
         access: [write api_keys, write runs, read messages, send queue],
     }
-    /// Cancel a run
+    /// Cancel a run and every run below it, and say what had been sent already
     cancel_run = POST "/v1/runs/{run_id}/cancel" => runs::cancel_run {
-        answer: 200 RunView | 202 RunView,
-        access: [write api_keys, write runs, read messages],
+        answer: 200 CancelledView | 202 CancelledView,
+        access: [write api_keys, write runs, read messages, send queue],
     }
     /// Start a batch of runs, and wait for their end if you like
     create_batch = POST "/v1/agents/{agent_id}/batches" => batches::create_batch {

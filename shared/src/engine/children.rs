@@ -82,19 +82,19 @@ async fn start_some(
     ready: Vec<(usize, SubAgent, Arguments)>,
 ) -> Result<Vec<RunId>> {
     let (tenant, root) = (held.tenant(), held.run.root());
-    let family = app.store().family(tenant, root).await?;
-    let mut runs = family.as_ref().map_or(1, |family| family.value);
+    // The root is one of the family; whether there is room still is found out again by the write.
+    let mut left = FAMILY_LIMIT.saturating_sub(1).saturating_sub(app.store().descendants(tenant, root).await?);
     let mut started = Vec::new();
     let mut writes = Vec::new();
     for (index, agent, arguments) in ready {
-        let child = if runs < FAMILY_LIMIT {
+        let child = if left > 0 {
             child(app, &held.run, index, agent, arguments).await?
         } else {
-            Err(format!("{FAMILY_LIMIT} runs were started below one, which is the most"))
+            Err(format!("a run and those below it may be {FAMILY_LIMIT}, and are"))
         };
         match child {
             Ok((child, input)) => {
-                runs = runs.saturating_add(1);
+                left = left.saturating_sub(1);
                 writes.extend(app.store().new_run_writes(&child, &input)?);
                 started.push(child.id);
                 mark(app, held, index);
@@ -106,7 +106,8 @@ async fn start_some(
         }
     }
     if !started.is_empty() {
-        writes.push(app.store().family_write(tenant, root, runs, family.map(|family| family.rev))?);
+        let more = i64::try_from(started.len()).unwrap_or(i64::MAX);
+        writes.push(app.store().descend(tenant, root, more, FAMILY_LIMIT.saturating_sub(1)));
         held.with(writes);
     }
     Ok(started)
@@ -167,9 +168,7 @@ async fn child(
 async fn version(app: &App, parent: &Run, agent: SubAgent) -> Result<Arc<AgentVersion>> {
     let current = agent::current(app, parent.tenant(), agent.agent_id).await?;
     match agent.version {
-        Some(number) if number != current.number => {
-            agent::version(app, parent.tenant(), agent.agent_id, number).await
-        }
+        Some(number) if number != current.number => agent::version(app, parent.tenant(), agent.agent_id, number).await,
         _ => Ok(current),
     }
 }

@@ -94,11 +94,7 @@ impl Held {
     }
 
     /// Takes a run whose row was read. `None` when there is nothing to do; a run that ends by being taken is written.
-    pub(super) async fn acquire(
-        app: &App,
-        found: Versioned<Run>,
-        journal: Vec<(u32, Slot)>,
-    ) -> Result<Option<Self>> {
+    pub(super) async fn acquire(app: &App, found: Versioned<Run>, journal: Vec<(u32, Slot)>) -> Result<Option<Self>> {
         let Versioned { value: mut run, rev } = found;
         let config = app.config();
         let waited = run.waits_for_children();

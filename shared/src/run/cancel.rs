@@ -29,6 +29,13 @@ pub async fn cancel(app: &App, caller: &Caller, id: RunId) -> Result<Run> {
 }
 
 pub(crate) async fn request_cancel(app: &App, tenant: Tenant, id: RunId) -> Result<Run> {
+    let run = stop(app, tenant, id).await?;
+    written(app, &run).await;
+    Ok(run)
+}
+
+/// Without a word to the run's parent.
+async fn stop(app: &App, tenant: Tenant, id: RunId) -> Result<Run> {
     for attempt in 1..=TRIES {
         let found = visible(app, tenant, id).await?;
         let mut run = found.value;
@@ -54,7 +61,6 @@ pub(crate) async fn request_cancel(app: &App, tenant: Tenant, id: RunId) -> Resu
         match app.store().save_run(&run, Some(found.rev), Vec::new()).await {
             Ok(_) => {
                 app.signals().wake(id);
-                written(app, &run).await;
                 if ends || childless {
                     return Ok(run);
                 }
@@ -95,7 +101,7 @@ fn cancel_children<'a>(app: &'a App, run: &'a Run) -> BoxFuture<'a, Result<()>> 
     Box::pin(async move {
         stream::iter(run.open_children())
             .map(|(_, child)| async move {
-                match request_cancel(app, run.tenant(), child).await {
+                match stop(app, run.tenant(), child).await {
                     Ok(_) | Err(Error::NotFound(_)) => Ok(()),
                     Err(error) => Err(error),
                 }

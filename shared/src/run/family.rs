@@ -8,7 +8,7 @@ use crate::{clock::Timestamp, id::RunId};
 /// How deep sub-agents may be nested: a run that nobody started as a sub-agent has the depth 0.
 pub const DEPTH_LIMIT: u32 = 8;
 /// How many runs there may be below one that nobody started as a sub-agent, itself among them.
-pub const FAMILY_LIMIT: u64 = 1_000;
+pub const FAMILY_LIMIT: i64 = 1_000;
 
 /// Which run started a run as a sub-agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,13 @@ impl Run {
     pub(crate) fn open_children(&self) -> Vec<(usize, RunId)> {
         let sent = self.calls.iter().enumerate().filter(|(_, call)| call.state == CallState::Sent);
         sent.filter_map(|(index, _)| Some((index, self.child_at(self.call_slot(index))?))).collect()
+    }
+
+    /// Until when it waits, if it waits: for children no longer than its deadline.
+    #[must_use]
+    pub fn waits_until(&self) -> Option<Timestamp> {
+        let until = if self.waits_for_children() { self.deadline_at } else { self.next_check_at };
+        (self.status == Status::Waiting).then_some(until)
     }
 
     /// Whether it goes on when children have ended.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CallState, PassedOver, Reason, Run, Status, Usage};
+use super::{Run, Status, Usage};
 use crate::{
     agent::Metadata,
     app::App,
@@ -241,55 +241,6 @@ async fn listed(app: &App, tenant: Tenant, before: Option<String>, limit: usize)
     }
     runs.retain(|run| run.accepted || run.batch.as_ref().is_none_or(|batch| !missing.contains(&batch.id)));
     Ok((runs, next))
-}
-
-/// Why the run stands where it stands, for a person.
-#[must_use]
-pub fn explain(run: &Run) -> String {
-    let since = run.updated_at.rfc3339();
-    match run.status {
-        Status::Queued if run.hops > 0 => format!("put back at {since}; waits for a worker"),
-        Status::Queued => format!("accepted at {}; waits for a worker", run.created_at.rfc3339()),
-        Status::Running => match &run.in_flight {
-            Some(call) => format!(
-                "a worker has been calling {} since {} (attempt {} for step {})",
-                call.model,
-                call.started_at.rfc3339(),
-                call.attempt,
-                call.slot
-            ),
-            None if run.calls.is_empty() => "a worker holds it".to_owned(),
-            None => {
-                let sent = run.calls.iter().filter(|call| call.state == CallState::Sent);
-                let tools: Vec<&str> = sent.map(|call| call.tool.as_str()).collect();
-                format!("a worker has called tools since {since}: {}", tools.join(", "))
-            }
-        },
-        Status::Waiting if run.awaits_approval() => {
-            let asks = run.calls.iter().filter(|call| call.state == CallState::AwaitsApproval);
-            let tools: Vec<&str> = asks.map(|call| call.tool.as_str()).collect();
-            let until = run.deadline_at.rfc3339();
-            format!("waits until {until} for a person to say whether these tools may be called: {}", tools.join(", "))
-        }
-        Status::Waiting => {
-            let reason = run.reason.map_or("an event", super::Reason::name);
-            let waits = format!("waits until {} because of {reason}", run.next_check_at.rfc3339());
-            match run.waits_for() {
-                Some(PassedOver { model, reason: Reason::CircuitOpen, .. }) => {
-                    format!("{waits}: most calls of {model} failed a moment ago, so it is not called before then")
-                }
-                Some(PassedOver { model, .. }) => format!("{waits}: {model} is not called before then"),
-                None => waits,
-            }
-        }
-        Status::Done => "ended well".to_owned(),
-        Status::Error => format!(
-            "ended with {}: {}",
-            run.reason.map_or("an error", super::Reason::name),
-            run.error.as_deref().unwrap_or_default()
-        ),
-        Status::Interrupted => "was cancelled".to_owned(),
-    }
 }
 
 /// What a batch adds up of its runs: read from their rows without the rest, which is most of the work for thousands.

@@ -16,7 +16,9 @@ pub(crate) async fn execute(app: &App, tenant: Tenant, tool: &Tool, arguments: &
     match &tool.kind {
         Kind::Http(request) => execute_http(app, tenant, tool, request, arguments, key).await,
         // The engine starts a run instead.
-        Kind::Agent(_) => Outcome::NotSent { message: "a sub-agent is not called like this".to_owned(), passing: false },
+        Kind::Agent(_) => {
+            Outcome::NotSent { message: "a sub-agent is not called like this".to_owned(), passing: false }
+        }
     }
 }
 

@@ -9,4 +9,5 @@ mod runs;
 mod secrets;
 mod service;
 mod structured;
+mod sub_agents;
 mod tools;
