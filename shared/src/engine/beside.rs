@@ -7,7 +7,7 @@ use crate::{app::App, clock::Timestamp, error::Result};
 
 /// How often a holder that is not alone looks at the row for what others said, in milliseconds: often enough that a cancelled run sends
 /// nothing more after a second.
-const LOOK_MS: u64 = 700;
+const LOOK_MS: u64 = 500;
 
 /// What came of waiting.
 #[derive(Debug)]

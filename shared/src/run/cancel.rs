@@ -39,18 +39,18 @@ async fn stop(app: &App, tenant: Tenant, id: RunId) -> Result<Run> {
     for attempt in 1..=TRIES {
         let found = visible(app, tenant, id).await?;
         let mut run = found.value;
-        let (free, flagged) = (run.free(app.now(), app.config().sole_epoch.as_deref()), run.cancel_requested);
-        let childless = run.open_children().is_empty();
-        if run.status.terminal() || flagged && !free && childless {
+        if run.status.terminal() {
             return Ok(run);
         }
+        let flagged = std::mem::replace(&mut run.cancel_requested, true);
+        let free = run.free(app.now(), app.config().sole_epoch.as_deref());
+        let childless = run.open_children().is_empty();
         if flagged && !free {
             // Its holder ends it; whoever asked before may have died before its children were told.
             cancel_children(app, &run).await?;
             return Ok(run);
         }
         let now = app.now();
-        run.cancel_requested = true;
         run.updated_at = now;
         // The row says it before the children are told, so that no more are started.
         let ends = free && (flagged || childless);

@@ -262,7 +262,7 @@ async fn lost_messages_for_children_are_sent_again(muster: Muster) {
 }
 
 async fn children_that_end_at_the_same_moment_are_each_counted_once(muster: Muster) {
-    let helped_by = agent(&muster, "clerk", "openai/fake-l20", json!([])).await;
+    let helped_by = agent(&muster, "clerk", "openai/fake", json!([])).await;
     let messages = ["say 1", "say 2", "say 3", "say 4", "say 5", "say 6"];
     let run = muster.us.run(&boss(&muster, &helped_by).await, &calls(&messages)).await;
     Box::pin(muster.drain_twice()).await;
@@ -365,7 +365,7 @@ async fn a_family_is_listed_by_its_parent(muster: Muster) {
     }
     assert_eq!(muster.us.get("/v1/runs?parent_run_id=x").await.param(), "parent_run_id");
     let chats = muster.us.get("/api/v1/resource/chat/list").await.ok();
-    assert_eq!(chats["results"].as_array().map(Vec::len), Some(2), "{chats}");
+    assert_eq!(chats["result"].as_array().map(Vec::len), Some(2), "{chats}");
     let theirs = muster.them.get(&format!("/v1/runs?parent_run_id={}", runs[0])).await.ok();
     assert_eq!(theirs["data"], json!([]));
 }
