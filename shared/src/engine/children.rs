@@ -17,11 +17,12 @@ use crate::{
     model::ToolCall,
     random,
     run::{self, CallState, DEPTH_LIMIT, FAMILY_LIMIT, Pinned, Prompt, Run, Status, Usage},
-    store::{self, Versioned},
+    store,
     tool::{self, Arguments, SubAgent},
 };
 
-/// How many runs are started in one transaction: with a message of the greatest length in each it stays below what a store takes.
+/// How many runs are started, or results written, in one transaction: with a text of the greatest length in each it stays below what a
+/// store takes.
 const TOGETHER: usize = 8;
 /// How often starting is tried again when relatives start runs at the same time.
 const TRIES: u32 = 40;
@@ -181,27 +182,32 @@ fn prompt(definition: &Definition, arguments: Arguments) -> Prompt {
     }
 }
 
-/// Fills the slots of the children that have ended with what came of them. What they used counts as their parent's.
-pub(super) async fn take_results(app: &App, held: &mut Held, asked: &[ToolCall]) -> Result<()> {
+/// Fills the slots of the children with what came of them, when all have ended: nothing can go on before. What they used counts as
+/// their parent's.
+pub(super) async fn take_results(app: &App, held: &mut Held, asked: &[ToolCall]) -> Result<Saved> {
     let open = held.run.open_children();
     let ids: Vec<RunId> = open.iter().map(|(_, child)| *child).collect();
     let found = app.store().runs(held.tenant(), &ids).await?;
-    let mut ended = Vec::new();
-    for ((index, id), found) in open.into_iter().zip(found) {
-        let Some(Versioned { value: child, .. }) = found else {
-            return Err(Error::Internal(format!("the run {id} that was started for a tool call is missing").into()));
-        };
-        if child.status.terminal() {
-            ended.push((index, child));
-        }
+    let children: Vec<Run> = found.into_iter().flatten().map(|found| found.value).collect();
+    if children.len() != open.len() {
+        return Err(Error::Internal("a run that was started for a tool call is missing".into()));
     }
-    let runs: Vec<Run> = ended.iter().map(|(_, child)| child.clone()).collect();
-    let said = run::outputs_of(app, held.tenant(), &runs).await?;
-    for ((index, child), said) in ended.into_iter().zip(said) {
-        let (end, content) = answer(&child, said);
+    if !children.iter().all(|child| child.status.terminal()) {
+        return Ok(Saved::Yes);
+    }
+    let said = run::outputs_of(app, held.tenant(), &children).await?;
+    let results = open.into_iter().zip(children.iter().zip(said));
+    for (n, ((index, _), (child, said))) in results.enumerate() {
+        if n > 0 && n % TOGETHER == 0 {
+            let saved = held.save(app).await?;
+            if saved != Saved::Yes {
+                return Ok(saved);
+            }
+        }
+        let (end, content) = answer(child, said);
         held.answer(app, asked, index, end, content, child.usage);
     }
-    Ok(())
+    Ok(Saved::Yes)
 }
 
 /// What the parent's model is given of a child that has ended.
@@ -221,20 +227,22 @@ fn answer(child: &Run, said: Option<String>) -> (ToolEnd, String) {
     }
 }
 
-/// How many of the open children of that run have ended, and how many there are.
-pub(super) async fn ended(app: &App, run: &Run) -> store::Result<(usize, usize)> {
+/// Whether all open children of that run have ended: before, it need not be taken.
+pub(super) async fn all_ended(app: &App, run: &Run) -> store::Result<bool> {
     let ids: Vec<RunId> = run.open_children().into_iter().map(|(_, child)| child).collect();
     let children = app.store().glances(run.tenant(), &ids).await?;
-    Ok((children.iter().filter(|child| child.status.terminal()).count(), children.len()))
+    Ok(children.iter().all(|child| child.status.terminal()))
 }
 
-/// Asks for a worker for a run that was just let go of to wait for children, if some have ended in between: who ended them found it held.
-pub(super) async fn look_again(app: &App, run: &Run, after_all: bool) -> Result<()> {
-    if run.waits_for_children() {
-        let (ended, open) = ended(app, run).await?;
-        if ended == open || !after_all && ended > 0 {
-            ask_for_workers(app, run.tenant(), &[run.id]).await;
-        }
+/// Whether a worker can do something with that run: not if it waits for children of which some have not ended.
+pub(super) async fn wants_worker(app: &App, run: &Run) -> store::Result<bool> {
+    Ok(!run.waits_for_children() || run.must_end(app.now()) || all_ended(app, run).await?)
+}
+
+/// Asks for a worker for a run that was just let go of to wait for children, if they ended in between: who ended them found it held.
+pub(super) async fn look_again(app: &App, run: &Run) -> Result<()> {
+    if run.waits_for_children() && all_ended(app, run).await? {
+        ask_for_workers(app, run.tenant(), &[run.id]).await;
     }
     Ok(())
 }

@@ -32,8 +32,6 @@ pub struct Held {
     rev: Option<Rev>,
     /// Whether the row says that the run is ours: taking a run is written with what is done first.
     taken: bool,
-    /// Whether it was waiting for its children when it was taken.
-    waited: bool,
     /// The slots that are filled without a gap, and those about to be.
     pub(super) journal: Vec<Slot>,
     /// The slots that are filled after a gap: answers of tools that came before others'.
@@ -97,14 +95,12 @@ impl Held {
     pub(super) async fn acquire(app: &App, found: Versioned<Run>, journal: Vec<(u32, Slot)>) -> Result<Option<Self>> {
         let Versioned { value: mut run, rev } = found;
         let config = app.config();
-        let waited = run.waits_for_children();
         let acquired = run.acquire(&app.owner(), app.now(), config.lease_ms, config.sole_epoch.as_deref());
         if acquired == Acquired::NotNow {
             return Ok(None);
         }
         let wake = app.signals().hold(run.id);
         let mut held = Self::of(run, Some(rev), journal, wake);
-        held.waited = waited;
         if acquired == Acquired::Held {
             return Ok(Some(held));
         }
@@ -122,7 +118,6 @@ impl Held {
             run,
             rev,
             taken: false,
-            waited: false,
             journal: Vec::new(),
             early: BTreeMap::new(),
             filling: Vec::new(),
@@ -185,11 +180,6 @@ impl Held {
     /// Does these writes with the next one.
     pub(super) fn with(&mut self, writes: Vec<Write>) {
         self.others.extend(writes);
-    }
-
-    /// Whether the row is as it was found, of a run that waits for its children: then it need not be written.
-    pub(super) fn as_found(&self) -> bool {
-        self.waited && !self.taken && self.filling.is_empty() && self.others.is_empty()
     }
 
     /// Whether a slot is filled that is not written yet.

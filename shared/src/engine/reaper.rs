@@ -181,10 +181,9 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
         run::before_end(app, &mut run).await.map_err(of_store)?;
         if run.status.terminal() { Looked::Ended } else { Looked::Nothing }
     } else if run.waits_for_children() {
-        // The message that a child has ended may be lost; as long as none has, the run is looked at once a lease.
+        // The message that the last child has ended may be lost; until then the run is looked at once a lease.
         run.next_check_at = now.plus_ms(app.config().lease_ms).min(run.deadline_at);
-        let (ended, open) = children::ended(app, &run).await?;
-        if run.may_go_on(ended, open, now) { Looked::Asks } else { Looked::Nothing }
+        if children::all_ended(app, &run).await? { Looked::Asks } else { Looked::Nothing }
     } else {
         let next = later(app, &run, now);
         run.ask_for_worker(next);

@@ -65,11 +65,12 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
             return Ok(Called::Ended);
         }
         if turn.under_way.is_empty() {
-            children::take_results(app, held, &turn.asked).await?;
-            if held.run.step != turn.begins {
-                return Ok(Called::Again);
+            match children::take_results(app, held, &turn.asked).await? {
+                Saved::Gone => return Ok(Called::Gone),
+                Saved::Changed => continue,
+                Saved::Yes if held.run.step != turn.begins => return Ok(Called::Again),
+                Saved::Yes => return Ok(waits(app, held)),
             }
-            return Ok(if held.as_found() { Called::Gone } else { waits(app, held) });
         }
         match beside(app, held, turn.under_way.next()).await? {
             Beside::Ended(Some((index, came))) => {

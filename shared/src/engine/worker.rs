@@ -37,12 +37,11 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
     let tenant = chunk.tenant();
     let found = app.store().runs(tenant, &chunk.runs).await?;
     let accepted = accepted(app, tenant, found.iter().flatten()).await?;
-    let ready: Vec<Versioned<Run>> = found
-        .into_iter()
-        .flatten()
-        .filter(|run| run.value.free(app.now(), app.config().sole_epoch.as_deref()))
-        .filter(|run| run.value.accepted || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id)))
-        .collect();
+    let ready =
+        found.into_iter().flatten().filter(|run| run.value.free(app.now(), app.config().sole_epoch.as_deref())).filter(
+            |run| run.value.accepted || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id)),
+        );
+    let ready: Vec<Versioned<Run>> = wanting(app, ready).await?;
     let mut journals = journals(app, tenant, &ready).await?;
     let mut workers = JoinSet::new();
     for run in ready {
@@ -59,6 +58,17 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
         }
     }
     outcome
+}
+
+/// Those that a worker can do something with.
+async fn wanting(app: &App, runs: impl Iterator<Item = Versioned<Run>>) -> Result<Vec<Versioned<Run>>> {
+    let mut wanting = Vec::new();
+    for run in runs {
+        if children::wants_worker(app, &run.value).await? {
+            wanting.push(run);
+        }
+    }
+    Ok(wanting)
 }
 
 /// Which of the batches that these rows belong to are accepted.
@@ -169,7 +179,7 @@ async fn save_end(app: &App, held: &mut Held) -> Result<()> {
         fault::point("K10");
         match held.save(app).await? {
             // Its end may have been put off until its children have ended.
-            Saved::Yes => return children::look_again(app, &held.run, true).await,
+            Saved::Yes => return children::look_again(app, &held.run).await,
             Saved::Gone => return Ok(()),
             Saved::Changed => {
                 if !held.run.ends_now(app.now()) {
@@ -205,7 +215,7 @@ async fn wait(app: &App, held: &mut Held, reason: Reason, until: Timestamp) -> R
         fault::point("K9");
         // What a person will say comes with a message of its own; what one said meanwhile was taken over by the write.
         let delay_s = match (held.run.status, reason) {
-            (Status::Waiting, Reason::SubAgent) => return children::look_again(app, &held.run, false).await,
+            (Status::Waiting, Reason::SubAgent) => return children::look_again(app, &held.run).await,
             (Status::Waiting, Reason::ApprovalRequired | Reason::OutcomeUnknown) => return Ok(()),
             (Status::Waiting, _) => u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S),
             _ => 0,

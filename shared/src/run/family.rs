@@ -76,11 +76,6 @@ impl Run {
         self.cancel_requested || self.deadline_at <= now
     }
 
-    /// Whether so many ended ones of its open children let it go on: one does, unless it shall end, which it does after all of them.
-    pub(crate) fn may_go_on(&self, ended: usize, open: usize, now: Timestamp) -> bool {
-        if self.must_end(now) { ended == open } else { ended > 0 }
-    }
-
     /// Its end is put off until its children have ended: why it ends is found out again then.
     pub(crate) fn put_off_end(&mut self, check_at: Timestamp) {
         (self.status, self.reason) = (Status::Waiting, Some(Reason::SubAgent));

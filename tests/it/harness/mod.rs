@@ -55,15 +55,25 @@ macro_rules! on_every_backend {
 
 pub(crate) use on_every_backend;
 
-/// A price for three models of the model server; `openai/fake-l1` has none.
+/// A price for some models of the model server; `openai/fake-l1` has none.
 const PRICES: &str = r#"{"models": [
     {"name": "openai/fake", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-e1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l80", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-t1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-t1-p50", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-t999", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-q", "input": 1, "output": 1}
 ]}"#;
 
 /// The longest that a test waits for what happens beside it.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a developer asks of a test.
+#[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]
+pub(crate) fn asked(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 /// How long a model may take for an answer here, in milliseconds.
 pub(crate) const MODEL_TIMEOUT_MS: u64 = 10_000;
@@ -126,6 +136,14 @@ impl Muster {
         let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
         let receiver = Arc::new(Mutex::new(receiver));
         Self { app, models, us, them, shift, queue, receiver, worker: None, keep }
+    }
+
+    /// Who calls as `us`, through another process over the same store: it wakes nobody who holds a run in this one.
+    pub(crate) fn another_process(&self) -> Client {
+        let store = Store::new(self.app.store().backend().clone());
+        let (clock, queue) = (Clock::Shifted(Arc::clone(&self.shift)), Queue::Embedded(self.queue.clone()));
+        let app = App::new(self.app.config().clone(), clock, store, queue, Limiter::in_store()).unwrap();
+        Client::new(app, self.us.org, &self.us.key())
     }
 
     /// The same with a worker that takes what is queued, as a host has it.

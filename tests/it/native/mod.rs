@@ -9,5 +9,5 @@ mod runs;
 mod secrets;
 mod service;
 mod structured;
-mod sub_agents;
+pub(crate) mod sub_agents;
 mod tools;

@@ -94,7 +94,8 @@ async fn families_end_with_each_child_started_once_whenever_the_process_is_kille
     for family in 0..families {
         calls += served.model.calls_with(&oldest(family));
         for child in 0..CHILDREN {
-            calls += served.model.calls_with(&middle(family, child)) + served.model.calls_with(&youngest(family, child));
+            calls +=
+                served.model.calls_with(&middle(family, child)) + served.model.calls_with(&youngest(family, child));
         }
     }
     let counted: u64 = of[""].iter().map(|run| run["usage"]["model_calls"].as_u64().unwrap()).sum();
