@@ -228,7 +228,7 @@ fn answer(child: &Run, said: Option<String>) -> (ToolEnd, String) {
 }
 
 /// Whether all open children of that run have ended: before, it need not be taken.
-pub(super) async fn all_ended(app: &App, run: &Run) -> store::Result<bool> {
+pub(crate) async fn all_ended(app: &App, run: &Run) -> store::Result<bool> {
     let ids: Vec<RunId> = run.open_children().into_iter().map(|(_, child)| child).collect();
     let children = app.store().glances(run.tenant(), &ids).await?;
     Ok(children.iter().all(|child| child.status.terminal()))
@@ -237,12 +237,4 @@ pub(super) async fn all_ended(app: &App, run: &Run) -> store::Result<bool> {
 /// Whether a worker can do something with that run: not if it waits for children of which some have not ended.
 pub(super) async fn wants_worker(app: &App, run: &Run) -> store::Result<bool> {
     Ok(!run.waits_for_children() || run.must_end(app.now()) || all_ended(app, run).await?)
-}
-
-/// Asks for a worker for a run that was just let go of to wait for children, if they ended in between: who ended them found it held.
-pub(super) async fn look_again(app: &App, run: &Run) -> Result<()> {
-    if run.waits_for_children() && all_ended(app, run).await? {
-        ask_for_workers(app, run.tenant(), &[run.id]).await;
-    }
-    Ok(())
 }

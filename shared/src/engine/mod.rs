@@ -18,6 +18,7 @@ mod tool_step;
 mod tools;
 mod worker;
 
+pub(crate) use children::all_ended as children_ended;
 pub use held::Held;
 pub use reaper::{Left, Reaped, reap, recover, suspected};
 pub use signals::Signals;

@@ -178,9 +178,7 @@ async fn save_end(app: &App, held: &mut Held) -> Result<()> {
     loop {
         fault::point("K10");
         match held.save(app).await? {
-            // Its end may have been put off until its children have ended.
-            Saved::Yes => return children::look_again(app, &held.run).await,
-            Saved::Gone => return Ok(()),
+            Saved::Yes | Saved::Gone => return Ok(()),
             Saved::Changed => {
                 if !held.run.ends_now(app.now()) {
                     return put_back(app, held).await;
@@ -213,10 +211,10 @@ async fn wait(app: &App, held: &mut Held, reason: Reason, until: Timestamp) -> R
     fault::point("K8");
     if held.save(app).await? == Saved::Yes && !held.run.status.terminal() {
         fault::point("K9");
-        // What a person will say comes with a message of its own; what one said meanwhile was taken over by the write.
+        // What a person will say comes with a message of its own, as does the end of a child; what one said meanwhile was taken over by
+        // the write.
         let delay_s = match (held.run.status, reason) {
-            (Status::Waiting, Reason::SubAgent) => return children::look_again(app, &held.run).await,
-            (Status::Waiting, Reason::ApprovalRequired | Reason::OutcomeUnknown) => return Ok(()),
+            (Status::Waiting, Reason::ApprovalRequired | Reason::OutcomeUnknown | Reason::SubAgent) => return Ok(()),
             (Status::Waiting, _) => u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S),
             _ => 0,
         };

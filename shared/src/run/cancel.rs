@@ -61,6 +61,7 @@ async fn stop(app: &App, tenant: Tenant, id: RunId) -> Result<Run> {
         match app.store().save_run(&run, Some(found.rev), Vec::new()).await {
             Ok(_) => {
                 app.signals().wake(id);
+                look_again(app, &run).await;
                 if ends || childless {
                     return Ok(run);
                 }
@@ -93,6 +94,16 @@ pub(crate) async fn before_end(app: &App, run: &mut Run) -> Result<()> {
 pub(crate) async fn written(app: &App, run: &Run) {
     if let Some(parent) = run.parent.filter(|_| run.status.terminal()) {
         engine::ask_for_workers(app, run.tenant(), &[parent.run]).await;
+    }
+    look_again(app, run).await;
+}
+
+/// A run that waits for its children now wants a worker if they ended in between: who ended the last of them found the row as it was
+/// before.
+async fn look_again(app: &App, run: &Run) {
+    // What cannot be found out now is by the reaper.
+    if run.waits_for_children() && engine::children_ended(app, run).await.unwrap_or(false) {
+        engine::ask_for_workers(app, run.tenant(), &[run.id]).await;
     }
 }
 
