@@ -29,6 +29,10 @@ pub struct Held {
     pub(super) run: Run,
     /// The revision that was read or written last; `None` as long as the row is not there.
     rev: Option<Rev>,
+    /// The row's stamp when it was read or written last.
+    seen: i64,
+    /// The revision of the last write that was tried.
+    tried: Option<Rev>,
     /// Whether the row says that the run is ours: taking a run is written with what is done first.
     taken: bool,
     /// The slots that are filled without a gap, and those about to be.
@@ -43,6 +47,8 @@ pub struct Held {
     filled: usize,
     /// Whether the intent of the first call was written with the run's creation.
     pub(super) intended: bool,
+    /// Whether another run of its batch may have the place that this one had.
+    pub(super) left_place: bool,
     /// Notified when others in this process changed the row.
     pub(super) wake: Arc<Notify>,
 }
@@ -63,7 +69,9 @@ pub(super) enum Saved {
     Yes,
     /// The row was changed meanwhile, but the run is still ours: it was read again, decide anew.
     Changed,
-    /// The run is not ours any more, or has ended: let go of it.
+    /// A budget has no room for the model call that was to be made: the run ends with that, and is not written yet.
+    Refused,
+    /// The run is not ours any more, has ended, or finds no place among those of its batch that are in hand: let go of it.
     Gone,
 }
 
@@ -79,12 +87,21 @@ impl Held {
         let mut held = Self::of(run, None, vec![(0, input)], wake);
         held.others = writes;
         held.intended = super::call::intend_first(app, &mut held).await;
-        match held.write(app).await {
-            Ok(()) => Ok(held),
-            Err(error) => {
-                held.let_go(app);
-                Err(error)
-            }
+        let written = match held.write(app).await {
+            Err(store::Error::Conflict { index }) => held.create_refused(app, index).await,
+            written => written,
+        };
+        if written.is_err() {
+            held.let_go(app);
+        }
+        written.map(|()| held)
+    }
+
+    /// A run that was not created because of this write: one for which a budget has no room is accepted, and has ended.
+    async fn create_refused(&mut self, app: &App, index: usize) -> store::Result<()> {
+        match self.refused(app, index).await? {
+            Some(Saved::Refused) => self.write(app).await,
+            _ => Err(store::Error::Conflict { index }),
         }
     }
 
@@ -115,8 +132,10 @@ impl Held {
     fn of(run: Run, rev: Option<Rev>, journal: Vec<(u32, Slot)>, wake: Arc<Notify>) -> Self {
         let filled = run.filled();
         let mut held = Self {
+            seen: run.stamp,
             run,
             rev,
+            tried: None,
             taken: false,
             journal: Vec::new(),
             early: BTreeMap::new(),
@@ -124,6 +143,7 @@ impl Held {
             others: Vec::new(),
             filled,
             intended: false,
+            left_place: false,
             wake,
         };
         held.read(journal);
@@ -177,20 +197,31 @@ impl Held {
         loop {
             match self.write(app).await {
                 Ok(()) => return Ok(Saved::Yes),
-                Err(store::Error::Conflict { .. }) => {}
+                Err(store::Error::Conflict { index }) => {
+                    if let Some(saved) = self.refused(app, index).await? {
+                        return Ok(saved);
+                    }
+                }
                 Err(error) => return Err(error),
             }
             let Some(found) = app.store().run(self.tenant(), self.run.id).await? else { return Ok(Saved::Gone) };
             // As long as our taking is not written, a row with our fence is one that another has taken at the same time.
             let fence = if self.taken { found.value.fence } else { found.value.fence.saturating_add(1) };
             let ours = fence == self.run.fence;
-            if ours && !found.value.status.terminal() && found.value.filled() == self.filled {
+            let ended = found.value.status.terminal();
+            if Some(Rev(found.value.stamp)) == self.tried && ended == self.run.status.terminal() {
+                // The write was applied and its reply lost; somebody else has written since.
+                self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
+                self.written(found.rev);
+                return Ok(Saved::Yes);
+            }
+            if ours && !ended && found.value.stamp == self.seen && found.value.filled() == self.filled {
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
                 self.rev = Some(found.rev);
                 continue;
             }
             let fits = self.donated(&found.value, app);
-            match fits.filter(|_| !ours && !found.value.status.terminal() && !self.filling.is_empty()) {
+            match fits.filter(|_| !ours && !ended && !self.filling.is_empty()) {
                 Some(donated) => {
                     self.run = donated;
                     self.rev = Some(found.rev);
@@ -199,9 +230,25 @@ impl Held {
                         Err(error) => Err(error),
                     };
                 }
-                None => return self.reload(app, found, ours).await,
+                // Whoever held it before has written since: what we decided about its taking does not hold.
+                None => return self.reload(app, found, ours && self.taken).await,
             }
         }
+    }
+
+    /// What a conflict at that write means when it is not the row or what goes with it, but a budget or the number of runs of a batch
+    /// that are in hand: see [`store::Store::run_writes`].
+    async fn refused(&mut self, app: &App, index: usize) -> store::Result<Option<Saved>> {
+        let before = self.others.len().saturating_add(self.filling.len()).saturating_add(1);
+        let Some(mut booking) = index.checked_sub(before) else { return Ok(None) };
+        if self.run.place_step().is_some() {
+            let Some(ledger) = booking.checked_sub(1) else { return Ok(Some(Saved::Gone)) };
+            booking = ledger;
+        }
+        let Some(limit) = self.run.books.limit(booking).cloned() else { return Ok(None) };
+        let committed = app.store().committed(self.tenant(), &limit.ledger).await?;
+        self.run.refuse(&limit, committed, app.now());
+        Ok(Some(Saved::Refused))
     }
 
     /// That row of a later holder with our slots filled, if they are open: our answers were paid for. The rest stays theirs.
@@ -215,7 +262,7 @@ impl Held {
         }
         let paid = self.filling.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
         if let Some(paid) = self.run.attempts.last().filter(|_| paid) {
-            run.note(paid.clone());
+            run.correct(paid.clone());
         }
         Some(run)
     }
@@ -227,6 +274,7 @@ impl Held {
         self.run = found.value;
         self.filled = self.run.filled();
         self.rev = Some(found.rev);
+        self.seen = self.run.stamp;
         self.read(journal);
         Ok(if ours && !self.run.status.terminal() { Saved::Changed } else { Saved::Gone })
     }
@@ -237,28 +285,34 @@ impl Held {
         for Filling { number, slot, .. } in &self.filling {
             writes.push(app.store().slot_write(self.tenant(), self.run.id, *number, slot)?);
         }
+        let rev = Rev::fresh();
+        self.run.stamp = rev.0;
+        self.tried = Some(rev);
+        let writes = app.store().run_writes(&self.run, rev, self.rev, writes)?;
         let mut pause = PAUSE_MS;
         for _ in 1..TRIES {
-            match app.store().save_run(&self.run, self.rev, writes.clone()).await {
+            match app.store().save_run_writes(writes.clone()).await {
                 Err(store::Error::Unavailable(error)) => {
                     tracing::warn!(run = %self.run.id, error = %error, "a run's row was not written; trying again");
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     pause = pause.saturating_mul(2);
                 }
-                other => return self.written(other),
+                outcome => return outcome.map(|()| self.written(rev)),
             }
         }
-        let last = app.store().save_run(&self.run, self.rev, writes).await;
-        self.written(last)
+        app.store().save_run_writes(writes).await.map(|()| self.written(rev))
     }
 
-    fn written(&mut self, outcome: store::Result<Rev>) -> store::Result<()> {
-        self.rev = Some(outcome?);
+    /// All that was to be written is; the row has this revision.
+    fn written(&mut self, rev: Rev) {
+        self.rev = Some(rev);
+        self.seen = self.run.stamp;
+        self.left_place |= self.run.place_step().is_some_and(|step| step < 0);
+        self.run.written();
         self.taken = true;
         self.filling.clear();
         self.others.clear();
         self.filled = self.run.filled();
-        Ok(())
     }
 
     pub(super) fn let_go(&self, app: &App) {

@@ -9,7 +9,7 @@ use crate::{
     batch,
     clock::Timestamp,
     error::{Error, Result},
-    id::RunId,
+    id::{BatchId, RunId},
     queue::Chunk,
     run::{Run, SOLE_TAKEOVERS_LIMIT},
     store::{self, DUE_SHARDS, Due, Versioned},
@@ -81,10 +81,14 @@ pub async fn recover(app: &App) -> Result<Left> {
         let mut after = None;
         loop {
             let (due, next) = app.store().due(shard, None, after).await?;
-            let runs = due.into_iter().filter_map(|due| match due {
-                Due::Run(found) => Some(found.value),
-                Due::Batch(..) => None,
-            });
+            let mut runs = Vec::with_capacity(due.len());
+            for due in due {
+                match due {
+                    Due::Run(found) => runs.push(found.value),
+                    Due::Batch(tenant, id) => fill(app, tenant, id).await?,
+                }
+            }
+            let runs = runs.into_iter().filter(batch::asked_for_by_itself);
             let (suspects, rest): (Vec<Run>, Vec<Run>) = runs.partition(suspect);
             left.suspects.extend(suspects.into_iter().map(|run| Chunk::new(run.tenant(), vec![run.id])));
             rest.into_iter().for_each(|run| others.entry(run.tenant()).or_default().push(run.id));
@@ -100,6 +104,14 @@ pub async fn recover(app: &App) -> Result<Left> {
         ask_for_workers(app, tenant, &ids).await;
     }
     Ok(left)
+}
+
+/// Asks for runs of a batch of which only so many are in hand at a time.
+async fn fill(app: &App, tenant: Tenant, id: BatchId) -> Result<()> {
+    match app.store().batch(tenant, id).await? {
+        Some(found) if found.value.max_concurrency.is_some() => batch::fill(app, &found.value).await,
+        Some(_) | None => Ok(()),
+    }
 }
 
 const fn suspect(run: &Run) -> bool {
@@ -178,12 +190,18 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
         return Ok(Looked::Nothing);
     }
     let ended = run.ends_now(now);
+    let asks = batch::asked_for_by_itself(&run);
     if !ended {
-        let next = later(app, &run, now);
+        // Who waits for a place in its batch is asked for when one is free.
+        let next = if asks { later(app, &run, now) } else { now.plus_ms(ASKED_AGAIN_MS) };
         run.ask_for_worker(next);
     }
     app.store().save_run(&run, Some(rev), Vec::new()).await?;
-    Ok(if ended { Looked::Ended } else { Looked::Asks })
+    Ok(match (ended, asks) {
+        (true, _) => Looked::Ended,
+        (false, true) => Looked::Asks,
+        (false, false) => Looked::Nothing,
+    })
 }
 
 /// A run whose batch is not accepted. It is looked at once more, when it is given up: as long as it were due it would stand before

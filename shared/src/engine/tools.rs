@@ -57,9 +57,9 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
         }
         match turn.begin(held).await? {
             Saved::Gone => return Ok(Called::Gone),
-            Saved::Yes | Saved::Changed if held.run.step != turn.begins => return Ok(Called::Again),
+            Saved::Yes | Saved::Changed | Saved::Refused if held.run.step != turn.begins => return Ok(Called::Again),
             Saved::Yes => {}
-            Saved::Changed => continue,
+            Saved::Changed | Saved::Refused => continue,
         }
         if held.run.ends_now(app.now()) {
             return Ok(Called::Ended);

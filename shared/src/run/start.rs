@@ -13,6 +13,7 @@ use crate::{
     idempotency::Claim,
     message::{Record, Slot},
     model::ModelName,
+    money::{self, Books},
     store::{
         self, Versioned,
         row::{Row, Write},
@@ -105,6 +106,8 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
     let model = agent::resolve_model(app, "model", new.model.as_deref().unwrap_or(agent.definition.model.as_str()))?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
     agent::check_budget(app, &model, &agent.definition.fallback_models, budget_micro_usd)?;
+    let limited = money::limits_of(app, caller).await?;
+    agent::check_prices(app, &model, &agent.definition.fallback_models, &limited)?;
     Ok(Pinned {
         model,
         mode: new.mode.unwrap_or(agent.definition.mode),
@@ -160,12 +163,17 @@ pub(crate) fn first_row(
         next_check_at: now,
         max_steps: pinned.max_steps,
         budget_micro_usd: pinned.budget_micro_usd,
+        key_budget: caller.key_budget(),
+        refused_by: None,
+        placed: false,
+        stamp: 0,
         usage: Usage::default(),
         attempts: Vec::new(),
         created_at: now,
         started_at: None,
         ended_at: None,
         updated_at: now,
+        books: Books::default(),
     };
     run.first_check(now, app.config().lease_ms);
     run

@@ -7,6 +7,7 @@ mod batches;
 pub mod dynamo;
 mod idempotency;
 pub(crate) mod limits;
+mod money;
 pub mod row;
 mod runs;
 pub(crate) mod secrets;
