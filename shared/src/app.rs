@@ -16,6 +16,7 @@ use crate::{
     id::{AgentId, OrgId},
     limit::Limiter,
     model::{catalogue::Models, settings::SettingsError},
+    money::Remembered,
     net::Guard,
     queue::Queue,
     seal::{Failure, Sealer},
@@ -56,6 +57,7 @@ struct Parts {
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
+    budgets: Remembered,
     /// What this process calls itself in leases.
     owner: String,
     versions: Mutex<LruCache<(OrgId, AgentId, u32), Arc<AgentVersion>>>,
@@ -84,6 +86,7 @@ impl App {
                 sealer,
                 limiter,
                 signals,
+                budgets: Remembered::default(),
                 owner,
                 versions,
             }),
@@ -137,6 +140,10 @@ impl App {
 
     pub(crate) fn signals(&self) -> &Signals {
         &self.parts.signals
+    }
+
+    pub(crate) fn remembered_budgets(&self) -> &Remembered {
+        &self.parts.budgets
     }
 
     pub(crate) fn limiter(&self) -> &Limiter {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
     App, Caller, Error, Result, Scope,
-    batch::{self, Item, NewBatch},
+    batch::{self, Item, NewBatch, Shared},
     id::{AgentId, RunId},
     message::{self, Message},
     model::Role,
@@ -237,7 +237,7 @@ pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> 
     .await
 }
 
-const fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
+fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
     NewBatch {
         agent_id,
         items,
@@ -246,6 +246,7 @@ const fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
         origin: Origin::Cotera,
         deadline_at: None,
         metadata: std::collections::BTreeMap::new(),
+        shared: Shared::default(),
     }
 }
 

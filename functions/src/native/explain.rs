@@ -5,6 +5,7 @@ use serde::Serialize;
 use shared::{
     App, Result,
     model::FaultKind,
+    money::Budget,
     run::{self, AttemptEnd, Run},
 };
 
@@ -37,6 +38,9 @@ pub(super) struct ExplainView {
     steps: u32,
     cancel_requested: bool,
     cost_micro_usd: Option<u64>,
+    /// The budget that had no room for its next model call: `run`, `family` (a run above it, or its own, with all below), `batch`, `key day`, `key month`, `organisation day` or
+    /// `organisation month`.
+    refused_by: Option<&'static str>,
 }
 
 /// A run that was started as a sub-agent.
@@ -156,5 +160,6 @@ pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response>
         steps: run.step,
         cancel_requested: run.cancel_requested,
         cost_micro_usd: run.usage.cost_micro_usd(),
+        refused_by: run.refused_by.map(Budget::name),
     }))
 }

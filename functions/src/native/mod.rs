@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod batches;
+mod budgets;
 mod documents;
 pub(crate) mod error;
 mod explain;
@@ -14,6 +15,7 @@ mod results;
 mod runs;
 mod secrets;
 mod sent;
+mod usage;
 mod views;
 
 use serde_json::Value;
@@ -21,7 +23,8 @@ use serde_json::Value;
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent},
     approvals::{ApprovalsView, Decide},
-    batches::{BatchView, CreateBatch},
+    batches::{BatchQuery, BatchView, CreateBatch},
+    budgets::{BudgetsView, PutBudgets},
     explain::ExplainView,
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
     messages::MessagesView,
@@ -29,6 +32,7 @@ use self::{
     results::{ResultsQuery, ResultsView},
     runs::{CancelledView, CreateRun, ListRuns, RunView, WaitQuery},
     secrets::{PutSecret, SecretView},
+    usage::{UsageEntryView, UsageQuery},
     views::{ListQuery, PageView},
 };
 
@@ -146,7 +150,7 @@ crate::route::routes! { Native;
     }
     /// Start a batch of runs, and wait for their end if you like
     create_batch = POST "/v1/agents/{agent_id}/batches" => batches::create_batch {
-        query: WaitQuery,
+        query: BatchQuery,
         body: CreateBatch,
         answer: 202 BatchView | 200 BatchView,
         access: [write api_keys, read agents, write runs, write messages, send queue, use models],
@@ -201,6 +205,23 @@ crate::route::routes! { Native;
     list_models = GET "/v1/models" => models::list_models {
         answer: 200 ModelsView,
         access: [write api_keys, write runs, use models],
+    }
+    /// Set the budgets of the organisation: what is not given is taken away
+    put_budgets = PUT "/v1/budgets" => budgets::put_budgets {
+        body: PutBudgets,
+        answer: 200 BudgetsView,
+        access: [write api_keys, write runs],
+    }
+    /// Get the budgets of the organisation, and how much of them is committed
+    get_budgets = GET "/v1/budgets" => budgets::get_budgets {
+        answer: 200 BudgetsView,
+        access: [write api_keys, write runs],
+    }
+    /// Add up what was used, by day, agent, key or model
+    list_usage = GET "/v1/usage" => usage::list_usage {
+        query: UsageQuery,
+        answer: 200 PageView<UsageEntryView>,
+        access: [write api_keys, write runs],
     }
     /// Say which limits hold
     get_limits = GET "/v1/limits" => models::get_limits {

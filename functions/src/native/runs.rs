@@ -85,12 +85,17 @@ pub(super) struct WaitQuery {
 impl WaitQuery {
     /// In milliseconds.
     pub(super) fn limit_ms(&self) -> Result<u64> {
-        let seconds = self.wait.unwrap_or(0);
-        if seconds > WAIT_LIMIT_S {
-            return Err(Error::invalid("wait", format!("must be from 0 to {WAIT_LIMIT_S}")));
-        }
-        Ok(seconds.saturating_mul(1_000))
+        wait_ms(self.wait)
     }
+}
+
+/// So many seconds in milliseconds, if a call may wait for so long.
+pub(super) fn wait_ms(wait_s: Option<u64>) -> Result<u64> {
+    let seconds = wait_s.unwrap_or(0);
+    if seconds > WAIT_LIMIT_S {
+        return Err(Error::invalid("wait", format!("must be from 0 to {WAIT_LIMIT_S}")));
+    }
+    Ok(seconds.saturating_mul(1_000))
 }
 
 /// Which runs of a list.

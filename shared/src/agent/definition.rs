@@ -13,6 +13,7 @@ use crate::{
     app::App,
     error::{Error, Problem, Result},
     model::{ModelName, ToolMode},
+    money::Limit,
     tenant::Tenant,
     tool::{self, Tool},
 };
@@ -201,17 +202,32 @@ pub(crate) fn check_budget(
     fallbacks: &[ModelName],
     budget_micro_usd: Option<u64>,
 ) -> Result<()> {
-    let unpriced = || std::iter::once(model).chain(fallbacks).find(|model| app.models().price(model).is_none());
     match budget_micro_usd {
         None => Ok(()),
         Some(0) => Err(Error::invalid("budget_micro_usd", "must be at least 1")),
-        Some(_) => unpriced().map_or(Ok(()), |model| {
+        Some(_) => unpriced(app, model, fallbacks).map_or(Ok(()), |model| {
             let message = format!(
                 "the price of model '{model}' is not known, so a budget cannot be kept; set its price in MUSTER_PRICES"
             );
             Err(Error::invalid("budget_micro_usd", message))
         }),
     }
+}
+
+/// The same for budgets that the request did not name: those of its key and organisation.
+pub(crate) fn check_prices(app: &App, model: &ModelName, fallbacks: &[ModelName], limits: &[Limit]) -> Result<()> {
+    let Some(limit) = limits.first() else { return Ok(()) };
+    unpriced(app, model, fallbacks).map_or(Ok(()), |model| {
+        let budget = limit.ledger.budget.name();
+        let message = format!(
+            "the price of '{model}' is not known, so the {budget} budget cannot be kept; set its price in MUSTER_PRICES"
+        );
+        Err(Error::invalid("model", message))
+    })
+}
+
+fn unpriced<'a>(app: &App, model: &'a ModelName, fallbacks: &'a [ModelName]) -> Option<&'a ModelName> {
+    std::iter::once(model).chain(fallbacks).find(|model| app.models().price(model).is_none())
 }
 
 /// Adds what is wrong with the metadata: at most 16 pairs, keys of 1 to 64 and values of at most 512 characters.

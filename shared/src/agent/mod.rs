@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
 };
-pub(crate) use definition::{check_budget, check_metadata, resolve_model};
+pub(crate) use definition::{check_budget, check_metadata, check_prices, resolve_model};
 pub use inputs::{INPUTS_LIMIT, Input, InputType, Inputs};
 pub(crate) use inputs::{filled, names as input_names, problems as input_problems, too_long};
 

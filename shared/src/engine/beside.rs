@@ -50,7 +50,7 @@ pub(super) async fn beside<T>(app: &App, held: &mut Held, work: impl Future<Outp
             held.run.renew(renewed, app.config().lease_ms);
             match held.save(app).await {
                 Ok(Saved::Yes) => {}
-                Ok(Saved::Changed) => return Ok(Beside::Changed),
+                Ok(Saved::Changed | Saved::Refused) => return Ok(Beside::Changed),
                 Ok(Saved::Gone) => return Ok(Beside::Gone),
                 Err(error) => tracing::warn!(run = %held.id(), error = %error, "a lease was not renewed"),
             }

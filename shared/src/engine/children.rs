@@ -15,7 +15,7 @@ use crate::{
     id::RunId,
     message::{Record, Slot, ToolEnd},
     model::ToolCall,
-    random,
+    money, random,
     run::{self, CallState, DEPTH_LIMIT, FAMILY_LIMIT, Pinned, Prompt, Run, Status, Usage},
     store,
     tool::{self, Arguments, SubAgent},
@@ -152,6 +152,7 @@ async fn child(
     let pinned = Pinned {
         tenant: parent.tenant(),
         key_id: parent.key_id,
+        key_budget: parent.key_budget,
         model,
         mode: if parent.mode == Mode::Manual { Mode::Manual } else { definition.mode },
         max_steps: definition.max_steps,
@@ -162,7 +163,14 @@ async fn child(
         agent: version.clone(),
     };
     let child = run::first_row(app, &pinned, RunId::of_parent(parent.id, slot), &text, None);
-    let child = Run { parent: Some(parent.parent_of(slot)), ..child };
+    let now = app.now();
+    let mut shared_budgets = parent.budgets_of_children(now);
+    shared_budgets.extend(child.shared_budgets.iter().cloned());
+    let child = Run { parent: Some(parent.parent_of(slot)), shared_budgets, ..child };
+    let limits = child.limits(now, money::organisation_budgets(app, parent.tenant()).await?);
+    if let Err(error) = agent::check_prices(app, &child.model, &definition.fallback_models, &limits) {
+        return Ok(Err(error.to_string()));
+    }
     Ok(Ok((child, Record::Input { text, inputs }.at(app.now()))))
 }
 

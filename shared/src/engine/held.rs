@@ -30,6 +30,10 @@ pub struct Held {
     pub(super) run: Run,
     /// The revision that was read or written last; `None` as long as the row is not there.
     rev: Option<Rev>,
+    /// The row's stamp when it was read or written last.
+    seen: i64,
+    /// The revision of the last write that was tried.
+    tried: Option<Rev>,
     /// Whether the row says that the run is ours: taking a run is written with what is done first.
     taken: bool,
     /// The slots that are filled without a gap, and those about to be.
@@ -44,6 +48,8 @@ pub struct Held {
     filled: usize,
     /// Whether the intent of the first call was written with the run's creation.
     pub(super) intended: bool,
+    /// Whether another run of its batch may have the place that this one had.
+    pub(super) left_place: bool,
     /// Notified when others in this process changed the row.
     pub(super) wake: Arc<Notify>,
 }
@@ -66,7 +72,9 @@ pub(super) enum Saved {
     Yes,
     /// The row was changed meanwhile, but the run is still ours: it was read again, decide anew.
     Changed,
-    /// The run is not ours any more, or has ended: let go of it.
+    /// A budget has no room for the model call that was to be made: the run ends with that, and is not written yet.
+    Refused,
+    /// The run is not ours any more, has ended, or finds no place among those of its batch that are in hand: let go of it.
     Gone,
 }
 
@@ -82,12 +90,21 @@ impl Held {
         let mut held = Self::of(run, None, vec![(0, input)], wake);
         held.others = writes;
         held.intended = super::call::intend_first(app, &mut held).await;
-        match held.write(app).await {
-            Ok(()) => Ok(held),
-            Err(error) => {
-                held.let_go(app);
-                Err(error)
-            }
+        let written = match held.write(app).await {
+            Err(store::Error::Conflict { index }) => held.create_refused(app, index).await,
+            written => written,
+        };
+        if written.is_err() {
+            held.let_go(app);
+        }
+        written.map(|()| held)
+    }
+
+    /// A run that was not created because of this write: one for which a budget has no room is accepted, and has ended.
+    async fn create_refused(&mut self, app: &App, index: usize) -> store::Result<()> {
+        match self.refused(app, index).await? {
+            Some(Saved::Refused) => self.write(app).await,
+            _ => Err(store::Error::Conflict { index }),
         }
     }
 
@@ -115,8 +132,10 @@ impl Held {
     fn of(run: Run, rev: Option<Rev>, journal: Vec<(u32, Slot)>, wake: Arc<Notify>) -> Self {
         let filled = run.filled();
         let mut held = Self {
+            seen: run.stamp,
             run,
             rev,
+            tried: None,
             taken: false,
             journal: Vec::new(),
             early: BTreeMap::new(),
@@ -124,6 +143,7 @@ impl Held {
             others: Vec::new(),
             filled,
             intended: false,
+            left_place: false,
             wake,
         };
         held.read(journal);
@@ -197,18 +217,29 @@ impl Held {
                 Err(store::Error::Conflict { index }) => index,
                 Err(error) => return Err(error.into()),
             };
+            if let Some(saved) = self.refused(app, conflict).await? {
+                return Ok(saved);
+            }
             let Some(found) = app.store().run(self.tenant(), self.run.id).await? else { return Ok(Saved::Gone) };
             // As long as our taking is not written, a row with our fence is one that another has taken at the same time.
             let fence = if self.taken { found.value.fence } else { found.value.fence.saturating_add(1) };
             let ours = fence == self.run.fence;
-            let unchanged = found.value.filled() == self.filled && (conflict == 0 || self.others.is_empty());
-            if ours && !found.value.status.terminal() && unchanged {
+            let ended = found.value.status.terminal();
+            if Some(Rev(found.value.stamp)) == self.tried && ended == self.run.status.terminal() {
+                // The write was applied and its reply lost; somebody else has written since.
+                self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
+                self.written(app, found.rev).await;
+                return Ok(Saved::Yes);
+            }
+            let others_changed = (1..=self.others.len()).contains(&conflict);
+            let unchanged = found.value.stamp == self.seen && found.value.filled() == self.filled && !others_changed;
+            if ours && !ended && unchanged {
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
                 self.rev = Some(found.rev);
                 continue;
             }
             let fits = self.donated(&found.value, app);
-            match fits.filter(|_| !ours && !found.value.status.terminal() && !self.filling.is_empty()) {
+            match fits.filter(|_| !ours && !ended && !self.filling.is_empty()) {
                 Some(donated) => {
                     self.run = donated;
                     self.rev = Some(found.rev);
@@ -218,9 +249,25 @@ impl Held {
                         Err(error) => Err(error.into()),
                     };
                 }
-                None => return Ok(self.reload(app, found, ours).await?),
+                // Whoever held it before has written since: what we decided about its taking does not hold.
+                None => return Ok(self.reload(app, found, ours && self.taken).await?),
             }
         }
+    }
+
+    /// What a conflict at that write means when it is not the row or what goes with it, but a budget or the number of runs of a batch
+    /// that are in hand: see [`store::Store::run_writes`].
+    async fn refused(&mut self, app: &App, index: usize) -> store::Result<Option<Saved>> {
+        let before = self.others.len().saturating_add(self.filling.len()).saturating_add(1);
+        let Some(mut booking) = index.checked_sub(before) else { return Ok(None) };
+        if self.run.place_step().is_some() {
+            let Some(ledger) = booking.checked_sub(1) else { return Ok(Some(Saved::Gone)) };
+            booking = ledger;
+        }
+        let Some(limit) = self.run.books.limit(booking).cloned() else { return Ok(None) };
+        let committed = app.store().committed(self.tenant(), &limit.ledger).await?;
+        self.run.refuse(&limit, committed, app.now());
+        Ok(Some(Saved::Refused))
     }
 
     /// That row of a later holder with our slots filled, if they are open: our answers were paid for. The rest stays theirs.
@@ -235,7 +282,7 @@ impl Held {
         }
         let paid = self.filling.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
         if let Some(paid) = self.run.attempts.last().filter(|_| paid) {
-            run.note(paid.clone());
+            run.correct(paid.clone());
         }
         Some(run)
     }
@@ -248,6 +295,7 @@ impl Held {
         self.run = found.value;
         self.filled = self.run.filled();
         self.rev = Some(found.rev);
+        self.seen = self.run.stamp;
         self.read(journal);
         Ok(if ours && !self.run.status.terminal() { Saved::Changed } else { Saved::Gone })
     }
@@ -258,29 +306,41 @@ impl Held {
         for Filling { number, slot, .. } in &self.filling {
             writes.push(app.store().slot_write(self.tenant(), self.run.id, *number, slot)?);
         }
+        let rev = Rev::fresh();
+        self.run.stamp = rev.0;
+        self.tried = Some(rev);
+        let writes = app.store().run_writes(&self.run, rev, self.rev, writes)?;
         let mut pause = PAUSE_MS;
         for _ in 1..TRIES {
-            match app.store().save_run(&self.run, self.rev, writes.clone()).await {
+            match app.store().save_run_writes(writes.clone()).await {
                 Err(store::Error::Unavailable(error)) => {
                     tracing::warn!(run = %self.run.id, error = %error, "a run's row was not written; trying again");
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     pause = pause.saturating_mul(2);
                 }
-                other => return self.written(app, other).await,
+                outcome => {
+                    outcome?;
+                    self.written(app, rev).await;
+                    return Ok(());
+                }
             }
         }
-        let last = app.store().save_run(&self.run, self.rev, writes).await;
-        self.written(app, last).await
+        app.store().save_run_writes(writes).await?;
+        self.written(app, rev).await;
+        Ok(())
     }
 
-    async fn written(&mut self, app: &App, outcome: store::Result<Rev>) -> store::Result<()> {
-        self.rev = Some(outcome?);
+    /// All that was to be written is; the row has this revision.
+    async fn written(&mut self, app: &App, rev: Rev) {
+        self.rev = Some(rev);
+        self.seen = self.run.stamp;
+        self.left_place |= self.run.place_step().is_some_and(|step| step < 0);
+        self.run.written();
         self.taken = true;
         self.filling.clear();
         self.others.clear();
         self.filled = self.run.filled();
         run::written(app, &self.run).await;
-        Ok(())
     }
 
     pub(super) fn let_go(&self, app: &App) {

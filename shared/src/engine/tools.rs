@@ -57,9 +57,9 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
         }
         match turn.begin(held).await? {
             Saved::Gone => return Ok(Called::Gone),
-            Saved::Yes | Saved::Changed if held.run.step != turn.begins => return Ok(Called::Again),
+            Saved::Yes | Saved::Changed | Saved::Refused if held.run.step != turn.begins => return Ok(Called::Again),
             Saved::Yes => {}
-            Saved::Changed => continue,
+            Saved::Changed | Saved::Refused => continue,
         }
         if held.run.ends_now(app.now()) {
             return Ok(Called::Ended);
@@ -67,7 +67,7 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
         if turn.under_way.is_empty() {
             match children::take_results(app, held, &turn.asked).await? {
                 Saved::Gone => return Ok(Called::Gone),
-                Saved::Changed => continue,
+                Saved::Changed | Saved::Refused => continue,
                 Saved::Yes if held.run.step != turn.begins => return Ok(Called::Again),
                 Saved::Yes => return Ok(waits(app, held)),
             }

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     agent,
     app::App,
+    batch,
     clock::Timestamp,
     error::{Error, Result},
     id::{BatchId, RunId},
@@ -123,6 +124,7 @@ pub async fn drive(app: &App, tenant: Tenant, id: RunId, until: Option<Timestamp
 pub async fn work(app: &App, mut held: Held, until: Option<Timestamp>) -> Result<Run> {
     let outcome = go_on(app, &mut held, until).await;
     held.let_go(app);
+    batch::after(app, &held.run, held.left_place).await;
     fault::point("K11");
     outcome.map(|()| held.run)
 }
@@ -179,7 +181,7 @@ async fn save_end(app: &App, held: &mut Held) -> Result<()> {
         fault::point("K10");
         match held.save(app).await? {
             Saved::Yes | Saved::Gone => return Ok(()),
-            Saved::Changed => {
+            Saved::Changed | Saved::Refused => {
                 if !held.run.ends_now(app.now()) {
                     return put_back(app, held).await;
                 }
@@ -193,7 +195,7 @@ async fn put_back(app: &App, held: &mut Held) -> Result<()> {
     let now = app.now();
     if std::mem::take(&mut held.intended) {
         // Nothing was sent: the intent that came with the run's creation books nothing.
-        held.run.in_flight = None;
+        held.run.withdraw();
     }
     held.run.hand_on(now, now.plus_ms(app.config().lease_ms));
     fault::point("K8");

@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CallState, Reason, Run, Status};
-use crate::{clock::Timestamp, id::RunId};
+use crate::{
+    clock::Timestamp,
+    id::RunId,
+    money::{Budget, Ledger},
+};
 
 /// How deep sub-agents may be nested: a run that nobody started as a sub-agent has the depth 0.
 pub const DEPTH_LIMIT: u32 = 8;
@@ -23,7 +27,23 @@ pub struct Parent {
     pub depth: u32,
 }
 
+/// A budget under which several runs of a family spend: each reserves in its ledger before it calls a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SharedBudget {
+    pub(crate) ledger: Ledger,
+    pub(crate) micro_usd: u64,
+}
+
 impl Run {
+    /// The budgets under which what its children spend counts.
+    pub(crate) fn budgets_of_children(&self, now: Timestamp) -> Vec<SharedBudget> {
+        let batch = self.batch.as_ref().and_then(|batch| {
+            let ledger = Ledger::new(Budget::Batch, batch.id.to_string(), now);
+            Some(SharedBudget { ledger, micro_usd: batch.budget_micro_usd? })
+        });
+        batch.into_iter().chain(self.shared_budgets.iter().cloned()).collect()
+    }
+
     /// How many runs are above it.
     #[must_use]
     pub fn depth(&self) -> u32 {

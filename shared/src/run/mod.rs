@@ -1,6 +1,7 @@
 //! Runs: one execution of one version of an agent. The type and its states are here; what callers do with it beside.
 
 mod approve;
+mod booking;
 mod call;
 mod cancel;
 mod explain;
@@ -18,6 +19,7 @@ pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
 pub(crate) use cancel::{before_end, request_cancel, written};
 pub use explain::{children, explain};
+pub(crate) use family::SharedBudget;
 pub use family::{DEPTH_LIMIT, FAMILY_LIMIT, Parent};
 pub use passed_over::PassedOver;
 pub use prompt::{MESSAGE_LIMIT_BYTES, Prompt};
@@ -32,6 +34,7 @@ use crate::{
     clock::Timestamp,
     id::{AgentId, BatchId, KeyId, OrgId, RunId},
     model::{FaultKind, ModelName, Tokens},
+    money::{Books, Budget, KeyBudget, Ledger},
     tenant::Tenant,
 };
 
@@ -87,8 +90,10 @@ impl Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The next model call could have cost more than what is left.
+    /// The next model call could have cost more than what is left of a budget.
     BudgetExceeded,
+    /// A budget applies, and what the next model call may cost is not known.
+    UnknownPrice,
     /// As many model calls as the agent allows.
     MaxSteps,
     /// Its deadline passed.
@@ -133,6 +138,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::BudgetExceeded => "budget_exceeded",
+            Self::UnknownPrice => "unknown_price",
             Self::MaxSteps => "max_steps",
             Self::Deadline => "deadline",
             Self::ProviderQuota => "provider_quota",
@@ -173,6 +179,25 @@ impl Usage {
     #[must_use]
     pub fn cost_micro_usd(&self) -> Option<u64> {
         (self.unpriced_calls == 0).then_some(self.priced_micro_usd)
+    }
+
+    fn of(attempt: &Attempt) -> Self {
+        Self {
+            model_calls: 1,
+            tokens: attempt.tokens,
+            priced_micro_usd: attempt.cost_micro_usd.unwrap_or(0),
+            unpriced_calls: u32::from(attempt.cost_micro_usd.is_none()),
+        }
+    }
+
+    /// Takes away what another used that is part of this.
+    fn subtract(&mut self, other: &Self) {
+        self.model_calls = self.model_calls.saturating_sub(other.model_calls);
+        self.tokens.input = self.tokens.input.saturating_sub(other.tokens.input);
+        self.tokens.cached_input = self.tokens.cached_input.saturating_sub(other.tokens.cached_input);
+        self.tokens.output = self.tokens.output.saturating_sub(other.tokens.output);
+        self.priced_micro_usd = self.priced_micro_usd.saturating_sub(other.priced_micro_usd);
+        self.unpriced_calls = self.unpriced_calls.saturating_sub(other.unpriced_calls);
     }
 
     /// Adds what another used.
@@ -221,6 +246,9 @@ pub struct Attempt {
     pub cost_micro_usd: Option<u64>,
     /// The provider's message when it failed.
     pub message: Option<String>,
+    /// The ledgers that its cost is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ledgers: Vec<Ledger>,
 }
 
 /// What a worker said that it is about to do, before it did it.
@@ -238,6 +266,9 @@ pub struct InFlight {
     pub reserved: Tokens,
     /// What they cost at most, in micro-USD; `None` when the price is not known.
     pub reserved_micro_usd: Option<u64>,
+    /// The ledgers in which that is reserved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ledgers: Vec<Ledger>,
 }
 
 /// The batch that a run belongs to.
@@ -249,6 +280,12 @@ pub struct InBatch {
     pub index: u16,
     /// The caller's own id of the item.
     pub custom_id: Option<String>,
+    /// The most that all runs of the batch may cost together, in micro-USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) budget_micro_usd: Option<u64>,
+    /// How many runs of the batch may be in hand at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_concurrency: Option<u32>,
 }
 
 /// Who holds a run, and until when.
@@ -351,6 +388,21 @@ pub struct Run {
     pub max_steps: u32,
     /// The most that it may cost, in micro-USD.
     pub budget_micro_usd: Option<u64>,
+    /// The budgets of the key that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_budget: Option<KeyBudget>,
+    /// The budgets that it shares with its relatives: its own, those of the runs above it, and that of their batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shared_budgets: Vec<SharedBudget>,
+    /// The budget that had no room for its next model call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_by: Option<Budget>,
+    /// Whether it is counted among the runs of its batch that are in hand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) placed: bool,
+    /// The revision of its holder's last write: by it a holder knows a write whose reply was lost, whoever wrote the row since.
+    #[serde(default)]
+    pub(crate) stamp: i64,
     /// What it has used.
     pub usage: Usage,
     /// The last attempts: at most [`ATTEMPTS_KEPT`].
@@ -364,6 +416,10 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
     /// When its row was written last.
     pub updated_at: Timestamp,
+
+    /// What is written with the row when it is written next.
+    #[serde(skip)]
+    pub(crate) books: Books,
 }
 
 /// How many attempts a run's row keeps; the usage counts all.

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     id::{AgentId, BatchId, RunId},
     message::Record,
+    money::Budget,
     page::{self, Page, PageRequest},
     store::{Versioned, row::Rev},
     tenant::{Caller, Scope, Tenant},
@@ -248,6 +249,8 @@ async fn listed(app: &App, tenant: Tenant, before: Option<String>, limit: usize)
 pub(crate) struct Glance {
     pub(crate) status: Status,
     pub(crate) usage: Usage,
+    #[serde(default)]
+    pub(crate) refused_by: Option<Budget>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
 }
@@ -267,6 +270,12 @@ impl Run {
     }
 
     pub(crate) const fn glance(&self) -> Glance {
-        Glance { status: self.status, usage: self.usage, started_at: self.started_at, ended_at: self.ended_at }
+        Glance {
+            status: self.status,
+            usage: self.usage,
+            refused_by: self.refused_by,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, Status, Usage};
+use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage};
 use crate::{
     agent::{self, AgentVersion, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
@@ -13,11 +13,13 @@ use crate::{
     idempotency::Claim,
     message::{Record, Slot},
     model::ModelName,
+    money::{self, Books, Budget, KeyBudget, Ledger},
     store::{
         self, Versioned,
         row::{Row, Write},
     },
     tenant::{Caller, Scope, Tenant},
+    tool::Kind,
 };
 
 /// How many characters of the message a list shows.
@@ -74,6 +76,7 @@ impl NewRun {
 pub(crate) struct Pinned {
     pub(crate) tenant: Tenant,
     pub(crate) key_id: KeyId,
+    pub(crate) key_budget: Option<KeyBudget>,
     pub(crate) agent: Arc<AgentVersion>,
     pub(crate) model: ModelName,
     pub(crate) mode: Mode,
@@ -107,9 +110,12 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
     let model = agent::resolve_model(app, "model", new.model.as_deref().unwrap_or(agent.definition.model.as_str()))?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
     agent::check_budget(app, &model, &agent.definition.fallback_models, budget_micro_usd)?;
+    let limited = money::limits_of(app, caller).await?;
+    agent::check_prices(app, &model, &agent.definition.fallback_models, &limited)?;
     Ok(Pinned {
         tenant: caller.tenant(),
         key_id: caller.key_id(),
+        key_budget: caller.key_budget(),
         model,
         mode: new.mode.unwrap_or(agent.definition.mode),
         max_steps: new.max_steps.unwrap_or(agent.definition.max_steps),
@@ -159,15 +165,28 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         next_check_at: now,
         max_steps: pinned.max_steps,
         budget_micro_usd: pinned.budget_micro_usd,
+        key_budget: pinned.key_budget,
+        shared_budgets: own_shared(pinned, id, now).into_iter().collect(),
+        refused_by: None,
+        placed: false,
+        stamp: 0,
         usage: Usage::default(),
         attempts: Vec::new(),
         created_at: now,
         started_at: None,
         ended_at: None,
         updated_at: now,
+        books: Books::default(),
     };
     run.first_check(now, app.config().lease_ms);
     run
+}
+
+/// The budget that a run shares with those that it may start as sub-agents: its own.
+fn own_shared(pinned: &Pinned, id: RunId, now: Timestamp) -> Option<SharedBudget> {
+    let starts_others = pinned.agent.definition.tools.iter().any(|tool| matches!(tool.kind, Kind::Agent(_)));
+    let micro_usd = pinned.budget_micro_usd.filter(|_| starts_others)?;
+    Some(SharedBudget { ledger: Ledger::new(Budget::Family, id.to_string(), now), micro_usd })
 }
 
 /// A run that is checked and has its id, not yet accepted: see [`start`] and [`begin`].

@@ -8,6 +8,7 @@ pub mod dynamo;
 mod families;
 mod idempotency;
 pub(crate) mod limits;
+mod money;
 pub mod row;
 mod runs;
 pub(crate) mod secrets;

@@ -61,6 +61,7 @@ const PRICES: &str = r#"{"models": [
     {"name": "openai/fake-e1", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-l80", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-t1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-t1-p20", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-t1-p50", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-t999", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-q", "input": 1, "output": 1}
