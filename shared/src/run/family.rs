@@ -103,3 +103,60 @@ impl Run {
         self.next_check_at = check_at;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            PendingCall,
+            transition::tests::{LEASE_MS, at, queued},
+        },
+        *,
+    };
+
+    /// A run that has started a run for the second of its two tool calls.
+    fn parent() -> Run {
+        let mut run = queued();
+        run.acquire("w", at(0), LEASE_MS, None);
+        let calls = [CallState::Filled, CallState::Sent].map(|state| PendingCall::new("t", state));
+        run.fill(1, calls.to_vec(), at(0));
+        run.started_for = vec![3];
+        run
+    }
+
+    #[test]
+    fn who_waits_for_children_may_be_taken_at_once_and_is_handed_on_as_often_as_it_has_children() {
+        let mut run = parent();
+        for _ in 0..super::super::HOPS_LIMIT.saturating_mul(2) {
+            run.wait(Reason::SubAgent, at(LEASE_MS), at(0));
+            assert!(run.waits_for_children() && run.free(at(1), None) && run.hops == 0);
+        }
+        assert_eq!(run.waits_until(), Some(run.deadline_at));
+        run.wait(Reason::ApprovalRequired, at(LEASE_MS), at(0));
+        assert!(!run.free(at(1), None));
+    }
+
+    #[test]
+    fn a_child_is_known_by_the_slot_that_it_fills() {
+        let mut run = parent();
+        let child = RunId::of_parent(run.id, 3);
+        assert_eq!((run.children(), run.open_children()), (vec![(3, child)], vec![(1, child)]));
+        assert_eq!((run.child_at(3), run.child_at(2)), (Some(child), None));
+        assert!(child.same_moment(run.id) && child < run.id.last_of_moment());
+        let grandchild = Run { parent: Some(run.parent_of(3)), ..queued() }.parent_of(7);
+        assert_eq!((grandchild.root, grandchild.depth), (run.id, 2));
+        run.fill(3, Vec::new(), at(1));
+        assert_eq!((run.children().len(), run.open_children().len()), (1, 0));
+    }
+
+    #[test]
+    fn an_end_that_is_put_off_is_decided_again() {
+        let mut run = parent();
+        run.cancel_requested = true;
+        run.interrupt(at(1));
+        run.put_off_end(at(LEASE_MS));
+        assert!(run.waits_for_children() && run.ended_at.is_none() && run.must_end(at(1)));
+        assert!(run.ends_now(at(2)));
+        assert_eq!((run.status, run.ended_at), (Status::Interrupted, Some(at(2))));
+    }
+}

@@ -104,3 +104,31 @@ async fn families_end_with_each_child_started_once_whenever_the_process_is_kille
     let needed = (families * (2 + 3 * CHILDREN)) as u64;
     println!("| {families} | {} | {kills} | {calls} | {} | {counted} |", runs.len(), calls - needed);
 }
+
+/// What is left of a family of two whose process died at that point: its runs, when all have ended.
+#[cfg(feature = "fault-points")]
+async fn dies_at(fault: &str) -> Vec<Value> {
+    let mut served = Served::start().await;
+    let clerk = agent(&served, None).await;
+    let boss = agent(&served, Some(&clerk)).await;
+    served.kill();
+    served.start_again(Some(fault)).await;
+    let body = json!({"message": format!("{}\nsay done", call("say 42"))}).to_string();
+    let _ = served.client.send("POST", &format!("/v1/agents/{boss}/runs"), "", body).await;
+    assert!(!served.dies().await.success(), "{fault} was not passed");
+    served.start_again(None).await;
+    served.all_ended(2).await
+}
+
+#[cfg(feature = "fault-points")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_family_survives_a_death_at_each_point_of_starting_waiting_and_ending() {
+    // Before the child is written, before it is asked for, before and after the parent waits, before and after the child's end.
+    let faults = ["K4:abort:2", "K5:abort:2", "K8:abort:1", "K9:abort:1", "K10:abort:1", "K11:abort:1", "K11:abort:2"];
+    let deaths = faults.map(|fault| (fault, tokio::spawn(dies_at(fault))));
+    for (fault, death) in deaths {
+        let runs = death.await.unwrap();
+        assert_eq!(runs.len(), 2, "{fault}: {runs:?}");
+        assert!(runs.iter().all(|run| run["status"] == "done"), "{fault}: {runs:?}");
+    }
+}
