@@ -115,12 +115,13 @@ async fn start_some(
 }
 
 fn mark(app: &App, held: &mut Held, index: usize) {
-    let (fence, slot) = (held.run.fence, held.run.call_slot(index));
+    let (fence, slot, now) = (held.run.fence, held.run.call_slot(index), app.now());
     if let Some(call) = held.run.calls.get_mut(index) {
         call.state = CallState::Sent;
         call.attempts = call.attempts.saturating_add(1);
-        (call.sent_at, call.fence) = (Some(app.now()), fence);
+        (call.sent_at, call.fence) = (Some(now), fence);
         held.run.started_for.push(slot);
+        held.run.tell_sent(index, now);
     }
 }
 

@@ -7,12 +7,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
+use super::pieces::Pieces;
 use crate::{
     app::App,
+    clock::Timestamp,
     error::Result,
     id::RunId,
     message::{Record, Slot},
-    run::{self, Acquired, PendingCall, Run, Usage},
+    model::Deltas,
+    run::{self, Acquired, Delta, PendingCall, Run, Usage},
     store::{
         self, Versioned,
         row::{Rev, Write},
@@ -42,6 +45,10 @@ pub struct Held {
     early: BTreeMap<u32, Slot>,
     /// The slots that the next write fills.
     filling: Vec<Filling>,
+    /// What the model has said and the next write tells.
+    deltas: Vec<Delta>,
+    /// What the model has said since: empty in a run that is not streamed.
+    pub(super) pieces: Pieces,
     /// What else goes with the next write: what accepts the run, or starts others.
     others: Vec<Write>,
     /// How many slots were filled when the run was read or written last.
@@ -55,7 +62,7 @@ pub struct Held {
 }
 
 /// A slot that is about to be filled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Filling {
     number: u32,
     slot: Slot,
@@ -63,6 +70,15 @@ struct Filling {
     calls: Vec<PendingCall>,
     /// What was used for it by others than this run.
     usage: Usage,
+}
+
+impl Filling {
+    /// Numbers what it tells of that run, and fills the slot there.
+    fn fill(&mut self, run: &mut Run, now: Timestamp) {
+        run.tell_filled(self.number, &mut self.slot, &mut self.calls);
+        run.fill(self.number, self.calls.clone(), now);
+        run.usage.add(&self.usage);
+    }
 }
 
 /// What came of a write.
@@ -140,6 +156,8 @@ impl Held {
             journal: Vec::new(),
             early: BTreeMap::new(),
             filling: Vec::new(),
+            deltas: Vec::new(),
+            pieces: Pieces::default(),
             others: Vec::new(),
             filled,
             intended: false,
@@ -189,9 +207,8 @@ impl Held {
         self.fill_with(app, Filling { number, slot, calls: Vec::new(), usage });
     }
 
-    fn fill_with(&mut self, app: &App, filling: Filling) {
-        self.run.fill(filling.number, filling.calls.clone(), app.now());
-        self.run.usage.add(&filling.usage);
+    fn fill_with(&mut self, app: &App, mut filling: Filling) {
+        filling.fill(&mut self.run, app.now());
         self.early.insert(filling.number, filling.slot.clone());
         self.close_gaps();
         self.filling.push(filling);
@@ -200,6 +217,19 @@ impl Held {
     /// Does these writes with the next one.
     pub(super) fn with(&mut self, writes: Vec<Write>) {
         self.others.extend(writes);
+    }
+
+    /// Who is given pieces of the model's answers: nobody, unless the run is streamed.
+    pub(super) fn deltas(&self) -> Option<Deltas> {
+        self.run.streams.then(|| self.pieces.deltas())
+    }
+
+    /// Tells with the next write what the model has said since the last one. To be asked for while the call is in flight.
+    pub(super) fn tell_pieces(&mut self, now: Timestamp) {
+        let Some(text) = self.pieces.take() else { return };
+        let attempt = self.run.usage.model_calls.saturating_add(1);
+        let (seq, slot) = (self.run.tell(), self.run.step);
+        self.deltas.push(Delta { seq, at: now, slot, attempt, text });
     }
 
     /// Whether a slot is filled that is not written yet.
@@ -235,13 +265,17 @@ impl Held {
             let unchanged = found.value.stamp == self.seen && found.value.filled() == self.filled && !others_changed;
             if ours && !ended && unchanged {
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
+                // A write whose outcome nobody knew was one.
+                self.deltas.retain(|delta| delta.seq > found.value.told);
                 self.rev = Some(found.rev);
                 continue;
             }
             let fits = self.donated(&found.value, app);
             match fits.filter(|_| !ours && !ended && !self.filling.is_empty()) {
-                Some(donated) => {
-                    self.run = donated;
+                Some((donated, filling)) => {
+                    // What we told of the answer was told before, or is not any more: the answer has all of it.
+                    self.deltas.clear();
+                    (self.run, self.filling) = (donated, filling);
                     self.rev = Some(found.rev);
                     self.others.clear();
                     return match self.write(app).await {
@@ -258,7 +292,8 @@ impl Held {
     /// What a conflict at that write means when it is not the row or what goes with it, but a budget or the number of runs of a batch
     /// that are in hand: see [`store::Store::run_writes`].
     async fn refused(&mut self, app: &App, index: usize) -> store::Result<Option<Saved>> {
-        let before = self.others.len().saturating_add(self.filling.len()).saturating_add(1);
+        let before =
+            self.others.len().saturating_add(self.filling.len()).saturating_add(self.deltas.len()).saturating_add(1);
         let Some(mut booking) = index.checked_sub(before) else { return Ok(None) };
         if self.run.place_step().is_some() {
             let Some(ledger) = booking.checked_sub(1) else { return Ok(Some(Saved::Gone)) };
@@ -271,26 +306,26 @@ impl Held {
     }
 
     /// That row of a later holder with our slots filled, if they are open: our answers were paid for. The rest stays theirs.
-    fn donated(&self, found: &Run, app: &App) -> Option<Run> {
-        let mut run = found.clone();
-        for filling in &self.filling {
-            if !run.open(filling.number) {
-                return None;
-            }
-            run.fill(filling.number, filling.calls.clone(), app.now());
-            run.usage.add(&filling.usage);
-        }
-        let paid = self.filling.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
+    fn donated(&self, found: &Run, app: &App) -> Option<(Run, Vec<Filling>)> {
+        let (mut run, mut filled) = (found.clone(), self.filling.clone());
+        let paid = filled.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
         if let Some(paid) = self.run.attempts.last().filter(|_| paid) {
             run.correct(paid.clone());
         }
-        Some(run)
+        for filling in &mut filled {
+            if !run.open(filling.number) {
+                return None;
+            }
+            filling.fill(&mut run, app.now());
+        }
+        Some((run, filled))
     }
 
     /// Our changes do not hold any more: takes the run as it is now, and says whether it is still ours.
     async fn reload(&mut self, app: &App, found: Versioned<Run>, ours: bool) -> store::Result<Saved> {
         self.filling.clear();
         self.others.clear();
+        self.deltas.clear();
         let journal = app.store().journal(self.tenant(), &found.value).await?;
         self.run = found.value;
         self.filled = self.run.filled();
@@ -305,6 +340,9 @@ impl Held {
         let mut writes = self.others.clone();
         for Filling { number, slot, .. } in &self.filling {
             writes.push(app.store().slot_write(self.tenant(), self.run.id, *number, slot)?);
+        }
+        for delta in &self.deltas {
+            writes.push(app.store().delta_write(self.tenant(), self.run.id, delta)?);
         }
         let rev = Rev::fresh();
         self.run.stamp = rev.0;
@@ -338,7 +376,9 @@ impl Held {
         self.run.written();
         self.taken = true;
         self.filling.clear();
+        self.deltas.clear();
         self.others.clear();
+        app.signals().tell(self.run.id);
         self.filled = self.run.filled();
         run::written(app, &self.run).await;
     }

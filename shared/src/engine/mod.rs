@@ -10,6 +10,7 @@ mod choice;
 mod decide;
 pub mod fault;
 mod held;
+mod pieces;
 mod reaper;
 mod request;
 mod result;

@@ -3,6 +3,7 @@
 mod agents;
 mod batches;
 mod chats;
+mod events;
 mod keys;
 mod results;
 mod runs;
