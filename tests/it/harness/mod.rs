@@ -55,10 +55,13 @@ macro_rules! on_every_backend {
 
 pub(crate) use on_every_backend;
 
-/// A price for three models of the model server; `openai/fake-l1` has none.
+/// A price for some models of the model server; `openai/fake-l1` has none.
 const PRICES: &str = r#"{"models": [
     {"name": "openai/fake", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-e1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l20", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l20-r1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l500", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-q", "input": 1, "output": 1}
 ]}"#;
 
@@ -126,6 +129,22 @@ impl Muster {
         let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
         let receiver = Arc::new(Mutex::new(receiver));
         Self { app, models, us, them, shift, queue, receiver, worker: None, keep }
+    }
+
+    /// The same with leases of so many milliseconds.
+    pub(crate) fn with_lease(mut self, lease_ms: i64) -> Self {
+        let mut config = self.app.config().clone();
+        config.lease_ms = lease_ms;
+        let clock = Clock::Shifted(Arc::clone(&self.shift));
+        let (store, queue) = (self.app.store().clone(), Queue::Embedded(self.queue.clone()));
+        self.app = App::new(config, clock, store, queue, Limiter::in_memory()).unwrap();
+        (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
+        self
+    }
+
+    /// What is queued next.
+    pub(crate) async fn receive(&self) -> Chunk {
+        self.receiver.lock().await.receive().await.unwrap()
     }
 
     /// The same with a worker that takes what is queued, as a host has it.

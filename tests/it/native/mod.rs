@@ -2,7 +2,9 @@
 
 mod agents;
 mod batches;
+mod budgets;
 mod chats;
+mod concurrency;
 mod keys;
 mod results;
 mod runs;
@@ -10,3 +12,4 @@ mod secrets;
 mod service;
 mod structured;
 mod tools;
+mod usage;
