@@ -88,7 +88,7 @@ impl Held {
         held.others = writes;
         held.intended = super::call::intend_first(app, &mut held).await;
         let written = match held.write(app).await {
-            Err(store::Error::Conflict { index }) => held.create_refused(app, index).await,
+            Err(store::Error::Conflict { index }) => Box::pin(held.create_refused(app, index)).await,
             written => written,
         };
         if written.is_err() {
@@ -195,14 +195,13 @@ impl Held {
     /// Writes the row and what goes with it. When others wrote the row meanwhile, what they said is taken over.
     pub(super) async fn save(&mut self, app: &App) -> store::Result<Saved> {
         loop {
-            match self.write(app).await {
+            let index = match self.write(app).await {
                 Ok(()) => return Ok(Saved::Yes),
-                Err(store::Error::Conflict { index }) => {
-                    if let Some(saved) = self.refused(app, index).await? {
-                        return Ok(saved);
-                    }
-                }
+                Err(store::Error::Conflict { index }) => index,
                 Err(error) => return Err(error),
+            };
+            if let Some(saved) = Box::pin(self.refused(app, index)).await? {
+                return Ok(saved);
             }
             let Some(found) = app.store().run(self.tenant(), self.run.id).await? else { return Ok(Saved::Gone) };
             // As long as our taking is not written, a row with our fence is one that another has taken at the same time.

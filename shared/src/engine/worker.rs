@@ -113,7 +113,9 @@ pub async fn drive(app: &App, tenant: Tenant, id: RunId, until: Option<Timestamp
 pub async fn work(app: &App, mut held: Held, until: Option<Timestamp>) -> Result<Run> {
     let outcome = go_on(app, &mut held, until).await;
     held.let_go(app);
-    batch::after(app, &held.run, held.left_place).await;
+    if held.run.batch.is_some() {
+        Box::pin(batch::after(app, &held.run, held.left_place)).await;
+    }
     fault::point("K11");
     outcome.map(|()| held.run)
 }

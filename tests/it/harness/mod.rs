@@ -100,6 +100,12 @@ impl Muster {
         Self::over(backend, Box::new(database), Limiter::in_store(), None).await
     }
 
+    /// As [`Muster::on_dynamo`], on a database whose calls fail now and then.
+    pub(crate) async fn on_faulty_dynamo(seed: u64) -> Self {
+        let (backend, database) = crate::dynamo::fixture_with_faults(seed, Faults::USUAL).await;
+        Self::over(backend, Box::new(database), Limiter::in_memory(), None).await
+    }
+
     async fn over(
         backend: Backend,
         keep: Box<dyn Any + Send + Sync>,

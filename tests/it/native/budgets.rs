@@ -327,3 +327,35 @@ async fn nothing_is_overspent_by_runs_side_by_side_whoever_dies(muster: Muster) 
     let refused = all.iter().filter(|run| run["reason"] == "budget_exceeded").count();
     assert!(refused > 0, "the budgets were meant to be used up");
 }
+
+/// A tenth of the store's calls is refused, another applied without a reply, and some are in conflict; of each batch some workers die.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ledgers_are_what_the_runs_say_also_when_the_store_fails() {
+    let muster = Muster::on_faulty_dynamo(11).await;
+    muster.us.put("/v1/budgets", json!({"month_budget_micro_usd": 1_000_000})).await.ok();
+    let agent = agent(&muster.us, "openai/fake-e1").await;
+    let body = json!({"items": items(25), "budget_micro_usd": 1_500, "max_concurrency": 6});
+    let batch = muster.us.post(&format!("/v1/agents/{agent}/batches"), body).await.status(202);
+    let path = format!("/v1/batches/{}", text(&batch, "id"));
+    for n in 0.. {
+        let all = muster.us.get(&path).await.ok();
+        if all["terminal"] == true {
+            break;
+        }
+        assert!(n < 200, "{all}");
+        let work = async {
+            while muster.queued() > 0 {
+                // What fails is tried again when its lease has run out.
+                let _ = shared::engine::work_on(&muster.app, muster.receive().await, None).await;
+            }
+        };
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(if n < 5 { 150 } else { 20_000 }), work).await;
+        muster.pass(LEASE_AND_MORE_MS);
+        let _ = shared::engine::reap(&muster.app).await;
+    }
+    let all = runs(&muster.us).await;
+    assert!(cost(&all) <= 1_500 && all.iter().any(|run| run["status"] == "done"));
+    assert_eq!(committed(&muster.us, "organisation month").await, cost(&all));
+    let used = muster.us.get("/v1/usage").await.ok();
+    assert_eq!(number(&used["data"][0], "cost_micro_usd"), cost(&all));
+}

@@ -22,6 +22,7 @@ on_every_backend!(
     so_many_runs_are_in_hand_and_the_batch_ends,
     lines_say_how_many_in_the_query,
     lost_hints_are_made_up_for_by_the_reaper,
+    a_host_that_starts_asks_for_as_many_as_there_are_places,
     a_dead_workers_place_is_its_runs_until_that_has_ended,
     a_run_that_waits_leaves_its_place_to_another,
     a_retry_goes_on_with_the_same_number,
@@ -84,6 +85,18 @@ async fn lost_hints_are_made_up_for_by_the_reaper(muster: Muster) {
     let ended = muster.us.get(&path).await.ok();
     assert_eq!((&ended["counts"]["done"], taken(&muster, &path).await), (&json!(12), 0));
     assert!(muster.models.stats().max_in_flight <= 3);
+}
+
+async fn a_host_that_starts_asks_for_as_many_as_there_are_places(muster: Muster) {
+    let path = batch(&muster.us, "openai/fake", 9, 2).await;
+    muster.lose_messages().await;
+    let waits = text(&muster.us.get("/v1/runs?limit=1").await.ok()["data"][0], "id");
+    let explained = text(&muster.us.get(&format!("/v1/runs/{waits}/explain")).await.ok(), "explanation");
+    assert!(explained.contains("at most 2 runs of its batch"), "{explained}");
+    assert_eq!(engine::recover(&muster.app).await.unwrap().asked, 0);
+    assert_eq!(muster.queued(), 1, "one message with the first two");
+    muster.drain().await;
+    assert_eq!(muster.us.get(&path).await.ok()["counts"]["done"], 9);
 }
 
 async fn a_dead_workers_place_is_its_runs_until_that_has_ended(muster: Muster) {
