@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     id::{MessageId, RunId},
     model::{Finish, ModelName, Role, Tokens, ToolCall},
-    run::{self, Decision, Run},
+    run::{self, Decision, Run, Told},
     tenant::{Caller, Scope, Tenant},
 };
 
@@ -22,6 +22,9 @@ pub(crate) struct Slot {
     /// See [`SCHEMA`].
     pub(crate) schema: u32,
     pub(crate) at: Timestamp,
+    /// The events that tell of it; none of the input, nor of slots that are older than events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) told: Option<Told>,
     #[serde(flatten)]
     pub(crate) record: Record,
 }
@@ -62,7 +65,7 @@ pub enum ToolEnd {
 
 impl Record {
     pub(crate) fn at(self, at: Timestamp) -> Slot {
-        Slot { schema: SCHEMA, at, record: self }
+        Slot { schema: SCHEMA, at, told: None, record: self }
     }
 }
 
@@ -112,8 +115,13 @@ pub struct ToolResult {
     pub end: ToolEnd,
 }
 
-fn message(run: RunId, position: u32, slot: Slot) -> Message {
-    let position = u16::try_from(position).unwrap_or(u16::MAX);
+/// The id of the message in that slot.
+pub(crate) fn id(run: RunId, position: u32) -> MessageId {
+    MessageId::of_run(run, u16::try_from(position).unwrap_or(u16::MAX))
+}
+
+/// The message in that slot.
+pub(crate) fn message(run: RunId, position: u32, slot: Slot) -> Message {
     let (role, text, model, tool_calls, result) = match slot.record {
         Record::Input { text, .. } => (Role::User, text, None, Vec::new(), None),
         Record::Repair { text } => (Role::System, text, None, Vec::new(), None),
@@ -122,16 +130,7 @@ fn message(run: RunId, position: u32, slot: Slot) -> Message {
             (Role::Tool, content, None, Vec::new(), Some(ToolResult { call_id, tool, end }))
         }
     };
-    Message {
-        id: MessageId::of_run(run, position),
-        run_id: run,
-        role,
-        text,
-        model,
-        tool_calls,
-        result,
-        created_at: slot.at,
-    }
+    Message { id: id(run, position), run_id: run, role, text, model, tool_calls, result, created_at: slot.at }
 }
 
 /// The run's messages, in order.

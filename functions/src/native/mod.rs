@@ -6,6 +6,7 @@ mod batches;
 mod budgets;
 mod documents;
 pub(crate) mod error;
+mod events;
 mod explain;
 mod inputs;
 mod keys;
@@ -24,6 +25,7 @@ use self::{
     approvals::{ApprovalsView, Decide},
     batches::{BatchQuery, BatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
+    events::{EventsQuery, EventsView},
     explain::ExplainView,
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
     messages::MessagesView,
@@ -110,6 +112,13 @@ crate::route::routes! { Native;
         answer: 202 RunView | 200 RunView,
         access: [write api_keys, read agents, write runs, write messages, send queue, use models],
     }
+    /// Start a run and follow it: its events as they happen, the model's answer piece by piece
+    stream_run = POST "/v1/agents/{agent_id}/runs/stream" => events::stream_run {
+        body: CreateRun,
+        answer: 200 "text/event-stream" String | 204,
+        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        wait: Long,
+    }
     /// List runs, newest first
     list_runs = GET "/v1/runs" => runs::list_runs {
         query: ListRuns,
@@ -125,6 +134,13 @@ crate::route::routes! { Native;
     list_run_messages = GET "/v1/runs/{run_id}/messages" => messages::list_run_messages {
         answer: 200 MessagesView,
         access: [write api_keys, write runs, read messages],
+    }
+    /// List a run's events, in order: in pages, or as a stream that goes on where `Last-Event-ID` says
+    list_run_events = GET "/v1/runs/{run_id}/events" => events::list_run_events {
+        query: EventsQuery,
+        answer: 200 EventsView | 200 "text/event-stream" String | 204,
+        access: [write api_keys, write runs, read messages],
+        wait: Long,
     }
     /// Say why a run stands where it stands
     explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {

@@ -46,7 +46,7 @@ pub(super) struct CreateRun {
 }
 
 impl CreateRun {
-    fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
+    pub(super) fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
         let Self { message, inputs, mode, model, max_steps, budget_micro_usd, deadline, chat_id, metadata } = self;
         let prompt = prompt("message", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
         let chat_id = chat_id

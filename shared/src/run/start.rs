@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, Status, Usage};
+use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, Status, Usage, told};
 use crate::{
     agent::{self, AgentVersion, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
@@ -141,6 +141,7 @@ pub(crate) fn first_row(
         model: pinned.model.clone(),
         mode: pinned.mode,
         structured: pinned.agent.definition.output_schema.is_some(),
+        streams: false,
         title: text.chars().take(TITLE_CHARS).collect(),
         metadata: pinned.metadata.clone(),
         chat_id: id,
@@ -153,6 +154,7 @@ pub(crate) fn first_row(
         step: 1,
         in_flight: None,
         calls: Vec::new(),
+        told: told::CREATED,
         passed_over: Vec::new(),
         lease: None,
         fence: 0,
@@ -193,6 +195,13 @@ impl Planned {
     #[must_use]
     pub const fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// The same run, of which pieces of the model's answers are told as they come.
+    #[must_use]
+    pub fn streamed(mut self) -> Self {
+        self.run.streams = true;
+        self
     }
 
     /// What must be written with the run's row.

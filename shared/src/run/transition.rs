@@ -51,7 +51,10 @@ impl Run {
         self.reason = None;
         self.accepted = true;
         self.fence = self.fence.saturating_add(1);
-        self.started_at.get_or_insert(now);
+        if self.started_at.is_none() {
+            self.tell();
+            self.started_at = Some(now);
+        }
         self.lease = Some(Lease { owner: owner.to_owned(), until: now.plus_ms(lease_ms) });
         self.check_at(now.plus_ms(lease_ms), now);
         Acquired::Held
@@ -185,6 +188,7 @@ pub(super) mod tests {
             model: ModelName("m".to_owned()),
             mode: Mode::Auto,
             structured: false,
+            streams: false,
             title: "t".to_owned(),
             metadata: Metadata::new(),
             chat_id: id,
@@ -197,6 +201,7 @@ pub(super) mod tests {
             step: 1,
             in_flight: None,
             calls: Vec::new(),
+            told: 1,
             passed_over: Vec::new(),
             lease: None,
             fence: 0,

@@ -5,6 +5,7 @@ mod batches;
 mod budgets;
 mod chats;
 mod concurrency;
+mod events;
 mod keys;
 mod results;
 mod runs;

@@ -302,7 +302,9 @@ async fn a_run_of_another_organisation_is_not_found(muster: Muster) {
     let agent = muster.us.agent("demo/scripted-l0").await;
     let run = muster.us.run(&agent, "a").await;
     let them = muster.them.with("x-request-id", "same");
-    for (method, rest) in [("GET", ""), ("GET", "/messages"), ("GET", "/explain"), ("POST", "/cancel")] {
+    for (method, rest) in
+        [("GET", ""), ("GET", "/messages"), ("GET", "/explain"), ("GET", "/events"), ("POST", "/cancel")]
+    {
         let foreign = them.send(method, &format!("/v1/runs/{run}{rest}"), "").await;
         let plain = run.replace("run_", "");
         for other in ["run_019a2b3c-4d5e-7f60-8123-456789abcdef", "run_1", "1", &plain, "%ff"] {
