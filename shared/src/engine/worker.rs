@@ -48,7 +48,7 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
     for run in ready {
         let journal = journals.remove(&run.value.id).unwrap_or_default();
         let app = app.clone();
-        workers.spawn(async move { take(&app, run, journal, until).await });
+        workers.spawn(async move { Box::pin(take(&app, run, journal, until)).await });
     }
     let mut outcome = Ok(());
     while let Some(ended) = workers.join_next().await {

@@ -165,7 +165,8 @@ async fn places_outlive_their_holders(muster: Muster) {
     let ended = muster.us.get(&path).await.ok();
     assert_eq!(ended["counts"]["done"], 160, "{ended}");
     let stats = muster.models.stats();
-    assert_eq!((killed.lock().unwrap().len(), taken(&muster, &path).await), (50, 0));
+    let killed = killed.lock().unwrap().len();
+    assert_eq!((killed, taken(&muster, &path).await), (50, 0));
     assert_eq!(ended["usage"]["model_calls"], 210, "a killed call is made once more");
     assert_eq!(stats.max_in_flight, 20, "{stats:?}");
     assert!(most_after > 10, "places were lost: {most_after}");
