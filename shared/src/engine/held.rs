@@ -107,7 +107,7 @@ impl Held {
         held.others = writes;
         held.intended = super::call::intend_first(app, &mut held).await;
         let written = match held.write(app).await {
-            Err(store::Error::Conflict { index }) => held.create_refused(app, index).await,
+            Err(store::Error::Conflict { index }) => Box::pin(held.create_refused(app, index)).await,
             written => written,
         };
         if written.is_err() {
@@ -140,9 +140,11 @@ impl Held {
         held.let_go(app);
         run::before_end(app, &mut held.run).await?;
         match held.write(app).await {
-            Ok(()) | Err(store::Error::Conflict { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+            Ok(()) => run::written(app, &held.run).await,
+            Err(store::Error::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
+        Ok(None)
     }
 
     fn of(run: Run, rev: Option<Rev>, journal: Vec<(u32, Slot)>, wake: Arc<Notify>) -> Self {
@@ -242,12 +244,15 @@ impl Held {
     pub(super) async fn save(&mut self, app: &App) -> Result<Saved> {
         run::before_end(app, &mut self.run).await?;
         loop {
-            let conflict = match self.write(app).await {
-                Ok(()) => return Ok(Saved::Yes),
+            let index = match self.write(app).await {
+                Ok(()) => {
+                    run::written(app, &self.run).await;
+                    return Ok(Saved::Yes);
+                }
                 Err(store::Error::Conflict { index }) => index,
                 Err(error) => return Err(error.into()),
             };
-            if let Some(saved) = self.refused(app, conflict).await? {
+            if let Some(saved) = Box::pin(self.refused(app, index)).await? {
                 return Ok(saved);
             }
             let Some(found) = app.store().run(self.tenant(), self.run.id).await? else { return Ok(Saved::Gone) };
@@ -258,10 +263,11 @@ impl Held {
             if Some(Rev(found.value.stamp)) == self.tried && ended == self.run.status.terminal() {
                 // The write was applied and its reply lost; somebody else has written since.
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
-                self.written(app, found.rev).await;
+                self.written(app, found.rev);
+                run::written(app, &self.run).await;
                 return Ok(Saved::Yes);
             }
-            let others_changed = (1..=self.others.len()).contains(&conflict);
+            let others_changed = (1..=self.others.len()).contains(&index);
             let unchanged = found.value.stamp == self.seen && found.value.filled() == self.filled && !others_changed;
             if ours && !ended && unchanged {
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
@@ -292,8 +298,8 @@ impl Held {
     /// What a conflict at that write means when it is not the row or what goes with it, but a budget or the number of runs of a batch
     /// that are in hand: see [`store::Store::run_writes`].
     async fn refused(&mut self, app: &App, index: usize) -> store::Result<Option<Saved>> {
-        let before =
-            self.others.len().saturating_add(self.filling.len()).saturating_add(self.deltas.len()).saturating_add(1);
+        let with_row = [self.others.len(), self.filling.len(), self.deltas.len()];
+        let before = with_row.into_iter().fold(1_usize, usize::saturating_add);
         let Some(mut booking) = index.checked_sub(before) else { return Ok(None) };
         if self.run.place_step().is_some() {
             let Some(ledger) = booking.checked_sub(1) else { return Ok(Some(Saved::Gone)) };
@@ -356,20 +362,14 @@ impl Held {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     pause = pause.saturating_mul(2);
                 }
-                outcome => {
-                    outcome?;
-                    self.written(app, rev).await;
-                    return Ok(());
-                }
+                outcome => return outcome.map(|()| self.written(app, rev)),
             }
         }
-        app.store().save_run_writes(writes).await?;
-        self.written(app, rev).await;
-        Ok(())
+        app.store().save_run_writes(writes).await.map(|()| self.written(app, rev))
     }
 
     /// All that was to be written is; the row has this revision.
-    async fn written(&mut self, app: &App, rev: Rev) {
+    fn written(&mut self, app: &App, rev: Rev) {
         self.rev = Some(rev);
         self.seen = self.run.stamp;
         self.left_place |= self.run.place_step().is_some_and(|step| step < 0);
@@ -380,7 +380,6 @@ impl Held {
         self.others.clear();
         app.signals().tell(self.run.id);
         self.filled = self.run.filled();
-        run::written(app, &self.run).await;
     }
 
     pub(super) fn let_go(&self, app: &App) {

@@ -42,13 +42,13 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
         found.into_iter().flatten().filter(|run| run.value.free(app.now(), app.config().sole_epoch.as_deref())).filter(
             |run| run.value.accepted || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id)),
         );
-    let ready: Vec<Versioned<Run>> = wanting(app, ready).await?;
+    let ready: Vec<Versioned<Run>> = wanting(app, ready).await;
     let mut journals = journals(app, tenant, &ready).await?;
     let mut workers = JoinSet::new();
     for run in ready {
         let journal = journals.remove(&run.value.id).unwrap_or_default();
         let app = app.clone();
-        workers.spawn(async move { take(&app, run, journal, until).await });
+        workers.spawn(async move { Box::pin(take(&app, run, journal, until)).await });
     }
     let mut outcome = Ok(());
     while let Some(ended) = workers.join_next().await {
@@ -61,15 +61,15 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
     outcome
 }
 
-/// Those that a worker can do something with.
-async fn wanting(app: &App, runs: impl Iterator<Item = Versioned<Run>>) -> Result<Vec<Versioned<Run>>> {
+/// Those that a worker can do something with. Of one where that cannot be found out, working on it will say why.
+async fn wanting(app: &App, runs: impl Iterator<Item = Versioned<Run>>) -> Vec<Versioned<Run>> {
     let mut wanting = Vec::new();
     for run in runs {
-        if children::wants_worker(app, &run.value).await? {
+        if children::wants_worker(app, &run.value).await.unwrap_or(true) {
             wanting.push(run);
         }
     }
-    Ok(wanting)
+    wanting
 }
 
 /// Which of the batches that these rows belong to are accepted.
@@ -124,7 +124,9 @@ pub async fn drive(app: &App, tenant: Tenant, id: RunId, until: Option<Timestamp
 pub async fn work(app: &App, mut held: Held, until: Option<Timestamp>) -> Result<Run> {
     let outcome = go_on(app, &mut held, until).await;
     held.let_go(app);
-    batch::after(app, &held.run, held.left_place).await;
+    if held.run.batch.is_some() {
+        Box::pin(batch::after(app, &held.run, held.left_place)).await;
+    }
     fault::point("K11");
     outcome.map(|()| held.run)
 }

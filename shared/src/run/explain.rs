@@ -28,6 +28,9 @@ pub async fn children(app: &App, caller: &Caller, run: &Run) -> Result<Vec<(u32,
 pub fn explain(run: &Run, children: &[Run]) -> String {
     let since = run.updated_at.rfc3339();
     match run.status {
+        Status::Queued if let Some(most) = run.batch.as_ref().and_then(|batch| batch.max_concurrency) => {
+            format!("waits for a worker, or a place: at most {most} runs of its batch are in hand at a time")
+        }
         Status::Queued if run.hops > 0 => format!("put back at {since}; waits for a worker"),
         Status::Queued => format!("accepted at {}; waits for a worker", run.created_at.rfc3339()),
         Status::Running => match &run.in_flight {

@@ -22,6 +22,11 @@ impl Client {
         Self { app, org, headers: HeaderMap::new() }.with("authorization", &format!("Bearer {key}"))
     }
 
+    /// The same at another application over the same store.
+    pub(crate) fn of(&self, app: &App) -> Self {
+        Self { app: app.clone(), ..self.clone() }
+    }
+
     /// The same with another key.
     pub(crate) fn with_key(&self, key: &str) -> Self {
         self.with("authorization", &format!("Bearer {key}"))
@@ -62,6 +67,10 @@ impl Client {
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, body.to_string()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, body.to_string()).await
     }
 
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {

@@ -64,6 +64,9 @@ const PRICES: &str = r#"{"models": [
     {"name": "openai/fake-t1-p20", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-t1-p50", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-t999", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l20", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l20-r1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l500", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-q", "input": 1, "output": 1}
 ]}"#;
 
@@ -108,6 +111,12 @@ impl Muster {
         Self::over(backend, Box::new(database), Limiter::in_store(), None).await
     }
 
+    /// As [`Muster::on_dynamo`], on a database whose calls fail now and then.
+    pub(crate) async fn on_faulty_dynamo(seed: u64) -> Self {
+        let (backend, database) = crate::dynamo::fixture_with_faults(seed, Faults::USUAL).await;
+        Self::over(backend, Box::new(database), Limiter::in_memory(), None).await
+    }
+
     async fn over(
         backend: Backend,
         keep: Box<dyn Any + Send + Sync>,
@@ -144,7 +153,23 @@ impl Muster {
         let store = Store::new(self.app.store().backend().clone());
         let (clock, queue) = (Clock::Shifted(Arc::clone(&self.shift)), Queue::Embedded(self.queue.clone()));
         let app = App::new(self.app.config().clone(), clock, store, queue, Limiter::in_store()).unwrap();
-        Client::new(app, self.us.org, &self.us.key())
+        self.us.of(&app)
+    }
+
+    /// The same with leases of so many milliseconds.
+    pub(crate) fn with_lease(mut self, lease_ms: i64) -> Self {
+        let mut config = self.app.config().clone();
+        config.lease_ms = lease_ms;
+        let clock = Clock::Shifted(Arc::clone(&self.shift));
+        let (store, queue) = (self.app.store().clone(), Queue::Embedded(self.queue.clone()));
+        self.app = App::new(config, clock, store, queue, Limiter::in_memory()).unwrap();
+        (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
+        self
+    }
+
+    /// What is queued next.
+    pub(crate) async fn receive(&self) -> Chunk {
+        self.receiver.lock().await.receive().await.unwrap()
     }
 
     /// The same with a worker that takes what is queued, as a host has it.

@@ -2,7 +2,9 @@
 
 mod agents;
 mod batches;
+mod budgets;
 mod chats;
+mod concurrency;
 mod events;
 mod keys;
 mod results;
@@ -12,3 +14,4 @@ mod service;
 mod structured;
 pub(crate) mod sub_agents;
 mod tools;
+mod usage;
