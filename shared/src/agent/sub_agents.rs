@@ -49,10 +49,10 @@ fn parameters(agent: &Definition) -> Value {
             "additionalProperties": false});
     }
     let property = |input: &Input| {
-        let mut schema = json!({"type": type_of(input.kind)});
-        if !input.description.is_empty() {
-            schema["description"] = json!(input.description);
-        }
+        let schema = match input.description.as_str() {
+            "" => json!({"type": type_of(input.kind)}),
+            description => json!({"type": type_of(input.kind), "description": description}),
+        };
         (input.name.clone(), schema)
     };
     let properties: Map<String, Value> = agent.inputs.iter().map(property).collect();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    Held, ask_for_workers, fault,
+    Held, ask_for_workers, ask_later, fault,
     held::Saved,
     tool_step::{self, Step},
 };
@@ -17,7 +17,7 @@ use crate::{
     model::ToolCall,
     money, random,
     run::{self, CallState, DEPTH_LIMIT, FAMILY_LIMIT, Pinned, Prompt, Run, Status, Usage},
-    store,
+    store::{self, Versioned},
     tool::{self, Arguments, SubAgent},
 };
 
@@ -56,7 +56,7 @@ pub(super) async fn start(app: &App, held: &mut Held, definition: &Definition, a
                 random::pause(attempt).await;
                 continue;
             }
-            saved => return Ok(saved),
+            saved @ (Saved::Changed | Saved::Refused | Saved::Gone) => return Ok(saved),
         }
         fault::point("K5");
         if !held.run.must_end(app.now()) {
@@ -246,4 +246,22 @@ pub(crate) async fn all_ended(app: &App, run: &Run) -> store::Result<bool> {
 /// Whether a worker can do something with that run: not if it waits for children of which some have not ended.
 pub(super) async fn wants_worker(app: &App, run: &Run) -> store::Result<bool> {
     Ok(!run.waits_for_children() || run.must_end(app.now()) || all_ended(app, run).await?)
+}
+
+/// A run whose children have ended finds no place among those of its batch that are in hand: from now on it waits for one, as those that
+/// were never taken do. If others write the row, they look after it.
+pub(super) async fn wait_for_place(app: &App, run: &Run) -> Result<()> {
+    let Some(found) = app.store().run(run.tenant(), run.id).await? else { return Ok(()) };
+    let Versioned { value: mut run, rev } = found;
+    if !run.waits_for_children() {
+        return Ok(());
+    }
+    run.ask_for_worker(app.now().plus_ms(app.config().lease_ms));
+    match app.store().save_run(&run, Some(rev), Vec::new()).await {
+        // One that became free before this was written asked for nobody.
+        Ok(()) => ask_later(app, run.tenant(), &[run.id], 1).await,
+        Err(store::Error::Conflict { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }

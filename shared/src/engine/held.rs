@@ -57,6 +57,8 @@ pub struct Held {
     pub(super) intended: bool,
     /// Whether another run of its batch may have the place that this one had.
     pub(super) left_place: bool,
+    /// Whether it was let go of because there was none for it.
+    pub(super) found_no_place: bool,
     /// Notified when others in this process changed the row.
     pub(super) wake: Arc<Notify>,
 }
@@ -164,6 +166,7 @@ impl Held {
             filled,
             intended: false,
             left_place: false,
+            found_no_place: false,
             wake,
         };
         held.read(journal);
@@ -302,7 +305,10 @@ impl Held {
         let before = with_row.into_iter().fold(1_usize, usize::saturating_add);
         let Some(mut booking) = index.checked_sub(before) else { return Ok(None) };
         if self.run.place_step().is_some() {
-            let Some(ledger) = booking.checked_sub(1) else { return Ok(Some(Saved::Gone)) };
+            let Some(ledger) = booking.checked_sub(1) else {
+                self.found_no_place = true;
+                return Ok(Some(Saved::Gone));
+            };
             booking = ledger;
         }
         let Some(limit) = self.run.books.limit(booking).cloned() else { return Ok(None) };

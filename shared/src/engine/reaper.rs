@@ -210,10 +210,8 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
 
 /// As the store would say it, so that a child that cannot be read stops nothing but its parent.
 fn of_store(error: Error) -> store::Error {
-    match error {
-        Error::Internal(fault) => store::Error::Broken(fault),
-        other => store::Error::Unavailable(other.into()),
-    }
+    let Error::Internal(fault) = error else { return store::Error::Unavailable(error.into()) };
+    store::Error::Broken(fault)
 }
 
 /// A run whose batch is not accepted. It is looked at once more, when it is given up: as long as it were due it would stand before

@@ -125,6 +125,9 @@ pub async fn work(app: &App, mut held: Held, until: Option<Timestamp>) -> Result
     let outcome = go_on(app, &mut held, until).await;
     held.let_go(app);
     if held.run.batch.is_some() {
+        if held.found_no_place {
+            children::wait_for_place(app, &held.run).await?;
+        }
         Box::pin(batch::after(app, &held.run, held.left_place)).await;
     }
     fault::point("K11");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{DESCRIPTION_LIMIT, Kind, Policy, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, schema};
+use super::{DESCRIPTION_LIMIT, Http, Kind, Policy, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, schema};
 use crate::{error::Problem, net::Guard, secret};
 
 /// Adds what is wrong with the tools.
@@ -33,14 +33,9 @@ pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) 
         }
         match &tool.kind {
             Kind::Http(request) => {
-                for (name, value) in &request.headers {
-                    if let Err(malformed) = secret::names(value) {
-                        refuse(&format!("headers.{name}"), malformed.to_string());
-                    }
-                }
-                for problem in http::check_http(guard, request, tool.policy, &tool.parameters) {
-                    refuse(&problem.field, problem.message);
-                }
+                let headers = bad_headers(request);
+                let others = http::check_http(guard, request, tool.policy, &tool.parameters);
+                headers.into_iter().chain(others).for_each(|problem| refuse(&problem.field, problem.message));
             }
             Kind::Agent(_) if tool.policy != Policy::Idempotent => {
                 let message = "must be idempotent for a sub-agent: its run is started exactly once, whatever happens";
@@ -49,6 +44,15 @@ pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) 
             Kind::Agent(_) => {}
         }
     }
+}
+
+/// The headers that name secrets in a way that cannot be read.
+fn bad_headers(request: &Http) -> Vec<Problem> {
+    let problem = |(name, value): (&String, &String)| {
+        let malformed = secret::names(value).err()?;
+        Some(Problem { field: format!("headers.{name}"), message: malformed.to_string() })
+    };
+    request.headers.iter().filter_map(problem).collect()
 }
 
 fn is_name(text: &str) -> bool {

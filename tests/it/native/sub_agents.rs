@@ -20,6 +20,7 @@ on_every_backend!(
     cancelling_ends_every_run_below,
     a_cancelled_batch_ends_the_children_of_its_runs,
     a_deadline_ends_the_children_too,
+    parents_of_a_batch_find_a_place_again_when_their_children_have_ended,
     a_family_is_listed_by_its_parent,
     sub_agents_that_make_no_sense_are_refused_with_their_fields,
 );
@@ -343,6 +344,17 @@ async fn a_deadline_ends_the_children_too(muster: Muster) {
     let ended = look(&muster, &run).await;
     assert_eq!(json!([ended["status"], ended["reason"]]), json!(["error", "deadline"]));
     assert_eq!(server.requests(), 0);
+}
+
+async fn parents_of_a_batch_find_a_place_again_when_their_children_have_ended(muster: Muster) {
+    let muster = muster.at_work();
+    let helped_by = agent(&muster, "clerk", "openai/fake", json!([])).await;
+    let boss = boss(&muster, &helped_by).await;
+    let items: Vec<Value> = (0..8).map(|n| json!({"message": calls(&[&format!("say {n}")])})).collect();
+    let body = json!({"items": items, "max_concurrency": 2});
+    let batch = text(&muster.us.post(&format!("/v1/agents/{boss}/batches"), body).await.status(202), "id");
+    let ended = muster.until(&format!("/v1/batches/{batch}"), |batch| batch["terminal"] == true).await;
+    assert_eq!(json!([ended["counts"]["done"], ended["usage"]["model_calls"]]), json!([8, 24]));
 }
 
 async fn a_family_is_listed_by_its_parent(muster: Muster) {
