@@ -51,7 +51,8 @@ pub(crate) async fn after(app: &App, run: &Run, left_place: bool) {
 async fn stop(app: &App, tenant: Tenant, run: &Run) -> Result<()> {
     let Some(batch) = &run.batch else { return Ok(()) };
     let found = app.store().batch(tenant, batch.id).await?;
-    if found.is_some_and(|found| found.value.on_budget == OnBudget::CancelAll) {
+    let wants = |batch: &Batch| batch.on_budget == OnBudget::CancelAll && !batch.cancel_requested;
+    if found.is_some_and(|found| wants(&found.value)) {
         settle(app, tenant, batch.id).await?;
     }
     Ok(())
