@@ -8,6 +8,7 @@ use shared::{
     model::{Role, ToolCall},
 };
 
+use super::files::AttachmentView;
 use crate::{Request, Response, auth, response};
 
 /// A message of a run.
@@ -19,6 +20,8 @@ pub(super) struct MessageView {
     content: String,
     /// In an answer of a model: which one.
     model: Option<String>,
+    /// The files that it came with.
+    attachments: Vec<AttachmentView>,
     /// The tools that the model wanted to be called.
     tool_calls: Vec<ToolCallView>,
     /// In a tool's message: the call that it answers.
@@ -70,6 +73,7 @@ impl From<Message> for MessageView {
             role,
             content: message.text,
             model: message.model.map(|model| model.to_string()),
+            attachments: message.attachments.into_iter().map(AttachmentView::from).collect(),
             tool_calls: message.tool_calls.into_iter().map(ToolCallView::from).collect(),
             tool_call_id: message.result.as_ref().map(|result| result.call_id.clone()),
             outcome: message.result.as_ref().map(|result| result.end.name()),

@@ -12,6 +12,7 @@ use shared::{
 };
 
 use super::{
+    files::{self, AttachmentBody},
     sent::SentView,
     views::{ModeView, PageView, UsageView, metadata, moment, prompt},
 };
@@ -43,6 +44,10 @@ pub(super) struct CreateRun {
     deadline: Option<String>,
     /// The chat to go on with: the id of its first run.
     chat_id: Option<String>,
+    /// At most 16 files that the message comes with, 20 MiB together.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    attachments: Vec<AttachmentBody>,
     /// At most 16 pairs of your own.
     #[serde(default)]
     metadata: Metadata,
@@ -50,7 +55,18 @@ pub(super) struct CreateRun {
 
 impl CreateRun {
     pub(super) fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
-        let Self { message, inputs, mode, model, max_steps, budget_micro_usd, deadline, chat_id, metadata } = self;
+        let Self {
+            message,
+            inputs,
+            mode,
+            model,
+            max_steps,
+            budget_micro_usd,
+            deadline,
+            chat_id,
+            attachments,
+            metadata,
+        } = self;
         let prompt = prompt("message", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
         let chat_id = chat_id
             .map(|id| {
@@ -67,6 +83,7 @@ impl CreateRun {
             budget_micro_usd,
             deadline_at,
             chat_id,
+            attachments: files::attachments("", attachments)?,
             metadata,
             ..NewRun::of(agent_id, prompt, Origin::Native)
         })

@@ -172,7 +172,7 @@ async fn child(
     if let Err(error) = agent::check_prices(app, &child.model, &definition.fallback_models, &limits) {
         return Ok(Err(error.to_string()));
     }
-    Ok(Ok((child, Record::Input { text, inputs }.at(app.now()))))
+    Ok(Ok((child, Record::Input { text, inputs, attachments: Vec::new() }.at(app.now()))))
 }
 
 async fn version(app: &App, parent: &Run, agent: SubAgent) -> Result<Arc<AgentVersion>> {

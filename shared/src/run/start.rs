@@ -1,6 +1,6 @@
 //! Starting runs: checked, pinned to a version of the agent, and accepted in one transaction.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage, told};
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
     clock::Timestamp,
     engine::{self, Held},
     error::{Error, Problem, Result},
+    file::{self, NewAttachment},
     id::{AgentId, KeyId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
@@ -48,6 +49,8 @@ pub struct NewRun {
     pub deadline_at: Option<Timestamp>,
     /// The chat to go on with: the id of its first run.
     pub chat_id: Option<RunId>,
+    /// The files that the message comes with.
+    pub attachments: Vec<NewAttachment>,
     /// The caller's own pairs.
     pub metadata: Metadata,
 }
@@ -66,6 +69,7 @@ impl NewRun {
             budget_micro_usd: None,
             deadline_at: None,
             chat_id: None,
+            attachments: Vec::new(),
             metadata: Metadata::new(),
         }
     }
@@ -252,9 +256,11 @@ pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
         None => (None, None),
     };
     let (text, inputs) = new.prompt.checked(&pinned.agent.definition, "", earlier).map_err(Error::Invalid)?;
+    // The last of what may be refused: files that are fetched for the run are kept.
+    let attachments = file::attach(app, caller.tenant(), new.attachments, "", &mut HashMap::new()).await?;
     let mut run = first_row(app, &pinned, RunId::new(app.now()), &text, None);
     run.chat_id = new.chat_id.unwrap_or(run.id);
-    let input = Record::Input { text, inputs }.at(app.now());
+    let input = Record::Input { text, inputs, attachments }.at(app.now());
     Ok(Planned { run, input, chat })
 }
 

@@ -27,6 +27,11 @@ impl Client {
         Self { app: app.clone(), ..self.clone() }
     }
 
+    /// Somebody without a key.
+    pub(crate) fn nobody(&self) -> Self {
+        Self { headers: HeaderMap::new(), ..self.clone() }
+    }
+
     /// The same with another key.
     pub(crate) fn with_key(&self, key: &str) -> Self {
         self.with("authorization", &format!("Bearer {key}"))

@@ -25,6 +25,7 @@ use shared::{
     clock::Clock,
     config::{Config, LEASE_MS, SyncRuns},
     engine,
+    file::{Files, Folder},
     limit::Limiter,
     model::settings::Settings,
     queue::{
@@ -96,6 +97,8 @@ pub(crate) struct Muster {
     receiver: Arc<Mutex<Receiver>>,
     worker: Option<AbortHandle>,
     keep: Box<dyn Any + Send + Sync>,
+    /// The bytes of files.
+    _files: tempfile::TempDir,
 }
 
 impl Muster {
@@ -142,17 +145,21 @@ impl Muster {
         let (queue, receiver) = Embedded::new();
         let shift = Arc::new(AtomicI64::new(0));
         let clock = Clock::Shifted(Arc::clone(&shift));
-        let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), limiter).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::Folder(Folder::new(folder.path().to_owned()));
+        let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), files, limiter).unwrap();
         let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
         let receiver = Arc::new(Mutex::new(receiver));
-        Self { app, models, us, them, shift, queue, receiver, worker: None, keep }
+        Self { app, models, us, them, shift, queue, receiver, worker: None, keep, _files: folder }
     }
 
     /// Who calls as `us`, through another process over the same store: it wakes nobody who holds a run in this one.
     pub(crate) fn another_process(&self) -> Client {
         let store = Store::new(self.app.store().backend().clone());
         let (clock, queue) = (Clock::Shifted(Arc::clone(&self.shift)), Queue::Embedded(self.queue.clone()));
-        let app = App::new(self.app.config().clone(), clock, store, queue, Limiter::in_store()).unwrap();
+        let app =
+            App::new(self.app.config().clone(), clock, store, queue, self.app.files().clone(), Limiter::in_store())
+                .unwrap();
         self.us.of(&app)
     }
 
@@ -162,7 +169,7 @@ impl Muster {
         config.lease_ms = lease_ms;
         let clock = Clock::Shifted(Arc::clone(&self.shift));
         let (store, queue) = (self.app.store().clone(), Queue::Embedded(self.queue.clone()));
-        self.app = App::new(config, clock, store, queue, Limiter::in_memory()).unwrap();
+        self.app = App::new(config, clock, store, queue, self.app.files().clone(), Limiter::in_memory()).unwrap();
         (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
         self
     }

@@ -6,6 +6,7 @@ mod budgets;
 mod chats;
 mod concurrency;
 mod events;
+mod files;
 mod keys;
 mod results;
 mod runs;

@@ -61,7 +61,7 @@ async fn a_run_is_accepted_and_says_where_to_look(muster: Muster) {
     }
     assert_eq!(redacted(&ended), expected);
     let messages = muster.us.get(&format!("{path}/messages")).await;
-    let message = |role: &str, content: &Value, model: Value| json!({"id": "<id>", "run_id": "<id>", "role": role, "content": content, "model": model, "tool_calls": [], "tool_call_id": null, "tool": null, "outcome": null, "created_at": "<time>"});
+    let message = |role: &str, content: &Value, model: Value| json!({"id": "<id>", "run_id": "<id>", "role": role, "content": content, "model": model, "attachments": [], "tool_calls": [], "tool_call_id": null, "tool": null, "outcome": null, "created_at": "<time>"});
     let expected = json!({"data": [message("user", &json!("say hello"), Value::Null), message("assistant", &ended["result"], json!("demo/scripted-l0"))]});
     assert_eq!(messages.shape(200), expected);
     let explained = muster.us.get(&format!("{path}/explain")).await.ok();

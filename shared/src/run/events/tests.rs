@@ -45,7 +45,7 @@ fn result(end: ToolEnd, attempts: u32) -> Record {
 impl World {
     fn new() -> Self {
         let run = Run { streams: true, ..queued() };
-        let input = Record::Input { text: "do it".to_owned(), inputs: None }.at(at(0));
+        let input = Record::Input { text: "do it".to_owned(), inputs: None, attachments: Vec::new() }.at(at(0));
         let watcher = Fold::after(0);
         Self { run, journal: BTreeMap::from([(0, input)]), deltas: Vec::new(), watcher, told: Vec::new() }
     }
