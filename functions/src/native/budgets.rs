@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Result, Scope,
+    App, Result,
     money::{self, Budget, NewBudgets, State},
 };
 
@@ -73,6 +73,5 @@ pub(super) async fn put_budgets(app: &App, request: Request) -> Result<Response>
 
 pub(super) async fn get_budgets(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    caller.require(Scope::RunsRead)?;
-    Ok(response::ok(&BudgetsView::of(&money::organisation_states(app, &caller).await?)))
+    Ok(response::ok(&BudgetsView::of(&money::get(app, &caller).await?)))
 }

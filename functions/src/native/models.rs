@@ -85,8 +85,7 @@ pub(super) async fn list_models(app: &App, request: Request) -> Result<Response>
 pub(super) async fn get_limits(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let limits = caller.limits().or(limit::DEFAULT);
-    let mut budgets = money::key_states(app, &caller).await?;
-    budgets.extend(money::organisation_states(app, &caller).await?);
+    let budgets = money::applying(app, &caller).await?;
     Ok(response::ok(&LimitsView {
         requests_per_minute: limits.requests_per_minute,
         in_flight: limits.in_flight,

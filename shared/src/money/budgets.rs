@@ -125,20 +125,27 @@ async fn states(app: &App, tenant: Tenant, limits: Vec<Limit>) -> Result<Vec<Sta
     Ok(states)
 }
 
-/// The budgets of the calling key.
+/// The budgets that apply to whatever the caller starts: every key may know what may refuse its runs.
 ///
 /// # Errors
 /// As the store says.
-pub async fn key_states(app: &App, caller: &Caller) -> Result<Vec<State>> {
+pub async fn applying(app: &App, caller: &Caller) -> Result<Vec<State>> {
     let limits = caller.key_budget().map(|key| key.limits(app.now())).unwrap_or_default();
-    states(app, caller.tenant(), limits).await
+    let mut all = states(app, caller.tenant(), limits).await?;
+    all.extend(of_organisation(app, caller).await?);
+    Ok(all)
 }
 
 /// The budgets of the caller's organisation.
 ///
 /// # Errors
-/// As the store says.
-pub async fn organisation_states(app: &App, caller: &Caller) -> Result<Vec<State>> {
+/// [`Error::Forbidden`].
+pub async fn get(app: &App, caller: &Caller) -> Result<Vec<State>> {
+    caller.require(Scope::RunsRead)?;
+    of_organisation(app, caller).await
+}
+
+async fn of_organisation(app: &App, caller: &Caller) -> Result<Vec<State>> {
     let found = app.store().budgets(caller.tenant()).await?.map(|found| found.value).unwrap_or_default();
     states(app, caller.tenant(), found.limits(app.now())).await
 }

@@ -13,7 +13,7 @@ mod usage;
 
 pub(crate) use books::Books;
 pub(crate) use budgets::{Budgets, Remembered, limits_of, organisation_budgets};
-pub use budgets::{NewBudgets, State, key_states, organisation_states, set};
+pub use budgets::{NewBudgets, State, applying, get, set};
 pub use ledger::Budget;
 pub(crate) use ledger::{KeyBudget, Ledger, Limit};
 pub use usage::{Dimension, Entry as UsageEntry, Filter as UsageFilter, KEPT_DAYS, list as usage};
