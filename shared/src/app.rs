@@ -129,9 +129,7 @@ impl App {
 
     /// Where the bytes of files are.
     #[must_use]
-    /// Where the bytes of files are.
-    #[must_use]
-    pub fn files(&self) -> &Files {
+    pub(crate) fn files(&self) -> &Files {
         &self.parts.files
     }
 

@@ -98,7 +98,7 @@ pub(crate) struct Muster {
     worker: Option<AbortHandle>,
     keep: Box<dyn Any + Send + Sync>,
     /// The bytes of files.
-    _files: tempfile::TempDir,
+    files: tempfile::TempDir,
 }
 
 impl Muster {
@@ -150,28 +150,26 @@ impl Muster {
         let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), files, limiter).unwrap();
         let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
         let receiver = Arc::new(Mutex::new(receiver));
-        Self { app, models, us, them, shift, queue, receiver, worker: None, keep, _files: folder }
+        Self { app, models, us, them, shift, queue, receiver, worker: None, keep, files: folder }
     }
 
     /// Who calls as `us`, through another process over the same store: it wakes nobody who holds a run in this one.
     pub(crate) fn another_process(&self) -> Client {
-        let store = Store::new(self.app.store().backend().clone());
-        let (clock, queue) = (Clock::Shifted(Arc::clone(&self.shift)), Queue::Embedded(self.queue.clone()));
-        let app =
-            App::new(self.app.config().clone(), clock, store, queue, self.app.files().clone(), Limiter::in_store())
-                .unwrap();
-        self.us.of(&app)
+        self.us.of(&self.beside(self.app.config().clone(), Limiter::in_store()))
     }
 
     /// The same with leases of so many milliseconds.
     pub(crate) fn with_lease(mut self, lease_ms: i64) -> Self {
-        let mut config = self.app.config().clone();
-        config.lease_ms = lease_ms;
-        let clock = Clock::Shifted(Arc::clone(&self.shift));
-        let (store, queue) = (self.app.store().clone(), Queue::Embedded(self.queue.clone()));
-        self.app = App::new(config, clock, store, queue, self.app.files().clone(), Limiter::in_memory()).unwrap();
+        self.app = self.beside(Config { lease_ms, ..self.app.config().clone() }, Limiter::in_memory());
         (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
         self
+    }
+
+    /// Another application over the same store, queue and files.
+    fn beside(&self, config: Config, limiter: Limiter) -> App {
+        let (clock, store) = (Clock::Shifted(Arc::clone(&self.shift)), self.app.store().clone());
+        let files = Files::Folder(Folder::new(self.files.path().to_owned()));
+        App::new(config, clock, store, Queue::Embedded(self.queue.clone()), files, limiter).unwrap()
     }
 
     /// What is queued next.
