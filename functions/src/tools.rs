@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value, json};
-use shared::tool::{self, Approval, Http, Kind, Mcp, Method, OnUnknown, Pinned, Policy, Tool};
+use shared::{
+    id::AgentId,
+    tool::{self, Approval, Http, Kind, Mcp, Method, OnUnknown, Pinned, Policy, SubAgent, Tool},
+};
 
 /// A tool of an agent.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -77,6 +80,32 @@ pub(crate) enum ToolView {
         #[serde(default)]
         pinned: Vec<PinnedView>,
     },
+    /// Another agent of the organisation, or this one. A call starts a run of it, whose result is the answer; the run that called goes on
+    /// when it has ended. It is started exactly once, and takes as long as the calling run may.
+    Agent {
+        /// What the model calls it: `A-Z a-z 0-9 _ -`, different within an agent.
+        #[schemars(length(min = 1, max = 64))]
+        name: String,
+        /// What the model reads about it.
+        #[schemars(length(max = 2_000))]
+        #[serde(default)]
+        description: String,
+        /// The id of the agent, as in `agent_…`.
+        #[serde(deserialize_with = "agent_id", serialize_with = "prefixed")]
+        #[schemars(with = "String")]
+        agent_id: AgentId,
+        /// Which version of it; unless given, the one that is current when it is called.
+        #[schemars(range(min = 1))]
+        version: Option<u32>,
+        /// The JSON Schema (2020-12) of its arguments: the inputs that the agent declares, or `message`, unless given. The agent is given
+        /// them as inputs, or as its message when there is nothing but `message`.
+        parameters: Option<Value>,
+        /// Only `idempotent`: a sub-agent is started exactly once.
+        policy: Option<PolicyView>,
+        /// Whether a person is asked before each call: `never` unless given.
+        #[serde(default)]
+        approval: ApprovalView,
+    },
 }
 
 /// A tool of a server, as it was when the agent was saved.
@@ -91,6 +120,15 @@ pub(crate) struct PinnedView {
     /// SHA-256, in hex, of its name, description and schema as JSON: `{"description","inputSchema","name"}`, all keys in order, no
     /// blanks.
     sha256: String,
+}
+
+fn agent_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AgentId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    AgentId::parse_prefixed(&text).map_err(|_| D::Error::custom("agent_id must be the id of an agent, as in agent_…"))
+}
+
+fn prefixed<S: Serializer>(id: &AgentId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&id.prefixed())
 }
 
 fn no_arguments() -> Value {
@@ -179,6 +217,16 @@ impl From<ToolView> for Tool {
                 timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
                 kind: Kind::Mcp(Mcp { url, headers, tools, pinned: Vec::new() }),
             },
+            ToolView::Agent { name, description, agent_id, version, parameters, policy, approval } => Self {
+                name,
+                description,
+                parameters: parameters.unwrap_or_default(),
+                policy: policy.map_or(Policy::Idempotent, Into::into),
+                approval: approval.into(),
+                on_unknown: OnUnknown::default(),
+                timeout_ms: tool::TIMEOUT_MS,
+                kind: Kind::Agent(SubAgent { agent_id, version }),
+            },
         }
     }
 }
@@ -210,6 +258,15 @@ impl From<Tool> for ToolView {
                 on_unknown: on_unknown.into(),
                 timeout_ms: Some(timeout_ms),
                 pinned: pinned.into_iter().map(PinnedView::from).collect(),
+            },
+            Kind::Agent(SubAgent { agent_id, version }) => Self::Agent {
+                name,
+                description,
+                agent_id,
+                version,
+                parameters: Some(parameters),
+                policy: Some(policy.into()),
+                approval: approval.into(),
             },
         }
     }

@@ -31,7 +31,7 @@ pub(crate) async fn start_and_wait(
 ) -> Result<Run> {
     let limit_ms = limit_ms.min(app.config().sync_runs.limit_ms());
     match app.config().sync_runs {
-        SyncRuns::InProcess { .. } => in_process(app, caller, planned, claim, limit_ms).await,
+        SyncRuns::InProcess { .. } => Box::pin(in_process(app, caller, planned, claim, limit_ms)).await,
         SyncRuns::ThroughQueue { .. } => {
             let started = Box::pin(run::start(app, planned, claim)).await?;
             until_ended(app, caller, started, after_ms(app, limit_ms)).await

@@ -17,6 +17,7 @@ use crate::{
     id::{AgentId, OrgId},
     limit::Limiter,
     model::{catalogue::Models, settings::SettingsError},
+    money::Remembered,
     net::Guard,
     queue::Queue,
     seal::{Failure, Sealer},
@@ -58,6 +59,7 @@ struct Parts {
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
+    budgets: Remembered,
     /// What this process calls itself in leases.
     owner: String,
     versions: Mutex<LruCache<(OrgId, AgentId, u32), Arc<AgentVersion>>>,
@@ -94,6 +96,7 @@ impl App {
                 sealer,
                 limiter,
                 signals,
+                budgets: Remembered::default(),
                 owner,
                 versions,
             }),
@@ -153,6 +156,10 @@ impl App {
 
     pub(crate) fn signals(&self) -> &Signals {
         &self.parts.signals
+    }
+
+    pub(crate) fn remembered_budgets(&self) -> &Remembered {
+        &self.parts.budgets
     }
 
     pub(crate) fn limiter(&self) -> &Limiter {

@@ -22,6 +22,7 @@ pub mod idempotency;
 pub mod limit;
 pub mod message;
 pub mod model;
+pub mod money;
 pub mod net;
 pub mod page;
 pub mod queue;

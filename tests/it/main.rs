@@ -10,6 +10,7 @@
 )]
 
 mod canary;
+mod cancelled;
 mod cotera;
 mod dynamo;
 mod fallback;
@@ -24,6 +25,7 @@ mod models;
 mod native;
 mod openapi;
 mod reaper;
+mod runaways;
 mod staged;
 mod store_contract;
 mod template;

@@ -2,7 +2,7 @@
 
 use shared::{
     App,
-    batch::{self, Item, NewBatch},
+    batch::{self, Item, NewBatch, Shared},
     id::{AgentId, BatchId, RunId},
     idempotency::{Claim, Seen},
     run::{Origin, Prompt},
@@ -31,6 +31,7 @@ fn items_for(agent: AgentId, count: usize) -> NewBatch {
         origin: Origin::Native,
         deadline_at: None,
         metadata: std::collections::BTreeMap::new(),
+        shared: Shared::default(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod agents;
 mod approvals;
 mod batches;
+mod budgets;
 mod documents;
 pub(crate) mod error;
 mod events;
@@ -15,6 +16,8 @@ mod models;
 mod results;
 mod runs;
 mod secrets;
+mod sent;
+mod usage;
 mod views;
 
 use serde_json::Value;
@@ -22,7 +25,8 @@ use serde_json::Value;
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent},
     approvals::{ApprovalsView, Decide},
-    batches::{BatchView, CreateBatch},
+    batches::{BatchQuery, BatchView, CreateBatch},
+    budgets::{BudgetsView, PutBudgets},
     events::{EventsQuery, EventsView},
     explain::ExplainView,
     files::{CreateFile, FileView, UploadQuery},
@@ -30,8 +34,9 @@ use self::{
     messages::MessagesView,
     models::{LimitsView, ModelsView},
     results::{ResultsQuery, ResultsView},
-    runs::{CreateRun, ListRuns, RunView, WaitQuery},
+    runs::{CancelledView, CreateRun, ListRuns, RunView, WaitQuery},
     secrets::{PutSecret, SecretView},
+    usage::{UsageEntryView, UsageQuery},
     views::{ListQuery, PageView},
 };
 
@@ -156,14 +161,14 @@ crate::route::routes! { Native;
         answer: 200 RunView,
         access: [write api_keys, write runs, read messages, send queue],
     }
-    /// Cancel a run
+    /// Cancel a run and every run below it, and say what had been sent already
     cancel_run = POST "/v1/runs/{run_id}/cancel" => runs::cancel_run {
-        answer: 200 RunView | 202 RunView,
-        access: [write api_keys, write runs, read messages],
+        answer: 200 CancelledView | 202 CancelledView,
+        access: [write api_keys, write runs, read messages, send queue],
     }
     /// Start a batch of runs, and wait for their end if you like
     create_batch = POST "/v1/agents/{agent_id}/batches" => batches::create_batch {
-        query: WaitQuery,
+        query: BatchQuery,
         body: CreateBatch,
         answer: 202 BatchView | 200 BatchView,
         access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
@@ -252,6 +257,23 @@ crate::route::routes! { Native;
     list_models = GET "/v1/models" => models::list_models {
         answer: 200 ModelsView,
         access: [write api_keys, write runs, use models],
+    }
+    /// Set the budgets of the organisation: what is not given is taken away
+    put_budgets = PUT "/v1/budgets" => budgets::put_budgets {
+        body: PutBudgets,
+        answer: 200 BudgetsView,
+        access: [write api_keys, write runs],
+    }
+    /// Get the budgets of the organisation, and how much of them is committed
+    get_budgets = GET "/v1/budgets" => budgets::get_budgets {
+        answer: 200 BudgetsView,
+        access: [write api_keys, write runs],
+    }
+    /// Add up what was used, by day, agent, key or model
+    list_usage = GET "/v1/usage" => usage::list_usage {
+        query: UsageQuery,
+        answer: 200 PageView<UsageEntryView>,
+        access: [write api_keys, write runs],
     }
     /// Say which limits hold
     get_limits = GET "/v1/limits" => models::get_limits {

@@ -98,7 +98,8 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
 #[expect(clippy::print_stdout, reason = "the key is what the command is for")]
 async fn create_key(options: CreateKey) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let CreateKey { data, org, scopes, requests_per_minute, in_flight, json } = options;
-    let created = key::create(&data, &org, scopes, KeyLimits { requests_per_minute, in_flight }).await?;
+    let created =
+        key::create(&data, &org, scopes, KeyLimits { requests_per_minute, in_flight, ..KeyLimits::default() }).await?;
     if json {
         println!("{}", serde_json::to_string(&created)?);
     } else {

@@ -2,6 +2,7 @@
 
 mod definition;
 mod inputs;
+mod sub_agents;
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
 };
-pub(crate) use definition::{check_budget, check_metadata, resolve_model};
+pub(crate) use definition::{check_budget, check_metadata, check_prices, resolve_model};
 pub use inputs::{INPUTS_LIMIT, Input, InputType, Inputs};
 pub(crate) use inputs::{filled, names as input_names, problems as input_problems, too_long};
 
@@ -52,7 +53,7 @@ pub struct AgentVersion {
 pub async fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
     caller.require(Scope::AgentsWrite)?;
     let now = app.now();
-    let mut definition = draft.checked(app)?;
+    let mut definition = draft.checked(app, caller.tenant()).await?;
     Pins::default().pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
     Ok(AgentVersion { agent_id: AgentId::new(now), number: 1, created_at: now, updated_at: now, definition })
 }
@@ -135,7 +136,7 @@ pub async fn update(app: &App, caller: &Caller, id: AgentId, change: impl Fn(&mu
         let now = current(app, caller.tenant(), id).await?;
         let mut draft = now.definition.to_draft();
         change(&mut draft);
-        let mut definition = draft.checked(app)?;
+        let mut definition = draft.checked(app, caller.tenant()).await?;
         pins.pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
         if definition == now.definition {
             return Ok(now);

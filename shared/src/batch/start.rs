@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Batch, Progress, settle};
+use super::{Batch, OnBudget, Progress, settle};
 use crate::{
-    agent::{Metadata, Mode},
+    agent::{self, Metadata, Mode},
     app::App,
     clock::Timestamp,
     engine,
@@ -13,7 +13,7 @@ use crate::{
     id::{AgentId, BatchId, FileId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
-    run::{self, InBatch, NewRun, Origin, Prompt, Run, Status},
+    run::{self, InBatch, NewRun, Origin, Pinned, Prompt, Run, Status},
     store,
     tenant::{Caller, Scope},
 };
@@ -22,6 +22,8 @@ use crate::{
 pub const INLINE_LIMIT: usize = 1_000;
 /// The most items of a batch.
 pub const ITEMS_LIMIT: usize = 10_000;
+/// The most that `max_concurrency` may be: as many as a batch has items.
+pub const MAX_CONCURRENCY_LIMIT: u32 = 10_000;
 
 /// One item of a batch, as somebody asks for it.
 #[derive(Debug, Clone)]
@@ -53,6 +55,19 @@ pub struct NewBatch {
     pub deadline_at: Option<Timestamp>,
     /// The caller's own pairs.
     pub metadata: Metadata,
+    /// What its runs share.
+    pub shared: Shared,
+}
+
+/// What the runs of a batch share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// The most that they may cost together, in micro-USD: at least 1.
+    pub budget_micro_usd: Option<u64>,
+    /// What becomes of the others when that is used up.
+    pub on_budget: OnBudget,
+    /// How many may be in hand at a time: 1 to [`MAX_CONCURRENCY_LIMIT`].
+    pub max_concurrency: Option<u32>,
 }
 
 /// A batch that is checked and has its ids, not yet accepted: see [`start`].
@@ -81,9 +96,10 @@ impl Planned {
 /// # Errors
 /// [`Error::NotFound`] for the agent; [`Error::Invalid`] with every bad item; [`Error::UnknownModel`].
 pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> {
-    let NewBatch { agent_id, items, limit, items_field, origin, deadline_at, metadata } = new;
+    let NewBatch { agent_id, items, limit, items_field, origin, deadline_at, metadata, shared } = new;
     let common = NewRun { deadline_at, metadata, ..NewRun::of(agent_id, Prompt::Message(String::new()), origin) };
     let pinned = run::pin(app, caller, &common).await?;
+    check_shared(app, &pinned, shared)?;
     if items.is_empty() || items.len() > limit {
         return Err(Error::invalid(items_field, format!("must have 1 to {limit} items, not {}", items.len())));
     }
@@ -109,8 +125,14 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
             }
             other => other?,
         };
-        let in_batch = InBatch { id, index, custom_id: item.custom_id };
-        let mut run = run::first_row(app, caller, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
+        let in_batch = InBatch {
+            id,
+            index,
+            custom_id: item.custom_id,
+            budget_micro_usd: shared.budget_micro_usd,
+            max_concurrency: shared.max_concurrency,
+        };
+        let mut run = run::first_row(app, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
         runs.push((run, Record::Input { text, inputs, attachments }.at(now)));
     }
@@ -129,12 +151,23 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         items: u16::try_from(runs.len()).unwrap_or(u16::MAX),
         retry_of: None,
         deadline_at: pinned.deadline_at,
+        budget_micro_usd: shared.budget_micro_usd,
+        on_budget: shared.on_budget,
+        max_concurrency: shared.max_concurrency,
         cancel_requested: false,
         created_at: now,
         settled: None,
         next_check_at: now.plus_ms(app.config().lease_ms),
     };
     Ok(Planned { batch, runs })
+}
+
+fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
+    let Shared { budget_micro_usd, on_budget: _, max_concurrency } = shared;
+    if max_concurrency.is_some_and(|most| !(1..=MAX_CONCURRENCY_LIMIT).contains(&most)) {
+        return Err(Error::invalid("max_concurrency", format!("must be from 1 to {MAX_CONCURRENCY_LIMIT}")));
+    }
+    agent::check_budget(app, &pinned.model, &pinned.agent.definition.fallback_models, budget_micro_usd)
 }
 
 fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {
@@ -174,7 +207,9 @@ pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Batch> {
         other => other?,
     }
     engine::fault::point("K2");
-    engine::ask_for_workers(app, batch.tenant(), &batch.run_ids()).await;
+    let mut first = batch.run_ids();
+    first.truncate(batch.places());
+    engine::ask_for_workers(app, batch.tenant(), &first).await;
     Ok(batch)
 }
 
@@ -214,6 +249,11 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
         origin: batch.origin,
         deadline_at: None,
         metadata: batch.metadata,
+        shared: Shared {
+            budget_micro_usd: batch.budget_micro_usd,
+            on_budget: batch.on_budget,
+            max_concurrency: batch.max_concurrency,
+        },
     };
     let mut planned = plan(app, caller, new).await?;
     planned.batch.retry_of = Some(id);

@@ -6,8 +6,9 @@ use std::{future::Future, pin::pin, time::Duration};
 use super::{Held, held::Saved};
 use crate::{app::App, clock::Timestamp, error::Result};
 
-/// How often a holder that is not alone looks at the row for what others said, in milliseconds.
-const LOOK_MS: u64 = 2_000;
+/// How often a holder that is not alone looks at the row for what others said, in milliseconds: often enough that a cancelled run sends
+/// nothing more after a second.
+const LOOK_MS: u64 = 500;
 
 /// What came of waiting.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub(super) async fn beside<T>(app: &App, held: &mut Held, work: impl Future<Outp
             match held.save(app).await {
                 Ok(Saved::Yes) if stops(app, held) => return Ok(Beside::Stopped),
                 Ok(Saved::Yes) => {}
-                Ok(Saved::Changed) => return Ok(Beside::Changed),
+                Ok(Saved::Changed | Saved::Refused) => return Ok(Beside::Changed),
                 Ok(Saved::Gone) => return Ok(Beside::Gone),
                 Err(error) => {
                     tracing::warn!(run = %held.id(), error = %error, "a lease was not renewed, or a piece not told yet")

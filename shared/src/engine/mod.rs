@@ -5,6 +5,7 @@
 
 mod beside;
 mod call;
+mod children;
 mod choice;
 mod decide;
 pub mod fault;
@@ -12,11 +13,13 @@ mod held;
 mod pieces;
 mod reaper;
 mod request;
+mod result;
 mod signals;
 mod tool_step;
 mod tools;
 mod worker;
 
+pub(crate) use children::all_ended as children_ended;
 pub use held::Held;
 pub use reaper::{Left, Reaped, reap, recover, suspected};
 pub use signals::Signals;

@@ -8,7 +8,7 @@ use crate::{
     message::{Record, Slot, ToolEnd},
     model::{Finish, Offer, ToolCall},
     run::{CallState, PendingCall},
-    tool::{self, Approval, OnUnknown, Policy, Tool},
+    tool::{self, Approval, Kind, OnUnknown, Policy, SubAgent, Tool},
 };
 
 /// The most tool calls of one answer that are made.
@@ -30,7 +30,7 @@ pub(super) fn offers(definition: &Definition) -> Vec<Offer> {
 
 /// The longest that a call of the agent's tools may take, in milliseconds.
 pub(super) fn longest_ms(definition: &Definition) -> u64 {
-    definition.tools.iter().map(|tool| tool.timeout_ms).max().unwrap_or(0)
+    definition.tools.iter().map(Tool::call_ms).max().unwrap_or(0)
 }
 
 /// Where the calls that an answer asks for stand at first. Without tools there are none: the run will not go on.
@@ -55,6 +55,8 @@ pub(super) fn arguments(tool: &Tool, call: &ToolCall) -> Result<tool::Arguments,
 /// What is done with a call next.
 pub(super) enum Step {
     Send(tool::Arguments),
+    /// A run of this agent is started.
+    Start(SubAgent, tool::Arguments),
     Look,
     Ask,
     Fill(ToolEnd, String),
@@ -85,6 +87,10 @@ pub(super) fn next(definition: &Definition, journal: &[Slot], call: &PendingCall
     };
     if let Some(denied) = call.denied() {
         return Some(denial(call.unclear, denied.message.as_deref()));
+    }
+    if let Kind::Agent(agent) = tool.kind {
+        // One that is started is under way until its run has ended.
+        return (call.state == CallState::Ready).then_some(Step::Start(agent, arguments));
     }
     if call.state == CallState::Sent {
         // By a holder that is no more, or by this one, and no answer came.

@@ -9,6 +9,7 @@ use super::{
     Held,
     beside::{Beside, beside},
     call::Called,
+    children,
     decide::asked,
     fault,
     held::Saved,
@@ -18,11 +19,10 @@ use crate::{
     agent::{AgentVersion, Definition},
     app::App,
     error::Result,
-    id::RunId,
-    message::{Record, ToolEnd},
+    message::ToolEnd,
     model::ToolCall,
     random,
-    run::{CallState, PendingCall, Reason},
+    run::{CallState, PendingCall, Reason, Usage},
     tenant::Tenant,
     tool::{self, Change, Found, Outcome, Policy, Tool},
 };
@@ -57,15 +57,20 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
         }
         match turn.begin(held).await? {
             Saved::Gone => return Ok(Called::Gone),
-            Saved::Yes | Saved::Changed if held.run.step != turn.begins => return Ok(Called::Again),
+            Saved::Yes | Saved::Changed | Saved::Refused if held.run.step != turn.begins => return Ok(Called::Again),
             Saved::Yes => {}
-            Saved::Changed => continue,
+            Saved::Changed | Saved::Refused => continue,
         }
         if held.run.ends_now(app.now()) {
             return Ok(Called::Ended);
         }
         if turn.under_way.is_empty() {
-            return Ok(waits(held));
+            match children::take_results(app, held, &turn.asked).await? {
+                Saved::Gone => return Ok(Called::Gone),
+                Saved::Changed | Saved::Refused => continue,
+                Saved::Yes if held.run.step != turn.begins => return Ok(Called::Again),
+                Saved::Yes => return Ok(waits(app, held)),
+            }
         }
         match beside(app, held, turn.under_way.next()).await? {
             Beside::Ended(Some((index, came))) => {
@@ -83,9 +88,12 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
     }
 }
 
-/// Nothing is under way, and not all is filled: a person is asked.
-fn waits(held: &Held) -> Called {
+/// Nothing is under way here, and not all is filled: a person is asked, or sub-agents have not ended.
+fn waits(app: &App, held: &Held) -> Called {
     let asked: Vec<Reason> = held.run.calls.iter().filter_map(PendingCall::asked_for).collect();
+    if asked.is_empty() {
+        return Called::Waits(Reason::SubAgent, app.now().plus_ms(app.config().lease_ms));
+    }
     let first = |reason: &Reason| asked.contains(reason).then_some(*reason);
     let reason = [Reason::ToolChanged, Reason::OutcomeUnknown].iter().find_map(first);
     Called::Waits(reason.unwrap_or(Reason::ApprovalRequired), held.run.deadline_at)
@@ -141,7 +149,7 @@ impl Turn<'_> {
         for index in planned.looks {
             self.look(held, index);
         }
-        Ok(Saved::Yes)
+        children::start(self.app, held, self.definition, &self.asked).await
     }
 
     /// What every call that may go on is to do, as it is put into the row.
@@ -150,8 +158,10 @@ impl Turn<'_> {
         for index in 0..held.run.calls.len() {
             let call = held.run.calls.get(index).filter(|_| !self.here.contains(&index));
             let Some(step) = call.and_then(|call| next(self.definition, &held.journal, call, index)) else { continue };
-            planned.changed = true;
+            planned.changed |= !matches!(step, Step::Start(..));
             match step {
+                // Sub-agents are started after what the row says now is written.
+                Step::Start(..) => {}
                 Step::Send(arguments) => {
                     self.mark_sent(held, index);
                     planned.sends.push((index, arguments));
@@ -216,7 +226,7 @@ impl Turn<'_> {
     fn call(&self, held: &Held, index: usize) -> Option<Sending> {
         let asked = self.asked.get(index)?;
         let tool = tool::named(&self.definition.tools, &asked.name)?.into_owned();
-        let key = idempotency_key(held.id(), held.run.call_slot(index));
+        let key = held.run.idempotency_key(held.run.call_slot(index));
         Some(Sending { app: self.app.clone(), tenant: held.tenant(), tool, key })
     }
 
@@ -262,21 +272,7 @@ impl Turn<'_> {
     }
 
     fn fill(&self, held: &mut Held, index: usize, end: ToolEnd, content: String) {
-        let (Some(asked), Some(call)) = (self.asked.get(index), held.run.calls.get(index)) else { return };
-        let note = call.decision.as_ref().filter(|said| said.approved).and_then(|said| said.message.as_deref());
-        let content = match note {
-            Some(note) => format!("{content}\n\n[a person approved this call: {note}]"),
-            None => content,
-        };
-        let result = Record::Result {
-            call_id: asked.id.clone(),
-            tool: asked.name.clone(),
-            content,
-            end,
-            attempts: call.attempts,
-            decision: call.decision.clone(),
-        };
-        held.fill(self.app, held.run.call_slot(index), result.at(self.app.now()), Vec::new());
+        held.answer(self.app, &self.asked, index, end, content, Usage::default());
     }
 }
 
@@ -286,11 +282,6 @@ struct Sending {
     tenant: Tenant,
     tool: Tool,
     key: String,
-}
-
-/// The same for every try of a call, so that a tool can tell a repeated one.
-fn idempotency_key(run: RunId, slot: u32) -> String {
-    format!("{}/{slot}", run.prefixed())
 }
 
 fn set(held: &mut Held, index: usize, state: CallState) {

@@ -101,6 +101,12 @@ impl Run {
         self.step.saturating_add(u32::try_from(index).unwrap_or(u32::MAX))
     }
 
+    /// The key of the call that fills that slot: the same for every try of it, so that a tool can tell a repeated one.
+    #[must_use]
+    pub fn idempotency_key(&self, slot: u32) -> String {
+        format!("{}/{slot}", self.id.prefixed())
+    }
+
     /// The call whose answer fills that slot.
     pub(crate) fn call_at(&self, slot: u32) -> Option<&PendingCall> {
         self.calls.get(usize::try_from(slot.checked_sub(self.step)?).ok()?)

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, Status, Usage, told};
+use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage, told};
 use crate::{
     agent::{self, AgentVersion, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
@@ -10,15 +10,17 @@ use crate::{
     engine::{self, Held},
     error::{Error, Problem, Result},
     file::{self, NewAttachment},
-    id::{AgentId, RunId},
+    id::{AgentId, KeyId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
     model::ModelName,
+    money::{self, Books, Budget, KeyBudget, Ledger},
     store::{
         self, Versioned,
         row::{Row, Write},
     },
-    tenant::{Caller, Scope},
+    tenant::{Caller, Scope, Tenant},
+    tool::Kind,
 };
 
 /// How many characters of the message a list shows.
@@ -76,6 +78,9 @@ impl NewRun {
 /// What runs of one request have in common: the version of the agent and what the request changed about it.
 #[derive(Debug, Clone)]
 pub(crate) struct Pinned {
+    pub(crate) tenant: Tenant,
+    pub(crate) key_id: KeyId,
+    pub(crate) key_budget: Option<KeyBudget>,
     pub(crate) agent: Arc<AgentVersion>,
     pub(crate) model: ModelName,
     pub(crate) mode: Mode,
@@ -109,7 +114,12 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
     let model = agent::resolve_model(app, "model", new.model.as_deref().unwrap_or(agent.definition.model.as_str()))?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
     agent::check_budget(app, &model, &agent.definition.fallback_models, budget_micro_usd)?;
+    let limited = money::limits_of(app, caller).await?;
+    agent::check_prices(app, &model, &agent.definition.fallback_models, &limited)?;
     Ok(Pinned {
+        tenant: caller.tenant(),
+        key_id: caller.key_id(),
+        key_budget: caller.key_budget(),
         model,
         mode: new.mode.unwrap_or(agent.definition.mode),
         max_steps: new.max_steps.unwrap_or(agent.definition.max_steps),
@@ -122,19 +132,12 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
 }
 
 /// A run's first row. A run of a batch is not accepted before the batch is.
-pub(crate) fn first_row(
-    app: &App,
-    caller: &Caller,
-    pinned: &Pinned,
-    id: RunId,
-    text: &str,
-    batch: Option<InBatch>,
-) -> Run {
+pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch: Option<InBatch>) -> Run {
     let now = app.now();
     let mut run = Run {
         id,
-        org: caller.tenant().org(),
-        key_id: caller.key_id(),
+        org: pinned.tenant.org(),
+        key_id: pinned.key_id,
         origin: pinned.origin,
         agent_id: pinned.agent.agent_id,
         agent_version: pinned.agent.number,
@@ -149,6 +152,8 @@ pub(crate) fn first_row(
         continued_by: Vec::new(),
         accepted: batch.is_none(),
         batch,
+        parent: None,
+        started_for: Vec::new(),
         status: Status::Queued,
         reason: None,
         error: None,
@@ -166,15 +171,28 @@ pub(crate) fn first_row(
         next_check_at: now,
         max_steps: pinned.max_steps,
         budget_micro_usd: pinned.budget_micro_usd,
+        key_budget: pinned.key_budget,
+        shared_budgets: own_shared(pinned, id, now).into_iter().collect(),
+        refused_by: None,
+        placed: false,
+        stamp: 0,
         usage: Usage::default(),
         attempts: Vec::new(),
         created_at: now,
         started_at: None,
         ended_at: None,
         updated_at: now,
+        books: Books::default(),
     };
     run.first_check(now, app.config().lease_ms);
     run
+}
+
+/// The budget that a run shares with those that it may start as sub-agents: its own.
+fn own_shared(pinned: &Pinned, id: RunId, now: Timestamp) -> Option<SharedBudget> {
+    let starts_others = pinned.agent.definition.tools.iter().any(|tool| matches!(tool.kind, Kind::Agent(_)));
+    let micro_usd = pinned.budget_micro_usd.filter(|_| starts_others)?;
+    Some(SharedBudget { ledger: Ledger::new(Budget::Family, id.to_string(), now), micro_usd })
 }
 
 /// A run that is checked and has its id, not yet accepted: see [`start`] and [`begin`].
@@ -240,7 +258,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
     let (text, inputs) = new.prompt.checked(&pinned.agent.definition, "", earlier).map_err(Error::Invalid)?;
     // The last of what may be refused: files that are fetched for the run are kept.
     let attachments = file::attach(app, caller.tenant(), new.attachments, "", &mut HashMap::new()).await?;
-    let mut run = first_row(app, caller, &pinned, RunId::new(app.now()), &text, None);
+    let mut run = first_row(app, &pinned, RunId::new(app.now()), &text, None);
     run.chat_id = new.chat_id.unwrap_or(run.id);
     let input = Record::Input { text, inputs, attachments }.at(app.now());
     Ok(Planned { run, input, chat })

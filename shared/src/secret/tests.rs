@@ -46,7 +46,8 @@ fn app(store: &Store, pepper: &str) -> App {
 
 fn caller(app: &App) -> Caller {
     let tenant = Tenant::of(OrgId::new(app.now()));
-    Caller { tenant, key_id: KeyId::new(app.now()), scopes: Vec::new(), limits: KeyLimits::default() }
+    let key_id = KeyId::new(app.now());
+    Caller { tenant, key_id, scopes: Vec::new(), limits: KeyLimits::default(), budget_of: key_id }
 }
 
 async fn given(app: &App, caller: &Caller, name: &str, value: &str) {

@@ -115,19 +115,38 @@ impl Store {
         Ok(Row { listed, due, ..row })
     }
 
-    /// Writes the run's row together with these writes, if the row is as it was seen (`None`: if it is new).
-    /// A conflict's index is 0 for the row, and from 1 on for the others.
-    pub(crate) async fn save_run(&self, run: &Run, seen: Option<Rev>, others: Vec<Write>) -> Result<Rev> {
-        let row = self.run_row(run)?;
-        let rev = row.rev;
-        let mut writes = vec![Write::Put(row, seen.map_or(When::Absent, When::Rev))];
+    /// What writes the run's row under this revision together with these writes, if the row is as it was seen (`None`: if it is new),
+    /// and with what its books say: there is no other way to write it, so none that forgets them. A conflict's index is 0 for the row,
+    /// from 1 on for the others, and behind them for the place in its batch, if it takes or leaves one, and for each ledger.
+    pub(crate) fn run_writes(&self, run: &Run, rev: Rev, seen: Option<Rev>, others: Vec<Write>) -> Result<Vec<Write>> {
+        let row = match run.place_step() {
+            None => self.run_row(run)?,
+            Some(_) => self.run_row(&Run { placed: run.takes_place(), ..run.clone() })?,
+        };
+        let mut writes = vec![Write::Put(Row { rev, ..row }, seen.map_or(When::Absent, When::Rev))];
         writes.extend(others);
-        self.backend.transact(writes).await?;
-        Ok(rev)
+        writes.extend(self.bookings(run));
+        Ok(writes)
+    }
+
+    /// Does these writes of a run's row: see [`Store::run_writes`]. The same again changes nothing.
+    pub(crate) async fn save_run_writes(&self, writes: Vec<Write>) -> Result<()> {
+        self.backend.transact(writes).await
+    }
+
+    /// Writes the run's row: see [`Store::run_writes`].
+    pub(crate) async fn save_run(&self, run: &Run, seen: Option<Rev>, others: Vec<Write>) -> Result<()> {
+        self.backend.transact(self.run_writes(run, Rev::fresh(), seen, others)?).await
     }
 
     pub(crate) async fn save_new_run(&self, run: &Run, others: Vec<Write>) -> Result<()> {
-        self.save_run(run, None, others).await.map(|_| ())
+        self.save_run(run, None, others).await
+    }
+
+    /// What starts a new run with other writes: its row and its input.
+    pub(crate) fn new_run_writes(&self, run: &Run, input: &Slot) -> Result<[Write; 2]> {
+        let row = Write::Put(self.run_row(run)?, When::Absent);
+        Ok([row, self.slot_write(run.tenant(), run.id, 0, input)?])
     }
 
     /// The write that fills a slot, which fails when the slot is filled.

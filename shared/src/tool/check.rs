@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DESCRIPTION_LIMIT, Kind, SERVERS_LIMIT, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, mcp, schema};
+use super::{DESCRIPTION_LIMIT, Kind, Policy, SERVERS_LIMIT, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, mcp, schema};
 use crate::{error::Problem, net::Guard, secret};
 
 /// Adds what is wrong with the tools.
@@ -45,6 +45,17 @@ pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) 
             Kind::Mcp(server) => {
                 check_secrets(&server.headers, &mut refuse);
                 mcp::check(guard, tool, server)
+            }
+            Kind::Agent(_) => {
+                if let Err(message) = schema::check(&tool.parameters) {
+                    refuse("parameters", message);
+                }
+                if tool.policy != Policy::Idempotent {
+                    let message =
+                        "must be idempotent for a sub-agent: its run is started exactly once, whatever happens";
+                    refuse("policy", message.to_owned());
+                }
+                Vec::new()
             }
         };
         found.into_iter().for_each(|problem| refuse(&problem.field, problem.message));

@@ -27,6 +27,10 @@ pub(crate) async fn execute(
             let timeout = Duration::from_millis(tool.timeout_ms);
             Box::pin(mcp::call(&mcp::Call { app, tenant, timeout, accepted }, server, arguments, key)).await
         }
+        // The engine starts a run instead.
+        Kind::Agent(_) => {
+            Outcome::NotSent { message: "a sub-agent is not called like this".to_owned(), passing: false }
+        }
     }
 }
 

@@ -15,9 +15,11 @@ pub use self::mcp::{Change, Mcp, PINNED_LIMIT_BYTES, Pinned, SERVER_NAME_LIMIT, 
 pub(crate) use self::{
     check::check,
     execute::{execute, look_up},
-    http::Found,
+    http::{Found, within_limit},
     mcp::Pins,
 };
+
+use crate::id::AgentId;
 
 /// A tool of an agent: what its model is told of it, and how it is called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,7 +28,7 @@ pub struct Tool {
     pub name: String,
     /// What the model reads about it: at most 2,000 characters.
     pub description: String,
-    /// The JSON Schema (2020-12) of its arguments: an object's.
+    /// The JSON Schema (2020-12) of its arguments: an object's. In a draft, `null` for a sub-agent is what that agent takes.
     pub parameters: Value,
     /// What may be done when nobody knows whether a call took place.
     pub policy: Policy,
@@ -49,6 +51,17 @@ pub enum Kind {
     Http(Http),
     /// By a server of the Model Context Protocol. Such an entry stands for several tools: see [`callable`].
     Mcp(Mcp),
+    /// By a run of another agent.
+    Agent(SubAgent),
+}
+
+/// Another agent of the organisation, or the same. Calling it starts a run of it, whose result is the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubAgent {
+    /// Which.
+    pub agent_id: AgentId,
+    /// Which version; `None` is the one that is current when it is called.
+    pub version: Option<u32>,
 }
 
 /// An HTTP request. `{name}` in the URL takes an argument; the others go into the query of a GET, HEAD or DELETE, and into a JSON
@@ -146,6 +159,16 @@ pub const TIMEOUT_MS: u64 = 30_000;
 pub const TIMEOUT_LIMIT_MS: u64 = 300_000;
 /// The most of a tool's answer that the model is given, in bytes; the rest is cut off, and the model is told.
 pub const ANSWER_LIMIT_BYTES: usize = 256 * 1024;
+
+impl Tool {
+    /// How long one call may take in the process that makes it, in milliseconds: no time for a sub-agent, which has a run of its own.
+    pub(crate) const fn call_ms(&self) -> u64 {
+        match self.kind {
+            Kind::Http(_) | Kind::Mcp(_) => self.timeout_ms,
+            Kind::Agent(_) => 0,
+        }
+    }
+}
 
 /// What came of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,11 @@ impl Client {
         Self { app, org, headers: HeaderMap::new() }.with("authorization", &format!("Bearer {key}"))
     }
 
+    /// The same at another application over the same store.
+    pub(crate) fn of(&self, app: &App) -> Self {
+        Self { app: app.clone(), ..self.clone() }
+    }
+
     /// Somebody without a key.
     pub(crate) fn nobody(&self) -> Self {
         Self { headers: HeaderMap::new(), ..self.clone() }
@@ -67,6 +72,10 @@ impl Client {
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, body.to_string()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, body.to_string()).await
     }
 
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {

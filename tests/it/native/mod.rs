@@ -2,7 +2,9 @@
 
 mod agents;
 mod batches;
+mod budgets;
 mod chats;
+mod concurrency;
 mod events;
 mod files;
 mod keys;
@@ -11,4 +13,6 @@ mod runs;
 mod secrets;
 mod service;
 mod structured;
+pub(crate) mod sub_agents;
 mod tools;
+mod usage;

@@ -15,6 +15,7 @@
 
 mod accepted;
 mod client;
+mod families;
 #[cfg(feature = "fault-points")]
 mod faults;
 mod frozen;

@@ -53,7 +53,8 @@ fn text(answer: &Answer, media: &str) -> Option<String> {
     (whole || only_its_end || labelled).then(|| String::from_utf8_lossy(&answer.body).into_owned())
 }
 
-pub(in crate::tool) fn within_limit(mut text: String, cut: bool) -> String {
+/// The text as far as a model is given it; `cut` says that its end is missing already.
+pub(crate) fn within_limit(mut text: String, cut: bool) -> String {
     if cut || text.len() > ANSWER_LIMIT_BYTES {
         text.truncate(text.floor_char_boundary(ANSWER_LIMIT_BYTES - CUT.len()));
         text.push_str(CUT);
