@@ -10,5 +10,6 @@ mod results;
 mod runs;
 mod secrets;
 mod service;
+mod streams;
 mod structured;
 mod tools;
