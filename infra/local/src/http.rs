@@ -7,6 +7,7 @@ use axum::{
     extract::{Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
+    serve::ListenerExt,
 };
 use bytes::{Bytes, BytesMut};
 use functions::BODY_LIMIT_BYTES;
@@ -24,6 +25,12 @@ const DISCARD_LIMIT_BYTES: usize = 8 * BODY_LIMIT_BYTES;
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     let router = Router::new().fallback(answer).with_state(app);
+    // A small piece of a streamed answer does not wait for the client to have taken the one before it.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection sends small pieces late");
+        }
+    });
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 

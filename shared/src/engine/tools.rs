@@ -65,6 +65,10 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
             return Ok(Called::Ended);
         }
         if turn.under_way.is_empty() {
+            // What a person said may have come with the write: then there is something to do, and nobody would say it again.
+            if held.run.calls.iter().any(|call| call.state == CallState::Ready) {
+                continue;
+            }
             match children::take_results(app, held, &turn.asked).await? {
                 Saved::Gone => return Ok(Called::Gone),
                 Saved::Changed | Saved::Refused => continue,

@@ -57,9 +57,14 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {
+        Answer::read(self.open(method, path, body).await).await
+    }
+
+    /// The answer before its body is read.
+    pub(crate) async fn open(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response {
         let mut request = http::Request::builder().method(method).uri(path).body(body.into()).unwrap();
         request.headers_mut().extend(self.headers.clone());
-        Answer::read(functions::handle(&self.app, request).await).await
+        functions::handle(&self.app, request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

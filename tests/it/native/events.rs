@@ -38,7 +38,7 @@ fn told(answer: &Answer) -> Vec<Value> {
 }
 
 /// All events of a run, in pages of two.
-async fn pages(muster: &Muster, run: &str) -> Vec<Value> {
+pub(super) async fn pages(muster: &Muster, run: &str) -> Vec<Value> {
     let mut events = Vec::new();
     let mut after = json!(0);
     loop {
@@ -56,12 +56,12 @@ async fn stream(muster: &Muster, run: &str, last: usize) -> Answer {
     us.get(&format!("/v1/runs/{run}/events")).await
 }
 
-fn types(events: &[Value]) -> Vec<&str> {
+pub(super) fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 
 /// From 1 on, without a gap, and the last one alone tells of an end.
-fn whole(events: &[Value]) {
+pub(super) fn whole(events: &[Value]) {
     for (event, expected) in events.iter().zip(1..) {
         assert_eq!(event["seq"], expected, "{events:?}");
     }

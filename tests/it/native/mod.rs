@@ -12,6 +12,7 @@ mod results;
 mod runs;
 mod secrets;
 mod service;
+mod streams;
 mod structured;
 pub(crate) mod sub_agents;
 mod tools;

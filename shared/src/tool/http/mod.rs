@@ -16,9 +16,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 pub(crate) use self::answer::within_limit;
+pub(super) use self::check::check_headers;
 pub use self::check::check_http;
 use self::template::Template;
-pub(super) use self::check::check_headers;
 use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome};
 use crate::net::{Answer, Failure, Guard, GuardedUrl, Sending};
 
