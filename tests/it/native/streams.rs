@@ -99,7 +99,7 @@ async fn stands_still(muster: &Muster, agent: &str, works_ms: u64, seen: fn(&Val
 async fn a_holder_that_stood_still_tells_nothing_under_a_number_that_is_taken(muster: Muster) {
     let agent = muster.us.agent("openai/fake-l1200-f100-c8").await;
     let second = |events: &Value| events["data"].as_array().unwrap().iter().any(|event| event["attempt"] == 2);
-    let events = stands_still(&muster, &agent, 500, second).await;
+    let events = Box::pin(stands_still(&muster, &agent, 500, second)).await;
     assert!(events.iter().any(|event| event["attempt"] == 1), "{events:?}");
     assert_eq!(types(&events).iter().filter(|kind| **kind == "message.completed").count(), 1, "{events:?}");
     assert_eq!(events.last().unwrap()["type"], "run.done");
@@ -112,7 +112,7 @@ async fn the_answer_of_a_holder_that_stood_still_is_told_once(muster: Muster) {
         json!({"type": "http", "name": "act", "method": "POST", "url": server.url("/do/it"), "parameters": parameters});
     let body = json!({"name": "actor", "model": "openai/fake-l1200-t1", "tools": [tool]});
     let agent = text(&muster.us.post("/v1/agents", body).await.status(201), "id");
-    let events = stands_still(&muster, &agent, 200, |_| true).await;
+    let events = Box::pin(stands_still(&muster, &agent, 200, |_| true)).await;
     let told: Vec<&str> = types(&events).into_iter().filter(|kind| *kind != "message.delta").collect();
     let expected = [
         "run.created",

@@ -96,7 +96,12 @@ mod tests {
     fn said(result: Value) -> (String, bool) {
         match answer(&json!({"jsonrpc": "2.0", "id": 1, "result": result})) {
             Outcome::Answered { content, failed, passing: false } => (content, failed),
-            other => panic!("{other:?}"),
+            other @ (Outcome::Answered { .. }
+            | Outcome::NotSent { .. }
+            | Outcome::Changed(_)
+            | Outcome::Unclear { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
 
