@@ -136,8 +136,7 @@ fn attachment(at: &str, body: AttachmentBody) -> Result<NewAttachment, Problem> 
     match body {
         AttachmentBody { file_id: Some(id), url: None, name: None, media_type: None, data: None } => {
             let id = FileId::parse_prefixed(&id);
-            id.map(NewAttachment::File)
-                .map_err(|_| problem(format!("{at}.file_id"), "must be an id, as in file_…"))
+            id.map(NewAttachment::File).map_err(|_| problem(format!("{at}.file_id"), "must be an id, as in file_…"))
         }
         AttachmentBody { file_id: None, url: Some(url), name: None, media_type: None, data: None } => {
             Ok(NewAttachment::Url(url))
@@ -162,7 +161,7 @@ pub(super) async fn create_file(app: &App, request: Request) -> Result<Response>
             (Some(data), None) => {
                 let bytes = decoded("data", &data).map_err(|problem| Error::Invalid(vec![problem]))?;
                 file::plan(app, &caller, &name, &media_type, bytes)?
-            },
+            }
             (None, Some(bytes)) => file::plan_upload(app, &caller, &name, &media_type, bytes)?,
             _ => return Err(Error::invalid("data", "must have data or bytes, and not both")),
         };

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::attach::{Search, find_all, keep_all, shown};
+use self::place::Kept;
 #[cfg(feature = "aws")]
 pub use self::place::S3;
 pub use self::{
@@ -15,7 +16,6 @@ pub use self::{
     content::MEDIA_TYPES,
     place::{Files, Folder},
 };
-use self::place::Kept;
 use crate::{
     app::App,
     clock::Timestamp,
