@@ -8,12 +8,13 @@ use shared::{
     agent::Metadata,
     batch::{self, Batch, Counts, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, OnBudget, Planned, Progress, Shared},
     error::Problem,
-    id::{AgentId, BatchId, FileId},
+    id::{AgentId, BatchId},
     idempotency::Claim,
     run::Origin,
 };
 
 use super::{
+    files::{self, AttachmentBody},
     runs::{WaitQuery, look_later, wait_ms},
     views::{ListQuery, PageView, UsageView, moment, prompt},
 };
@@ -123,17 +124,11 @@ pub(super) struct BatchItem {
     message: Option<String>,
     /// Inputs by name, which the model is given as JSON: those that the agent declares, if it declares any.
     inputs: Option<serde_json::Map<String, serde_json::Value>>,
-    /// At most 16 files of `POST /v1/files` that the prompt comes with, by `file_id`.
+    /// At most 16 files that the prompt comes with. Those of all items that are not there yet may have 20 MiB together, and at most
+    /// 16 URLs are fetched for a batch.
     #[serde(default)]
     #[schemars(length(max = 16))]
-    attachments: Vec<FileBody>,
-}
-
-/// A file.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct FileBody {
-    file_id: String,
+    attachments: Vec<AttachmentBody>,
 }
 
 /// How many runs stand how.
@@ -224,13 +219,7 @@ impl BatchView {
 
 fn item(at: &str, item: BatchItem) -> Result<Item, Problem> {
     let BatchItem { custom_id, message, inputs, attachments } = item;
-    let files = attachments.iter().enumerate().map(|(index, file)| {
-        FileId::parse_prefixed(&file.file_id).map_err(|_| Problem {
-            field: format!("{at}.attachments[{index}].file_id"),
-            message: "must be an id, as in file_…".to_owned(),
-        })
-    });
-    let attachments = files.collect::<Result<_, Problem>>()?;
+    let attachments = files::attachments(&format!("{at}."), attachments)?;
     Ok(Item { custom_id, prompt: prompt(at, message, inputs)?, mode: None, attachments })
 }
 

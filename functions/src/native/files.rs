@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result, Scope,
+    error::Problem,
     file::{self, Content, File, NewAttachment, Upload},
     id::FileId,
     message,
@@ -84,7 +85,9 @@ impl UploadView {
         let Upload { mut url, headers, until } = upload;
         let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
         if let Some(host) = host.filter(|_| url.starts_with('/')) {
-            url = format!("http://{host}{url}");
+            // What ends TLS before this host says so.
+            let forwarded = request.headers().get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+            url = format!("{}://{host}{url}", if forwarded { "https" } else { "http" });
         }
         Self { method: "PUT", url, headers: headers.into_iter().collect(), expires_at: until.rfc3339() }
     }
@@ -123,17 +126,17 @@ impl From<message::Attachment> for AttachmentView {
 }
 
 /// The attachments of a request; `at` stands before the names of fields.
-pub(super) fn attachments(at: &str, bodies: Vec<AttachmentBody>) -> Result<Vec<NewAttachment>> {
+pub(super) fn attachments(at: &str, bodies: Vec<AttachmentBody>) -> Result<Vec<NewAttachment>, Problem> {
     let each = bodies.into_iter().enumerate();
     each.map(|(index, body)| attachment(&format!("{at}attachments[{index}]"), body)).collect()
 }
 
-fn attachment(at: &str, body: AttachmentBody) -> Result<NewAttachment> {
+fn attachment(at: &str, body: AttachmentBody) -> Result<NewAttachment, Problem> {
+    let problem = |field: String, message: &str| Problem { field, message: message.to_owned() };
     match body {
         AttachmentBody { file_id: Some(id), url: None, name: None, media_type: None, data: None } => {
             let id = FileId::parse_prefixed(&id);
-            id.map(NewAttachment::File)
-                .map_err(|_| Error::invalid(format!("{at}.file_id"), "must be an id, as in file_…"))
+            id.map(NewAttachment::File).map_err(|_| problem(format!("{at}.file_id"), "must be an id, as in file_…"))
         }
         AttachmentBody { file_id: None, url: Some(url), name: None, media_type: None, data: None } => {
             Ok(NewAttachment::Url(url))
@@ -141,12 +144,13 @@ fn attachment(at: &str, body: AttachmentBody) -> Result<NewAttachment> {
         AttachmentBody { file_id: None, url: None, name, media_type: Some(media_type), data: Some(data) } => {
             Ok(NewAttachment::Data { name, media_type, bytes: decoded(&format!("{at}.data"), &data)? })
         }
-        _ => Err(Error::invalid(at, "must have file_id, or url, or media_type and data")),
+        _ => Err(problem(at.to_owned(), "must have file_id, or url, or media_type and data")),
     }
 }
 
-fn decoded(field: &str, data: &str) -> Result<Bytes> {
-    STANDARD.decode(data).map(Bytes::from).map_err(|_| Error::invalid(field, "must be base64"))
+fn decoded(field: &str, data: &str) -> Result<Bytes, Problem> {
+    let problem = |_| Problem { field: field.to_owned(), message: "must be base64".to_owned() };
+    STANDARD.decode(data).map(Bytes::from).map_err(problem)
 }
 
 pub(super) async fn create_file(app: &App, request: Request) -> Result<Response> {
@@ -154,7 +158,10 @@ pub(super) async fn create_file(app: &App, request: Request) -> Result<Response>
     claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let CreateFile { name, media_type, data, bytes } = request.json()?;
         let planned = match (data, bytes) {
-            (Some(data), None) => file::plan(app, &caller, &name, &media_type, decoded("data", &data)?)?,
+            (Some(data), None) => {
+                let bytes = decoded("data", &data).map_err(|problem| Error::Invalid(vec![problem]))?;
+                file::plan(app, &caller, &name, &media_type, bytes)?
+            }
             (None, Some(bytes)) => file::plan_upload(app, &caller, &name, &media_type, bytes)?,
             _ => return Err(Error::invalid("data", "must have data or bytes, and not both")),
         };

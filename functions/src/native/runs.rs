@@ -83,7 +83,7 @@ impl CreateRun {
             budget_micro_usd,
             deadline_at,
             chat_id,
-            attachments: files::attachments("", attachments)?,
+            attachments: files::attachments("", attachments).map_err(|problem| Error::Invalid(vec![problem]))?,
             metadata,
             ..NewRun::of(agent_id, prompt, Origin::Native)
         })

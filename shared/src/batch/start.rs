@@ -1,6 +1,6 @@
 //! Starting batches: checked, given their ids, and accepted by one row; and those that try failed items again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::{Batch, OnBudget, Progress, settle};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     engine,
     error::{Error, Problem, Result},
     file::{self, NewAttachment},
-    id::{AgentId, BatchId, FileId, RunId},
+    id::{AgentId, BatchId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
     run::{self, InBatch, NewRun, Origin, Pinned, Prompt, Run, Status},
@@ -35,7 +35,7 @@ pub struct Item {
     /// Whether tools run by themselves; `None` is the agent's own.
     pub mode: Option<Mode>,
     /// The files that the prompt comes with.
-    pub attachments: Vec<FileId>,
+    pub attachments: Vec<NewAttachment>,
 }
 
 /// What a batch shall be.
@@ -107,7 +107,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
     let id = BatchId::new(now);
     let mut problems = bad_custom_ids(&items, items_field);
     let mut runs = Vec::with_capacity(items.len());
-    let mut known = HashMap::new();
+    let mut search = file::Search::new();
     for (index, item) in (0_u16..).zip(items) {
         let at = format!("{items_field}[{index}].");
         let (text, inputs) = match item.prompt.checked(&pinned.agent.definition, &at, None) {
@@ -117,8 +117,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
                 continue;
             }
         };
-        let files = item.attachments.into_iter().map(NewAttachment::File).collect();
-        let attachments = match file::attach(app, caller.tenant(), files, &at, &mut known).await {
+        let files = match file::find_all(app, caller.tenant(), item.attachments, &at, &mut search).await {
             Err(Error::Invalid(found)) => {
                 problems.extend(found);
                 continue;
@@ -134,11 +133,18 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         };
         let mut run = run::first_row(app, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
-        runs.push((run, Record::Input { text, inputs, attachments }.at(now)));
+        runs.push((run, text, inputs, files));
     }
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
     }
+    // Nothing is refused any more, so what came with the batch is kept.
+    let mut kept = Vec::with_capacity(runs.len());
+    for (run, text, inputs, files) in runs {
+        let attachments = file::keep_all(app, files).await?;
+        kept.push((run, Record::Input { text, inputs, attachments }.at(now)));
+    }
+    let runs = kept;
     let batch = Batch {
         id,
         org: caller.tenant().org(),
@@ -238,7 +244,7 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
         };
         let custom_id = run.batch.and_then(|batch| batch.custom_id);
         let prompt = inputs.map_or(Prompt::Message(text), Prompt::Inputs);
-        let attachments = attachments.into_iter().map(|attachment| attachment.file_id).collect();
+        let attachments = attachments.into_iter().map(|attachment| NewAttachment::File(attachment.file_id)).collect();
         items.push(Item { custom_id, prompt, mode: Some(run.mode), attachments });
     }
     let new = NewBatch {

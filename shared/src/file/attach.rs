@@ -3,11 +3,13 @@
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, Method, header};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use url::Url;
 
-use super::{FILE_LIMIT_BYTES, File, NAME_LIMIT, Planned, Status, content, keep, planned, settled};
+use super::{FILE_LIMIT_BYTES, File, Kept, NAME_LIMIT, Planned, Status, content, keep, planned, settled};
 use crate::{
     app::App,
     error::{Error, Problem, Result},
@@ -22,8 +24,12 @@ use crate::{
 pub const ATTACHMENTS_LIMIT: usize = 16;
 /// The most bytes that they may have together.
 pub const TOGETHER_LIMIT_BYTES: u64 = FILE_LIMIT_BYTES as u64;
-/// How long a file of somebody else's may take to come.
+/// The most URLs that are fetched for one request, whether for a run or a batch.
+pub const URLS_LIMIT: usize = 16;
+/// How long all files of others that one request names may take to come: a gateway waits for 29 s.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
+/// How many new files are kept side by side.
+const KEPT_AT_A_TIME: usize = 8;
 
 /// A file that a run shall be shown.
 #[derive(Debug, Clone)]
@@ -59,7 +65,8 @@ pub struct Attachment {
 }
 
 /// What was found behind a [`NewAttachment`].
-enum Found {
+#[derive(Debug)]
+pub(crate) enum Found {
     /// A file that is there.
     Kept(File),
     /// One that is yet to be kept.
@@ -75,24 +82,44 @@ impl Found {
     }
 }
 
-/// Finds these files, and keeps those that are new. Nothing is kept unless all are found and good. `at` stands before names of fields;
-/// `known` are files that were found before for the same request.
+/// What one request may still ask for, and which of the organisation's files were found for it.
+#[derive(Debug)]
+pub(crate) struct Search {
+    known: HashMap<FileId, File>,
+    /// How many bytes may yet be fetched or taken along: what is held in memory for one request.
+    room_bytes: usize,
+    urls: usize,
+    until: Instant,
+}
+
+impl Search {
+    pub(crate) fn new() -> Self {
+        Self {
+            known: HashMap::new(),
+            room_bytes: FILE_LIMIT_BYTES,
+            urls: URLS_LIMIT,
+            until: Instant::now() + FETCH_TIMEOUT,
+        }
+    }
+}
+
+/// Finds these files, and keeps none: see [`keep_all`]. `at` stands before names of fields.
 ///
 /// # Errors
 /// [`Error::Invalid`] with each that is not there, not ready, or cannot be had.
-pub(crate) async fn attach(
+pub(crate) async fn find_all(
     app: &App,
     tenant: Tenant,
     new: Vec<NewAttachment>,
     at: &str,
-    known: &mut HashMap<FileId, File>,
-) -> Result<Vec<Attachment>> {
+    search: &mut Search,
+) -> Result<Vec<Found>> {
     if new.len() > ATTACHMENTS_LIMIT {
         return Err(Error::invalid(format!("{at}attachments"), format!("must be at most {ATTACHMENTS_LIMIT}")));
     }
     let (mut found, mut problems) = (Vec::with_capacity(new.len()), Vec::new());
     for (index, wanted) in new.into_iter().enumerate() {
-        match find(app, tenant, wanted, known).await? {
+        match find(app, tenant, wanted, search).await? {
             Ok(file) => found.push(file),
             Err((field, message)) => {
                 problems.push(Problem { field: format!("{at}attachments[{index}].{field}"), message });
@@ -104,19 +131,24 @@ pub(crate) async fn attach(
         let message = format!("have {together} bytes together, and may have {TOGETHER_LIMIT_BYTES}");
         problems.push(Problem { field: format!("{at}attachments"), message });
     }
-    if !problems.is_empty() {
-        return Err(Error::Invalid(problems));
-    }
-    let mut attachments = Vec::with_capacity(found.len());
-    for found in found {
+    if problems.is_empty() { Ok(found) } else { Err(Error::Invalid(problems)) }
+}
+
+/// Keeps those of the files that are new.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(crate) async fn keep_all(app: &App, found: Vec<Found>) -> Result<Vec<Attachment>> {
+    let kept = found.into_iter().map(|found| async {
         let file = match found {
             Found::Kept(file) => file,
             Found::New(planned) => keep(app, planned, Claim::none()).await?,
         };
         let File { id, name, media_type, bytes, sha256, .. } = file;
-        attachments.push(Attachment { file_id: id, name, media_type, bytes, sha256: sha256.unwrap_or_default() });
-    }
-    Ok(attachments)
+        let sha256 = sha256.ok_or_else(|| Error::Internal("a file that is ready has no digest".into()))?;
+        Ok(Attachment { file_id: id, name, media_type, bytes, sha256 })
+    });
+    stream::iter(kept).buffered(KEPT_AT_A_TIME).try_collect().await
 }
 
 /// What is wrong with one: its field, and why.
@@ -126,25 +158,27 @@ async fn find(
     app: &App,
     tenant: Tenant,
     wanted: NewAttachment,
-    known: &mut HashMap<FileId, File>,
+    search: &mut Search,
 ) -> Result<std::result::Result<Found, Flaw>> {
     match wanted {
         NewAttachment::File(id) => {
-            let file = match known.get(&id) {
+            let file = match search.known.get(&id) {
                 Some(file) => Some(file.clone()),
                 None => settled(app, tenant, id).await?,
             };
             let Some(file) = file else { return Ok(Err(("file_id", "no such file".to_owned()))) };
-            known.insert(id, file.clone());
+            search.known.insert(id, file.clone());
             Ok(match file.status {
                 Status::Ready => Ok(Found::Kept(file)),
                 Status::Pending | Status::Rejected => Err(("file_id", format!("the file is {}", file.status.name()))),
             })
         }
-        NewAttachment::Url(url) => Ok(fetched(app, tenant, &url).await.map(Found::New).map_err(|why| ("url", why))),
+        NewAttachment::Url(url) => {
+            Ok(fetched(app, tenant, &url, search).await.map(Found::New).map_err(|why| ("url", why)))
+        }
         NewAttachment::Data { name, media_type, bytes } => {
             let name = name.unwrap_or_else(|| "attachment".to_owned());
-            Ok(checked(app, tenant, &name, &media_type, bytes).map(Found::New))
+            Ok(checked(app, tenant, &name, &media_type, bytes, search).map(Found::New))
         }
     }
 }
@@ -155,35 +189,44 @@ fn checked(
     name: &str,
     media_type: &str,
     bytes: Bytes,
+    search: &mut Search,
 ) -> std::result::Result<Planned, Flaw> {
     if let Some(problem) = content::named(name, media_type).into_iter().next() {
         return Err((if problem.field == "name" { "name" } else { "media_type" }, problem.message));
     }
     content::check(media_type, &bytes).map_err(|message| ("data", message))?;
+    search.room_bytes = search.room_bytes.checked_sub(bytes.len()).ok_or_else(|| ("data", too_much()))?;
     Ok(planned(app, tenant, name, media_type, bytes))
 }
 
+fn too_much() -> String {
+    format!("does not fit: files that come with a request may have {FILE_LIMIT_BYTES} bytes together")
+}
+
 /// Fetches a file through the guard. The error tells nothing of what answered but what the caller could see there too.
-async fn fetched(app: &App, tenant: Tenant, url: &str) -> std::result::Result<Planned, String> {
+async fn fetched(app: &App, tenant: Tenant, url: &str, search: &mut Search) -> std::result::Result<Planned, String> {
     let guarded = app.guard().check(url).map_err(|refusal| refusal.to_string())?;
+    search.urls = search.urls.checked_sub(1).ok_or_else(|| {
+        format!("a request may name {URLS_LIMIT} URLs: put the file with POST /v1/files and name it by its id")
+    })?;
     let sending = Sending {
         method: Method::GET,
         headers: HeaderMap::new(),
         body: Bytes::new(),
         follow: true,
-        body_limit_bytes: FILE_LIMIT_BYTES,
-        timeout: FETCH_TIMEOUT,
+        body_limit_bytes: search.room_bytes,
+        timeout: search.until.saturating_duration_since(Instant::now()),
     };
     let answer = app.guard().send(&guarded, sending).await.map_err(|failure| failure.to_string())?;
     if !answer.status.is_success() {
         return Err(format!("answered {}", answer.status.as_u16()));
     }
     if answer.cut {
-        return Err(format!("has more than {FILE_LIMIT_BYTES} bytes"));
+        return Err(too_much());
     }
     let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    checked(app, tenant, &named_by(url), &media_type, answer.body.into()).map_err(|(field, why)| match field {
+    checked(app, tenant, &named_by(url), &media_type, answer.body.into(), search).map_err(|(field, why)| match field {
         "media_type" => format!("is a '{media_type}', which no file may be"),
         _ => why,
     })
@@ -197,18 +240,39 @@ fn named_by(url: &str) -> String {
     if name.is_empty() { "attachment".to_owned() } else { name }
 }
 
-/// What a model is shown of these files: images, and the text that goes behind the message. A file that is gone is said to be.
-pub(crate) async fn shown(app: &App, tenant: Tenant, attachments: &[Attachment]) -> Result<(String, Vec<Image>)> {
+/// What a model is shown of these files: images, and the text that goes behind the message. A file that is gone is said to be, and one
+/// that has more bytes than there is room for, which are taken from it, too.
+///
+/// # Errors
+/// [`Error::Unavailable`]; [`Error::Internal`] when the bytes are not those that the journal tells of.
+pub(crate) async fn shown(
+    app: &App,
+    tenant: Tenant,
+    attachments: &[Attachment],
+    room_bytes: &mut u64,
+) -> Result<(String, Vec<Image>)> {
     let (mut text, mut images) = (String::new(), Vec::new());
     for attachment in attachments {
-        let Attachment { name, media_type, .. } = attachment;
-        match app.files().get(tenant, attachment.file_id).await? {
-            None => text.push_str(&format!("\n\n[the file \"{name}\" was deleted]")),
-            Some(data) if content::is_image(media_type) => images.push(Image { media_type: media_type.clone(), data }),
-            Some(data) => {
-                let content = String::from_utf8_lossy(&data);
-                text.push_str(&format!("\n\n[file \"{name}\", {media_type}]\n{content}\n[end of \"{name}\"]"));
-            }
+        let Attachment { file_id, name, media_type, bytes, sha256 } = attachment;
+        let Some(room) = room_bytes.checked_sub(*bytes) else {
+            text.push_str(&format!("\n\n[the file {name:?} was shown here, and is left out now]"));
+            continue;
+        };
+        *room_bytes = room;
+        let Some(data) = app.files().get(tenant, Kept { id: *file_id, sha256 }).await? else {
+            text.push_str(&format!("\n\n[the file {name:?} was deleted]"));
+            continue;
+        };
+        if content::sha256(&data) != *sha256 {
+            return Err(Error::Internal(format!("the bytes of {file_id:?} were changed").into()));
+        }
+        if content::is_image(media_type) {
+            images.push(Image { media_type: media_type.clone(), data });
+        } else {
+            // What a text says cannot name its own digest, so no text ends before its end.
+            let mark = sha256.get(..16).unwrap_or_default();
+            let content = String::from_utf8_lossy(&data);
+            text.push_str(&format!("\n\n[file {name:?}, {media_type}, {mark}]\n{content}\n[end of file {mark}]"));
         }
     }
     Ok((text, images))

@@ -7,11 +7,12 @@ mod place;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::attach::{attach, shown};
+pub(crate) use self::attach::{Search, find_all, keep_all, shown};
+use self::place::Kept;
 #[cfg(feature = "aws")]
 pub use self::place::S3;
 pub use self::{
-    attach::{ATTACHMENTS_LIMIT, Attachment, NewAttachment, TOGETHER_LIMIT_BYTES},
+    attach::{ATTACHMENTS_LIMIT, Attachment, NewAttachment, TOGETHER_LIMIT_BYTES, URLS_LIMIT},
     content::MEDIA_TYPES,
     place::{Files, Folder},
 };
@@ -22,6 +23,7 @@ use crate::{
     id::{FileId, OrgId},
     idempotency::Claim,
     page::{Page, PageRequest},
+    random,
     store::{self, Versioned},
     tenant::{Caller, Scope, Tenant},
 };
@@ -32,6 +34,9 @@ pub const FILE_LIMIT_BYTES: usize = 20 * 1024 * 1024;
 pub const NAME_LIMIT: usize = 200;
 /// How long an address for an upload holds, in milliseconds.
 pub const UPLOAD_MS: i64 = 60 * 60 * 1000;
+
+/// How often a file is deleted anew that others write: its row changes once in its life.
+const DELETE_TRIES: u32 = 3;
 
 /// Where a file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,12 +190,12 @@ pub async fn keep(app: &App, planned: Planned, claim: Claim) -> Result<File> {
     let Planned { file, bytes } = planned;
     let tenant = Tenant::of(file.org);
     if let Some(bytes) = bytes {
-        app.files().put(tenant, file.id, &file.media_type, bytes).await?;
+        put(app, tenant, &file, bytes).await?;
     }
     match app.store().save_file(&file, None, claim.write(app, None)?).await {
         Err(store::Error::Conflict { .. }) => {
             // Nobody will ask for it: what stays behind when this fails is only room.
-            let _ = app.files().delete(tenant, file.id).await;
+            let _ = unput(app, tenant, &file).await;
             Err(Claim::in_progress())
         }
         other => Ok(other.map(|()| file)?),
@@ -220,11 +225,42 @@ pub async fn receive(app: &App, id: FileId, token: &str, bytes: Bytes) -> Result
         return Err(Error::Conflict("the file's bytes have come before".to_owned()));
     }
     content::announced(&file, &bytes).map_err(|message| Error::invalid("", message))?;
-    app.files().put(tenant, id, &file.media_type, bytes.clone()).await?;
     let file = ready(file, &bytes);
+    put(app, tenant, &file, bytes).await?;
     match app.store().save_file(&file, Some(rev), None).await {
-        Err(store::Error::Conflict { .. }) => Err(Error::Conflict("the file's bytes have come before".to_owned())),
+        Err(store::Error::Conflict { .. }) => match overtaken(app, tenant, &file).await? {
+            Some(_) => Err(Error::Conflict("the file's bytes have come before".to_owned())),
+            None => Err(Error::NotFound("file")),
+        },
         other => Ok(other.map(|()| file)?),
+    }
+}
+
+/// The file as it is after another wrote it first, or deleted it. Bytes that were put for what it is not are taken away.
+async fn overtaken(app: &App, tenant: Tenant, file: &File) -> Result<Option<File>> {
+    let now = app.store().file(tenant, file.id).await?.map(|found| found.value);
+    if now.as_ref().and_then(|now| now.sha256.as_ref()) != file.sha256.as_ref() {
+        unput(app, tenant, file).await?;
+    }
+    Ok(now)
+}
+
+impl File {
+    /// Where its bytes are, once they have come.
+    fn kept(&self) -> Option<Kept<'_>> {
+        self.sha256.as_deref().map(|sha256| Kept { id: self.id, sha256 })
+    }
+}
+
+async fn put(app: &App, tenant: Tenant, file: &File, bytes: Bytes) -> Result<()> {
+    let kept = file.kept().ok_or_else(|| Error::Internal("a file without a digest has no bytes".into()))?;
+    app.files().put(tenant, kept, &file.media_type, bytes).await
+}
+
+async fn unput(app: &App, tenant: Tenant, file: &File) -> Result<()> {
+    match file.kept() {
+        Some(kept) => app.files().delete(tenant, kept).await,
+        None => Ok(()),
     }
 }
 
@@ -251,15 +287,16 @@ async fn settled(app: &App, tenant: Tenant, id: FileId) -> Result<Option<File>> 
     let settled = match content::announced(&file, &bytes) {
         Ok(()) => {
             // To where no address that was given out leads: it cannot change any more.
-            app.files().put(tenant, id, &file.media_type, bytes.clone()).await?;
-            ready(file, &bytes)
+            let file = ready(file, &bytes);
+            put(app, tenant, &file, bytes).await?;
+            file
         }
         Err(problem) => File { status: Status::Rejected, problem: Some(problem), upload_until: None, ..file },
     };
     match app.store().save_file(&settled, Some(rev), None).await {
         Ok(()) => Ok(Some(settled)),
         // Another has looked too, or it was deleted.
-        Err(store::Error::Conflict { .. }) => Ok(app.store().file(tenant, id).await?.map(|found| found.value)),
+        Err(store::Error::Conflict { .. }) => overtaken(app, tenant, &settled).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -270,10 +307,10 @@ async fn settled(app: &App, tenant: Tenant, id: FileId) -> Result<Option<File>> 
 /// [`Error::NotFound`]; [`Error::Conflict`] when it is not ready.
 pub async fn content(app: &App, caller: &Caller, id: FileId) -> Result<(File, Content)> {
     let file = get(app, caller, id).await?;
-    if file.status != Status::Ready {
+    let Some(kept) = file.kept().filter(|_| file.status == Status::Ready) else {
         return Err(Error::Conflict(format!("the file is {}", file.status.name())));
-    }
-    let content = app.files().content(app.now(), &file).await?.ok_or(Error::NotFound("file"))?;
+    };
+    let content = app.files().content(caller.tenant(), kept).await?.ok_or(Error::NotFound("file"))?;
     Ok((file, content))
 }
 
@@ -295,8 +332,16 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest) -> Result<Page
 pub async fn delete(app: &App, caller: &Caller, id: FileId) -> Result<()> {
     caller.require(Scope::RunsWrite)?;
     let tenant = caller.tenant();
-    app.store().file(tenant, id).await?.ok_or(Error::NotFound("file"))?;
-    // The bytes first: as long as they may be there, the file can be found and deleted again.
-    app.files().delete(tenant, id).await?;
-    Ok(app.store().delete_file(tenant, id).await?)
+    for attempt in 1..=DELETE_TRIES {
+        let Versioned { value: file, rev } = app.store().file(tenant, id).await?.ok_or(Error::NotFound("file"))?;
+        // The bytes first: as long as they may be there, the file can be found and deleted again.
+        unput(app, tenant, &file).await?;
+        app.files().forget_upload(tenant, id).await?;
+        match app.store().delete_file(tenant, id, rev).await {
+            // Its bytes came meanwhile.
+            Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
+            other => return Ok(other?),
+        }
+    }
+    Err(Error::Unavailable("the file is being written".into()))
 }

@@ -1,6 +1,6 @@
 //! Starting runs: checked, pinned to a version of the agent, and accepted in one transaction.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage, told};
 use crate::{
@@ -257,7 +257,8 @@ pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
     };
     let (text, inputs) = new.prompt.checked(&pinned.agent.definition, "", earlier).map_err(Error::Invalid)?;
     // The last of what may be refused: files that are fetched for the run are kept.
-    let attachments = file::attach(app, caller.tenant(), new.attachments, "", &mut HashMap::new()).await?;
+    let found = file::find_all(app, caller.tenant(), new.attachments, "", &mut file::Search::new()).await?;
+    let attachments = file::keep_all(app, found).await?;
     let mut run = first_row(app, &pinned, RunId::new(app.now()), &text, None);
     run.chat_id = new.chat_id.unwrap_or(run.id);
     let input = Record::Input { text, inputs, attachments }.at(app.now());

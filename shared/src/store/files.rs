@@ -45,7 +45,8 @@ impl Store {
         self.backend.transact(std::iter::once(put).chain(other).collect()).await
     }
 
-    pub(crate) async fn delete_file(&self, tenant: Tenant, id: FileId) -> Result<()> {
-        self.backend.transact(vec![Write::Delete(key(tenant.org(), id), When::Any)]).await
+    /// Deletes the file's row, if it is as it was seen.
+    pub(crate) async fn delete_file(&self, tenant: Tenant, id: FileId, seen: Rev) -> Result<()> {
+        self.backend.transact(vec![Write::Delete(key(tenant.org(), id), When::Rev(seen))]).await
     }
 }

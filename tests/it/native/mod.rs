@@ -1,6 +1,7 @@
 //! The native surface, through its border, on each backend.
 
 mod agents;
+mod attachments;
 mod batches;
 mod budgets;
 mod chats;

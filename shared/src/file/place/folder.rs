@@ -1,4 +1,4 @@
-//! A folder of this machine: a folder for each organisation, in it a file for each id. Paths are made of ids alone.
+//! A folder of this machine: a folder for each organisation, in it a file for each id and digest. Paths are made of those alone.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,9 +9,9 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use super::Kept;
 use crate::{
     error::{Error, Result},
-    id::FileId,
     tenant::Tenant,
 };
 
@@ -26,22 +26,22 @@ impl Folder {
         Self(path)
     }
 
-    fn path(&self, tenant: Tenant, id: FileId) -> PathBuf {
-        self.0.join(tenant.org().to_string()).join(id.to_string())
+    fn path(&self, tenant: Tenant, kept: Kept<'_>) -> PathBuf {
+        self.0.join(tenant.org().to_string()).join(kept.name())
     }
 
-    pub(super) async fn put(&self, tenant: Tenant, id: FileId, bytes: Bytes) -> Result<()> {
-        let path = self.path(tenant, id);
+    pub(super) async fn put(&self, tenant: Tenant, kept: Kept<'_>, bytes: Bytes) -> Result<()> {
+        let path = self.path(tenant, kept);
         beside(move || put(&path, &bytes)).await
     }
 
-    pub(super) async fn get(&self, tenant: Tenant, id: FileId) -> Result<Option<Bytes>> {
-        let path = self.path(tenant, id);
+    pub(super) async fn get(&self, tenant: Tenant, kept: Kept<'_>) -> Result<Option<Bytes>> {
+        let path = self.path(tenant, kept);
         beside(move || found(fs::read(path)).map(|bytes| bytes.map(Bytes::from))).await
     }
 
-    pub(super) async fn delete(&self, tenant: Tenant, id: FileId) -> Result<()> {
-        let path = self.path(tenant, id);
+    pub(super) async fn delete(&self, tenant: Tenant, kept: Kept<'_>) -> Result<()> {
+        let path = self.path(tenant, kept);
         beside(move || found(fs::remove_file(path)).map(|_| ())).await
     }
 }

@@ -17,7 +17,7 @@ use aws_sigv4::{
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::{File, Upload};
+use super::{File, Kept, Upload};
 use crate::{
     aws,
     clock::Timestamp,
@@ -44,13 +44,6 @@ pub struct S3 {
     base: String,
 }
 
-/// Which of the two places of a file.
-#[derive(Debug, Clone, Copy)]
-enum Under {
-    Uploads,
-    Files,
-}
-
 impl S3 {
     /// The bucket at that URL, as in `https://bucket.s3.eu-west-1.amazonaws.com`, with the region and credentials of AWS's other clients.
     ///
@@ -62,47 +55,48 @@ impl S3 {
         Ok(Self { client: aws::plain_client()?, credentials, region, base: base.trim_end_matches('/').to_owned() })
     }
 
-    pub(super) async fn put(&self, tenant: Tenant, id: FileId, media_type: &str, bytes: Bytes) -> Result<()> {
+    pub(super) async fn put(&self, tenant: Tenant, kept: Kept<'_>, media_type: &str, bytes: Bytes) -> Result<()> {
         let headers = [("content-type", media_type)];
-        self.exchange(Method::PUT, &self.url(Under::Files, tenant, id), &headers, bytes).await.map(|_| ())
+        self.exchange(Method::PUT, &self.kept_url(tenant, kept), &headers, bytes).await.map(|_| ())
     }
 
-    pub(super) async fn get(&self, tenant: Tenant, id: FileId) -> Result<Option<Bytes>> {
-        self.exchange(Method::GET, &self.url(Under::Files, tenant, id), &[], Bytes::new()).await
+    pub(super) async fn get(&self, tenant: Tenant, kept: Kept<'_>) -> Result<Option<Bytes>> {
+        self.exchange(Method::GET, &self.kept_url(tenant, kept), &[], Bytes::new()).await
     }
 
     pub(super) async fn uploaded(&self, tenant: Tenant, id: FileId) -> Result<Option<Bytes>> {
-        self.exchange(Method::GET, &self.url(Under::Uploads, tenant, id), &[], Bytes::new()).await
+        self.exchange(Method::GET, &self.upload_url(tenant, id), &[], Bytes::new()).await
     }
 
-    pub(super) async fn delete(&self, tenant: Tenant, id: FileId) -> Result<()> {
-        for under in [Under::Uploads, Under::Files] {
-            self.exchange(Method::DELETE, &self.url(under, tenant, id), &[], Bytes::new()).await?;
-        }
-        Ok(())
+    pub(super) async fn delete(&self, tenant: Tenant, kept: Kept<'_>) -> Result<()> {
+        self.exchange(Method::DELETE, &self.kept_url(tenant, kept), &[], Bytes::new()).await.map(|_| ())
+    }
+
+    pub(super) async fn forget_upload(&self, tenant: Tenant, id: FileId) -> Result<()> {
+        self.exchange(Method::DELETE, &self.upload_url(tenant, id), &[], Bytes::new()).await.map(|_| ())
     }
 
     /// Where a caller puts the bytes: of that length and media type, which are signed.
     pub(super) async fn upload(&self, now: Timestamp, file: &File, until: Timestamp) -> Result<Upload> {
         let length = file.bytes.to_string();
         let headers = [("content-length", length.as_str()), ("content-type", file.media_type.as_str())];
-        let url = self.url(Under::Uploads, Tenant::of(file.org), file.id);
+        let url = self.upload_url(Tenant::of(file.org), file.id);
         let holds = Duration::from_millis(until.since_ms(now));
         let url = self.signed(Method::PUT, &url, &headers, holds).await?;
         Ok(Upload { url, headers: vec![("content-type", file.media_type.clone())], until })
     }
 
     /// Where a caller can read the bytes for some minutes.
-    pub(super) async fn link(&self, _now: Timestamp, file: &File) -> Result<String> {
-        self.signed(Method::GET, &self.url(Under::Files, Tenant::of(file.org), file.id), &[], LINK).await
+    pub(super) async fn link(&self, tenant: Tenant, kept: Kept<'_>) -> Result<String> {
+        self.signed(Method::GET, &self.kept_url(tenant, kept), &[], LINK).await
     }
 
-    fn url(&self, under: Under, tenant: Tenant, id: FileId) -> String {
-        let under = match under {
-            Under::Uploads => "uploads",
-            Under::Files => "files",
-        };
-        format!("{}/{under}/{}/{id}", self.base, tenant.org())
+    fn upload_url(&self, tenant: Tenant, id: FileId) -> String {
+        format!("{}/uploads/{}/{id}", self.base, tenant.org())
+    }
+
+    fn kept_url(&self, tenant: Tenant, kept: Kept<'_>) -> String {
+        format!("{}/files/{}/{}", self.base, tenant.org(), kept.name())
     }
 
     /// The URL with everything in its query that allows this one request until then.
