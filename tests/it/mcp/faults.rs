@@ -72,7 +72,7 @@ async fn a_stream_that_never_ends_is_read_until_the_answer(muster: Muster) {
 }
 
 async fn answers_that_are_none_are_unclear(muster: Muster) {
-    let large = text(&"x".repeat(9 * 1024 * 1024));
+    let large = text(&"x".repeat(3 * 1024 * 1024));
     for fault in [
         Reply::Json(json!({"jsonrpc": "2.0", "id": 999, "result": text("not yours")})),
         Reply::Json(json!({"jsonrpc": "2.0", "id": null, "result": text("nobody's")})),
@@ -80,6 +80,7 @@ async fn answers_that_are_none_are_unclear(muster: Muster) {
         Reply::Status(200, "<html>".to_owned()),
         Reply::Status(202, String::new()),
         Reply::Result(large),
+        Reply::Result(json!({"content": vec![json!([]); 60_000]})),
     ] {
         let server = Raw::start(calls(9, fault.clone())).await;
         let agent =

@@ -141,12 +141,10 @@ async fn secrets_reach_the_server_and_nobody_else(muster: Muster) {
     let canary = "canary-of-a-server";
     let echo = |method: &str, _: usize, message: &Value| {
         let said = message["authorization"].as_str().unwrap_or("nothing");
-        // Escaped, as nobody would write it who does not mean to hide it.
-        let hidden = said.replace("canary", "\u{63}anary");
         match method {
             "tools/list" => {
                 let mut tool = tool("act", &format!("Send {said}"));
-                tool["inputSchema"]["title"] = json!(hidden);
+                tool["inputSchema"]["title"] = json!(said);
                 Some(raw::Reply::Result(json!({"tools": [tool]})))
             }
             "tools/call" => {

@@ -91,7 +91,12 @@ async fn servers_that_are_none_are_refused(muster: Muster) {
         let page = json!({"tools": [tool(&format!("t{nth}"), "")], "nextCursor": "again"});
         (method == "tools/list").then(|| Reply::Result(page))
     });
+    let pages: Says = Box::new(|method, nth, _| {
+        let page = json!({"tools": [tool(&format!("t{nth}"), &"x".repeat(900 * 1024))], "nextCursor": "again"});
+        (method == "tools/list").then(|| Reply::Result(page))
+    });
     let large = Reply::Result(json!({"tools": [tool("act", &"x".repeat(2 * 1024 * 1024))]}));
+    let many = Reply::Result(json!({"tools": [tool("act", "Acts")], "more": vec![0; 60_000]}));
     for (name, says, expected) in [
         ("a web page", all(Reply::Status(200, "<html>".to_owned())), "did not answer as an MCP server does"),
         ("nothing there", all(Reply::Status(404, "no".to_owned())), "answered HTTP 404"),
@@ -108,7 +113,9 @@ async fn servers_that_are_none_are_refused(muster: Muster) {
             lists(Reply::Json(json!({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": "x"}}))),
             "as",
         ),
-        ("too large", lists(large), "answered with more than 1048576 bytes"),
+        ("too large", lists(large), "says more than is read of it"),
+        ("too much in a session", pages, "says more than is read of it"),
+        ("too many values", lists(many), "did not answer as"),
         ("pages for ever", endless, "lists more than"),
         (
             "other events",

@@ -101,7 +101,7 @@ impl Session {
 
     fn unclear(&self) -> String {
         match self.wire.trouble() {
-            Trouble::TooMuch(_) => format!(
+            Trouble::TooMuch => format!(
                 "the call was sent, and its answer is larger than {ANSWER_READ_LIMIT_BYTES} bytes: it may have taken place or not"
             ),
             Trouble::Unreached | Trouble::Silent | Trouble::Status(_) | Trouble::Foreign | Trouble::TooMany(_) => {

@@ -18,7 +18,7 @@ use rmcp::{
         SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse as Posted,
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::events::Events;
@@ -28,9 +28,12 @@ use crate::{
 };
 
 /// The most that is read of what answers a call, in bytes.
-pub(super) const ANSWER_READ_LIMIT_BYTES: usize = 8 * 1024 * 1024;
-/// The most that is read of any other message, in bytes.
+pub(super) const ANSWER_READ_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+/// The most that is read of any other message, and of all others of a session together, in bytes.
 const MESSAGE_LIMIT_BYTES: usize = 1024 * 1024;
+const SESSION_LIMIT_BYTES: usize = 2 * 1024 * 1024;
+/// The most values of one message: each takes far more room than it takes to write one.
+const VALUES_LIMIT: usize = 50_000;
 /// The most that is read of an answer that is an error, in bytes.
 const REFUSAL_LIMIT_BYTES: usize = 64 * 1024;
 /// How long the end of a session may take.
@@ -71,8 +74,8 @@ pub(super) enum Trouble {
     #[error("the MCP server answered HTTP {0}")]
     Status(StatusCode),
     /// It says more than is read.
-    #[error("the MCP server answered with more than {0} bytes")]
-    TooMuch(usize),
+    #[error("the MCP server says more than is read of it")]
+    TooMuch,
     /// What it says is not MCP.
     #[error("the server did not answer as an MCP server does")]
     Foreign,
@@ -87,7 +90,7 @@ impl Trouble {
         match self {
             Self::Unreached | Self::Silent => true,
             Self::Status(status) => passes(*status),
-            Self::TooMuch(_) | Self::Foreign | Self::TooMany(_) => false,
+            Self::TooMuch | Self::Foreign | Self::TooMany(_) => false,
         }
     }
 }
@@ -120,6 +123,8 @@ struct Inner {
 struct State {
     called: Called,
     trouble: Option<Trouble>,
+    /// How much was read of what answers no call, in bytes.
+    read_bytes: usize,
 }
 
 /// What a message is, as far as it matters here.
@@ -141,10 +146,6 @@ impl Message {
             discovers: matches!(request.request, ClientRequest::DiscoverRequest(_)),
         }
     }
-
-    fn limit_bytes(&self) -> usize {
-        if self.calls { ANSWER_READ_LIMIT_BYTES } else { MESSAGE_LIMIT_BYTES }
-    }
 }
 
 impl Wire {
@@ -158,9 +159,9 @@ impl Wire {
         self.inner.deadline
     }
 
-    /// What is known of the call.
+    /// What is known of the call: once.
     pub(super) fn called(&self) -> Called {
-        self.state().called.clone()
+        std::mem::take(&mut self.state().called)
     }
 
     /// What was wrong with the last message; what is not known to be anything else is an answer that nobody understands.
@@ -211,19 +212,26 @@ impl Wire {
         let Some(id) = &message.id else { return Ok(Posted::Accepted) };
         let session = session_id(&streamed.headers);
         let found = if media(&streamed.headers) == "text/event-stream" {
-            self.among_events(streamed, id).await?
+            self.among_events(streamed, message, id).await?
         } else {
-            let body = self.whole(streamed).await?;
+            let body = self.whole(streamed, message).await?;
             self.json(&body).filter(|found| answers(found, id)).ok_or_else(|| self.fails(Trouble::Foreign))?
         };
-        self.note(message, Called::Answered(found.clone()));
-        Ok(Posted::Json(serde_json::from_value(found).map_err(|_| self.fails(Trouble::Foreign))?, session))
+        let for_the_protocol = if message.calls {
+            let answered = json!({"jsonrpc": "2.0", "id": id, "result": {"content": []}});
+            self.note(message, Called::Answered(found));
+            answered
+        } else {
+            found
+        };
+        let read = serde_json::from_value(for_the_protocol).map_err(|_| self.fails(Trouble::Foreign))?;
+        Ok(Posted::Json(read, session))
     }
 
     /// Reads the events until one is the answer. What else the server says or asks meanwhile is passed over.
-    async fn among_events(&self, mut streamed: Streamed, id: &RequestId) -> Result<Value, Error> {
+    async fn among_events(&self, mut streamed: Streamed, message: &Message, id: &RequestId) -> Result<Value, Error> {
         let mut events = Events::default();
-        while let Some(piece) = streamed.next().await.map_err(|_| self.fails(Trouble::Silent))? {
+        while let Some(piece) = self.piece(&mut streamed, message).await? {
             let found =
                 events.push(&piece).iter().find_map(|data| self.json(data.as_bytes()).filter(|m| answers(m, id)));
             if let Some(found) = found {
@@ -233,18 +241,36 @@ impl Wire {
                 break;
             }
         }
-        Err(self.fails(if streamed.cut { Trouble::TooMuch(ANSWER_READ_LIMIT_BYTES) } else { Trouble::Silent }))
+        Err(self.fails(if streamed.cut { Trouble::TooMuch } else { Trouble::Silent }))
     }
 
-    async fn whole(&self, mut streamed: Streamed) -> Result<Vec<u8>, Error> {
+    async fn whole(&self, mut streamed: Streamed, message: &Message) -> Result<Vec<u8>, Error> {
         let mut body = Vec::new();
-        while let Some(piece) = streamed.next().await.map_err(|_| self.fails(Trouble::Silent))? {
+        while let Some(piece) = self.piece(&mut streamed, message).await? {
             body.extend_from_slice(&piece);
             if streamed.cut {
                 break;
             }
         }
-        if streamed.cut { Err(self.fails(Trouble::TooMuch(body.len()))) } else { Ok(body) }
+        if streamed.cut { Err(self.fails(Trouble::TooMuch)) } else { Ok(body) }
+    }
+
+    async fn piece(&self, streamed: &mut Streamed, message: &Message) -> Result<Option<bytes::Bytes>, Error> {
+        let piece = streamed.next().await.map_err(|_| self.fails(Trouble::Silent))?;
+        if !message.calls {
+            let read = piece.as_ref().map_or(0, bytes::Bytes::len);
+            let mut state = self.state();
+            state.read_bytes = state.read_bytes.saturating_add(read);
+        }
+        Ok(piece)
+    }
+
+    /// The most that is read of what answers that message.
+    fn limit_bytes(&self, message: &Message) -> usize {
+        if message.calls {
+            return ANSWER_READ_LIMIT_BYTES;
+        }
+        MESSAGE_LIMIT_BYTES.min(SESSION_LIMIT_BYTES.saturating_sub(self.state().read_bytes))
     }
 
     /// An answer that is no success. A JSON-RPC error in it is one that the protocol's lifecycle understands; one that refuses
@@ -282,7 +308,9 @@ impl Wire {
 
     /// The value, without the secrets that were sent.
     fn json(&self, text: &[u8]) -> Option<Value> {
-        let mut value = serde_json::from_slice(text).ok()?;
+        let mut value = Some(text)
+            .filter(|text| values(text) <= VALUES_LIMIT)
+            .and_then(|text| serde_json::from_slice(text).ok())?;
         if !self.inner.secrets.is_empty() {
             self.redact(&mut value);
         }
@@ -305,6 +333,21 @@ impl Wire {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+/// How many values a JSON text has, about: without taking room for them.
+fn values(text: &[u8]) -> usize {
+    let (mut count, mut in_string, mut escaped): (usize, _, _) = (0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' | b',' if !in_string => count = count.saturating_add(1),
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Whether the message answers the request of this id.
@@ -343,7 +386,7 @@ impl StreamableHttpClient for Wire {
         let mut sending = self.sending(session_id.as_deref(), custom_headers);
         sending.headers.insert(header::CONTENT_TYPE, JSON);
         sending.body = serde_json::to_vec(&message)?.into();
-        sending.body_limit_bytes = what.limit_bytes();
+        sending.body_limit_bytes = self.limit_bytes(&what);
         self.post(&what, &sending, session_id.is_some()).await
     }
 
@@ -372,5 +415,34 @@ impl StreamableHttpClient for Wire {
         _custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<BoxStream<'static, Result<sse_stream::Sse, SseError>>, Error> {
         Err(StreamableHttpError::ServerDoesNotSupportSse)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_counted_outside_of_texts() {
+        for (text, count) in [("", 0), ("[]", 1), ("[1,[2],{}]", 5), (r#"{"a":",[{\",","b":1}"#, 2), (r#"["\\",1]"#, 2)]
+        {
+            assert_eq!(values(text.as_bytes()), count, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_has_the_id_that_was_asked_with_and_a_result_or_an_error() {
+        let id = RequestId::Number(3);
+        for (message, expected) in [
+            (json!({"id": 3, "result": null}), true),
+            (json!({"id": 3, "error": {}}), true),
+            (json!({"id": 3, "method": "ping"}), false),
+            (json!({"id": "3", "result": {}}), false),
+            (json!({"id": 4, "result": {}}), false),
+            (json!({"result": {}}), false),
+            (json!([{"id": 3, "result": {}}]), false),
+        ] {
+            assert_eq!(answers(&message, &id), expected, "{message}");
+        }
     }
 }
