@@ -6,8 +6,9 @@ use secrecy::SecretString;
 use shared::{
     App, aws,
     clock::Clock,
-    config::{Config, LONG_WAIT_MS, SHORT_WAIT_MS, SyncRuns, required},
+    config::{Config, LONG_WAIT_MS, SHORT_WAIT_MS, SyncRuns, required, variable},
     error::Fault,
+    file::{Files, S3},
     limit::Limiter,
     queue::{Queue, sqs::Sqs},
     store::{Backend, Store, dynamo::Dynamo},
@@ -26,7 +27,16 @@ pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     let config = Config::from_environment(pepper, sync_runs(streams), None)?;
     aws::warm(Some(&store), Some(&queue).filter(|_| sends)).await;
     let store = Store::new(Backend::Dynamo(store));
-    Ok(App::new(config, Clock::System, store, Queue::Sqs(queue), Limiter::in_store())?)
+    let files = Files::S3(S3::new(&aws_config, &bucket()?)?);
+    Ok(App::new(config, Clock::System, store, Queue::Sqs(queue), files, Limiter::in_store())?)
+}
+
+/// Where the bucket of files is: at an endpoint for all of AWS, where one is set, as an emulator's.
+fn bucket() -> Result<String, Fault> {
+    Ok(match variable("AWS_ENDPOINT_URL") {
+        Some(endpoint) => format!("{}/{}", endpoint.trim_end_matches('/'), required("MUSTER_FILES_BUCKET")?),
+        None => format!("https://{}", required("MUSTER_FILES_DOMAIN")?),
+    })
 }
 
 /// A function that streams its answers has time to run runs itself; behind a gateway that hangs up early, a worker does.

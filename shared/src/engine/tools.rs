@@ -160,7 +160,7 @@ impl Turn<'_> {
                     self.here.insert(index);
                     planned.looks.push(index);
                 }
-                Step::Ask => ask(held, index),
+                Step::Ask => ask(self.app, held, index),
                 Step::Fill(end, content) => self.fill(held, index, end, content),
             }
             if held.run.step != self.begins {
@@ -184,6 +184,7 @@ impl Turn<'_> {
             call.attempts = call.attempts.saturating_add(1);
             (call.sent_at, call.fence, call.unclear) = (Some(now), fence, false);
         }
+        held.run.tell_sent(index, now);
         self.here.insert(index);
     }
 
@@ -236,7 +237,10 @@ impl Turn<'_> {
             Came::Outcome(Outcome::Unclear { .. }) if repeatable && again => return fail(call, CallState::Ready),
             // It stays as sent: what may be done about it is decided as for a call of a holder that is no more.
             Came::Outcome(Outcome::Unclear { .. }) if !repeatable => return fail(call, CallState::Sent),
-            Came::Outcome(Outcome::Changed(change)) => return ask_about(call, *change),
+            Came::Outcome(Outcome::Changed(change)) => {
+                ask_about(call, *change);
+                return held.run.tell_asked(index, self.app.now());
+            }
             Came::Lookup(Found::Unknown) => {
                 call.unclear = true;
                 return fail(call, CallState::Sent);
@@ -296,10 +300,11 @@ fn set(held: &mut Held, index: usize, state: CallState) {
 }
 
 /// A person is asked whether to send that call again.
-fn ask(held: &mut Held, index: usize) {
+fn ask(app: &App, held: &mut Held, index: usize) {
     if let Some(call) = held.run.calls.get_mut(index) {
         (call.state, call.unclear, call.decision) = (CallState::AwaitsApproval, true, None);
     }
+    held.run.tell_asked(index, app.now());
 }
 
 /// A person is asked whether to make that call although its tool is not what it was. What an earlier try did, nobody knows.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Reason, Run, Status};
+use super::{CallEvent, Reason, Run, Status};
 use crate::{clock::Timestamp, id::KeyId, tool::Change};
 
 /// Where a tool call stands.
@@ -52,6 +52,9 @@ pub struct PendingCall {
     pub fence: u64,
     /// What a person said.
     pub decision: Option<Decision>,
+    /// What was told of it; once its slot is filled, that is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) told: Vec<CallEvent>,
     /// How its tool was found to differ from what it was when the agent was saved: a person is asked, or was, whether to call it
     /// nevertheless.
     #[serde(default)]
@@ -69,17 +72,14 @@ impl PendingCall {
             sent_at: None,
             fence: 0,
             decision: None,
+            told: Vec::new(),
             changed: None,
         }
     }
 
     /// What a person is asked about it, if one is.
     pub(crate) fn asked_for(&self) -> Option<Reason> {
-        let reason = match (&self.changed, self.unclear) {
-            (Some(_), _) => Reason::ToolChanged,
-            (None, true) => Reason::OutcomeUnknown,
-            (None, false) => Reason::ApprovalRequired,
-        };
+        let reason = Reason::of_question(self.unclear, self.changed.is_some());
         (self.state == CallState::AwaitsApproval).then_some(reason)
     }
 
