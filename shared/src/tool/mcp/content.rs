@@ -94,15 +94,9 @@ mod tests {
     use crate::tool::ANSWER_LIMIT_BYTES;
 
     fn said(result: Value) -> (String, bool) {
-        match answer(&json!({"jsonrpc": "2.0", "id": 1, "result": result})) {
-            Outcome::Answered { content, failed, passing: false } => (content, failed),
-            other @ (Outcome::Answered { .. }
-            | Outcome::NotSent { .. }
-            | Outcome::Changed(_)
-            | Outcome::Unclear { .. }) => {
-                panic!("{other:?}")
-            }
-        }
+        let outcome = answer(&json!({"jsonrpc": "2.0", "id": 1, "result": result}));
+        let Outcome::Answered { content, failed, passing: false } = outcome else { panic!("{outcome:?}") };
+        (content, failed)
     }
 
     #[test]
