@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::tool::{self, Approval, Http, Kind, Method, OnUnknown, Policy, Tool};
+use shared::tool::{self, Approval, Http, Kind, Mcp, Method, OnUnknown, Pinned, Policy, Tool};
 
 /// A tool of an agent.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -47,6 +47,50 @@ pub(crate) enum ToolView {
         /// call's key.
         lookup_url: Option<String>,
     },
+    /// A server of the Model Context Protocol, over streamable HTTP. When the agent is saved with it, the server is asked for its tools;
+    /// what they are is kept with the version. A tool that has changed when it is called is not called, and a person is asked.
+    Mcp {
+        /// What the names of its tools begin with: `<name>__<tool>`. `A-Z a-z 0-9 _ -`, different within an agent.
+        #[schemars(length(min = 1, max = 32))]
+        name: String,
+        /// Where it is.
+        url: String,
+        /// Headers; `{{secret:NAME}}` takes a secret when a request is sent.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        /// The tools allowed, as the server names them: all that it has, unless given.
+        #[schemars(length(min = 1, max = 128))]
+        tools: Option<Vec<String>>,
+        /// What may be done when a call was sent and nobody knows whether it took place: `once` unless given; not `verify`. The server's
+        /// own hints make it stricter for a tool, and never laxer.
+        policy: Option<PolicyView>,
+        /// Whether a person is asked before each call: `never` unless given.
+        #[serde(default)]
+        approval: ApprovalView,
+        /// What happens when a call of policy `once` may or may not have taken place: `tell` unless given.
+        #[serde(default)]
+        on_unknown: OnUnknownView,
+        /// How long one call may take, in milliseconds, asking what the tool is included: 30,000 unless given.
+        #[schemars(range(min = 1, max = 300_000))]
+        timeout_ms: Option<u64>,
+        /// The tools as they were when the agent was saved: only read; what is given here is passed over.
+        #[serde(default)]
+        pinned: Vec<PinnedView>,
+    },
+}
+
+/// A tool of a server, as it was when the agent was saved.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct PinnedView {
+    /// What the model calls it.
+    name: String,
+    /// What the server calls it.
+    tool: String,
+    /// What is done when nobody knows whether a call took place.
+    policy: PolicyView,
+    /// SHA-256, in hex, of its name, description and schema as JSON: `{"description","inputSchema","name"}`, all keys in order, no
+    /// blanks.
+    sha256: String,
 }
 
 fn no_arguments() -> Value {
@@ -102,48 +146,79 @@ views! {
 
 impl From<ToolView> for Tool {
     fn from(view: ToolView) -> Self {
-        let ToolView::Http {
-            name,
-            description,
-            parameters,
-            policy,
-            approval,
-            on_unknown,
-            timeout_ms,
-            method,
-            url,
-            headers,
-            lookup_url,
-        } = view;
-        Self {
-            name,
-            description,
-            parameters,
-            policy: policy.map_or_else(|| Policy::of(method.into()), Into::into),
-            approval: approval.into(),
-            on_unknown: on_unknown.into(),
-            timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
-            kind: Kind::Http(Http { method: method.into(), url, headers, lookup_url }),
+        match view {
+            ToolView::Http {
+                name,
+                description,
+                parameters,
+                policy,
+                approval,
+                on_unknown,
+                timeout_ms,
+                method,
+                url,
+                headers,
+                lookup_url,
+            } => Self {
+                name,
+                description,
+                parameters,
+                policy: policy.map_or_else(|| Policy::of(method.into()), Into::into),
+                approval: approval.into(),
+                on_unknown: on_unknown.into(),
+                timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
+                kind: Kind::Http(Http { method: method.into(), url, headers, lookup_url }),
+            },
+            ToolView::Mcp { name, url, headers, tools, policy, approval, on_unknown, timeout_ms, pinned: _ } => Self {
+                name,
+                description: String::new(),
+                parameters: Value::Null,
+                policy: policy.unwrap_or_default().into(),
+                approval: approval.into(),
+                on_unknown: on_unknown.into(),
+                timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
+                kind: Kind::Mcp(Mcp { url, headers, tools, pinned: Vec::new() }),
+            },
         }
     }
 }
 
 impl From<Tool> for ToolView {
     fn from(tool: Tool) -> Self {
-        let Kind::Http(Http { method, url, headers, lookup_url }) = tool.kind;
-        Self::Http {
-            name: tool.name,
-            description: tool.description,
-            parameters: tool.parameters,
-            policy: Some(tool.policy.into()),
-            approval: tool.approval.into(),
-            on_unknown: tool.on_unknown.into(),
-            timeout_ms: Some(tool.timeout_ms),
-            method: method.into(),
-            url,
-            headers,
-            lookup_url,
+        let Tool { name, description, parameters, policy, approval, on_unknown, timeout_ms, kind } = tool;
+        match kind {
+            Kind::Http(Http { method, url, headers, lookup_url }) => Self::Http {
+                name,
+                description,
+                parameters,
+                policy: Some(policy.into()),
+                approval: approval.into(),
+                on_unknown: on_unknown.into(),
+                timeout_ms: Some(timeout_ms),
+                method: method.into(),
+                url,
+                headers,
+                lookup_url,
+            },
+            Kind::Mcp(Mcp { url, headers, tools, pinned }) => Self::Mcp {
+                name,
+                url,
+                headers,
+                tools,
+                policy: Some(policy.into()),
+                approval: approval.into(),
+                on_unknown: on_unknown.into(),
+                timeout_ms: Some(timeout_ms),
+                pinned: pinned.into_iter().map(PinnedView::from).collect(),
+            },
         }
+    }
+}
+
+impl From<Pinned> for PinnedView {
+    fn from(pinned: Pinned) -> Self {
+        let Pinned { tool, name, description: _, parameters: _, policy, sha256 } = pinned;
+        Self { name, tool, policy: policy.into(), sha256 }
     }
 }
 

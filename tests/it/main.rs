@@ -18,6 +18,7 @@ mod host;
 mod http;
 mod idempotency;
 mod limits;
+mod mcp;
 mod model_faults;
 mod models;
 mod native;

@@ -67,7 +67,7 @@ struct CreateKey {
 fn main() -> ExitCode {
     let level = config::variable("MUSTER_LOG").unwrap_or_else(|| "warn,muster=info".to_owned());
     // The providers' crate writes errors with the URLs that it called.
-    let filter = EnvFilter::new(format!("{level},genai=off"));
+    let filter = EnvFilter::new(format!("{level},genai=off,rmcp=off"));
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

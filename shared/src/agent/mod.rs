@@ -23,6 +23,7 @@ use crate::{
     page::{Page, PageRequest},
     random, store,
     tenant::{Caller, Scope, Tenant},
+    tool::Pins,
 };
 
 /// How often a change is tried again when others change agents at the same time.
@@ -44,14 +45,15 @@ pub struct AgentVersion {
     pub definition: Definition,
 }
 
-/// A new agent, checked and with its id, not yet stored: see [`create`].
+/// A new agent, checked, its servers' tools pinned, and with its id, not yet stored: see [`create`].
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::UnknownModel`], [`Error::Forbidden`].
-pub fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
+/// [`Error::Invalid`], also for a server that does not say what its tools are; [`Error::UnknownModel`], [`Error::Forbidden`].
+pub async fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
     caller.require(Scope::AgentsWrite)?;
     let now = app.now();
-    let definition = draft.checked(app)?;
+    let mut definition = draft.checked(app)?;
+    Pins::default().pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
     Ok(AgentVersion { agent_id: AgentId::new(now), number: 1, created_at: now, updated_at: now, definition })
 }
 
@@ -121,17 +123,20 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
     Ok(Page::new(entries, last.as_deref().filter(|_| more), &of))
 }
 
-/// Changes the agent: `change` edits what it is now. A change that changes nothing makes no version.
+/// Changes the agent: `change` edits what it is now. A change that changes nothing makes no version. Servers that are given anew are
+/// asked for their tools, and what they say is pinned; those that stay as they were keep their pins.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Invalid`], [`Error::UnknownModel`].
 pub async fn update(app: &App, caller: &Caller, id: AgentId, change: impl Fn(&mut Draft)) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
+    let mut pins = Pins::default();
     for attempt in 1..=TRIES {
         let now = current(app, caller.tenant(), id).await?;
         let mut draft = now.definition.to_draft();
         change(&mut draft);
-        let definition = draft.checked(app)?;
+        let mut definition = draft.checked(app)?;
+        pins.pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
         if definition == now.definition {
             return Ok(now);
         }

@@ -1,5 +1,7 @@
 //! What is done with a tool call next: pure, from the agent, the journal and where the call stands.
 
+use std::borrow::Cow;
+
 use super::decide::asked;
 use crate::{
     agent::{Definition, Mode},
@@ -18,12 +20,12 @@ const SAME_IN_A_ROW: usize = 3;
 
 /// What the model is told of the agent's tools.
 pub(super) fn offers(definition: &Definition) -> Vec<Offer> {
-    let offer = |tool: &Tool| Offer {
+    let offer = |tool: Cow<Tool>| Offer {
         name: tool.name.clone(),
         description: tool.description.clone(),
         parameters: tool.parameters.clone(),
     };
-    definition.tools.iter().map(offer).collect()
+    tool::callable(&definition.tools).map(offer).collect()
 }
 
 /// The longest that a call of the agent's tools may take, in milliseconds.
@@ -36,9 +38,9 @@ pub(super) fn expected(definition: &Definition, mode: Mode, asked: &[ToolCall]) 
     if definition.tools.is_empty() {
         return Vec::new();
     }
-    let state = |call: &ToolCall| match definition.tools.iter().find(|tool| tool.name == call.name) {
+    let state = |call: &ToolCall| match tool::named(&definition.tools, &call.name) {
         // What must not be called at all needs nobody's approval.
-        Some(tool) if (mode == Mode::Manual || tool.approval == Approval::Always) && arguments(tool, call).is_ok() => {
+        Some(tool) if (mode == Mode::Manual || tool.approval == Approval::Always) && arguments(&tool, call).is_ok() => {
             CallState::AwaitsApproval
         }
         _ => CallState::Ready,
@@ -65,7 +67,7 @@ pub(super) fn next(definition: &Definition, journal: &[Slot], call: &PendingCall
     }
     let asked = asked(journal).get(index)?;
     let refuse = |message: String| Some(Step::Fill(ToolEnd::Refused, message));
-    let Some(tool) = definition.tools.iter().find(|tool| tool.name == asked.name) else {
+    let Some(tool) = tool::named(&definition.tools, &asked.name) else {
         return refuse(format!("there is no tool '{}'", asked.name));
     };
     if cut_off(journal) {
@@ -77,7 +79,7 @@ pub(super) fn next(definition: &Definition, journal: &[Slot], call: &PendingCall
     if same_in_a_row(journal, asked) {
         return refuse(format!("this call was made {SAME_IN_A_ROW} times in a row; do something else"));
     }
-    let arguments = match arguments(tool, asked) {
+    let arguments = match arguments(&tool, asked) {
         Ok(arguments) => arguments,
         Err(message) => return refuse(format!("the tool was not called: {message}")),
     };

@@ -24,7 +24,7 @@ use crate::{
     random,
     run::{CallState, PendingCall, Reason},
     tenant::Tenant,
-    tool::{self, Found, Outcome, Policy, Tool},
+    tool::{self, Change, Found, Outcome, Policy, Tool},
 };
 
 /// How often a call may fail in a way that may pass.
@@ -89,9 +89,10 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
 
 /// Nothing is under way, and not all is filled: a person is asked.
 fn waits(held: &Held) -> Called {
-    let unclear = held.run.calls.iter().any(|call| call.state == CallState::AwaitsApproval && call.unclear);
-    let reason = if unclear { Reason::OutcomeUnknown } else { Reason::ApprovalRequired };
-    Called::Waits(reason, held.run.deadline_at)
+    let asked: Vec<Reason> = held.run.calls.iter().filter_map(PendingCall::asked_for).collect();
+    let first = |reason: &Reason| asked.contains(reason).then_some(*reason);
+    let reason = [Reason::ToolChanged, Reason::OutcomeUnknown].iter().find_map(first);
+    Called::Waits(reason.unwrap_or(Reason::ApprovalRequired), held.run.deadline_at)
 }
 
 /// What is about to be done, once it is written down.
@@ -193,14 +194,18 @@ impl Turn<'_> {
 
     fn send(&mut self, held: &Held, index: usize, arguments: tool::Arguments) {
         let Some(call) = self.call(held, index) else { return };
-        let failures = held.run.calls.get(index).map_or(0, |call| call.failures);
+        let pending = held.run.calls.get(index);
+        let failures = pending.map_or(0, |call| call.failures);
+        let accepted = pending.and_then(PendingCall::accepted).cloned();
         let pause_ms = random::unit() * PAUSE_MS * f64::from(failures);
         self.under_way.push(Box::pin(async move {
             // A pause of nothing would take until the timer's next tick.
             if failures > 0 {
                 tokio::time::sleep(Duration::from_secs_f64(pause_ms / 1_000.0)).await;
             }
-            (index, Came::Outcome(tool::execute(&call.app, call.tenant, &call.tool, &arguments, &call.key).await))
+            let accepted = accepted.as_ref();
+            let outcome = tool::execute(&call.app, call.tenant, &call.tool, &arguments, &call.key, accepted).await;
+            (index, Came::Outcome(outcome))
         }));
     }
 
@@ -214,7 +219,7 @@ impl Turn<'_> {
 
     fn call(&self, held: &Held, index: usize) -> Option<Sending> {
         let asked = self.asked.get(index)?;
-        let tool = self.definition.tools.iter().find(|tool| tool.name == asked.name)?.clone();
+        let tool = tool::named(&self.definition.tools, &asked.name)?.into_owned();
         let key = idempotency_key(held.id(), held.run.call_slot(index));
         Some(Sending { app: self.app.clone(), tenant: held.tenant(), tool, key })
     }
@@ -224,7 +229,7 @@ impl Turn<'_> {
         fault::point("K6");
         self.here.remove(&index);
         let Some(asked) = self.asked.get(index) else { return };
-        let policy = self.definition.tools.iter().find(|tool| tool.name == asked.name).map(|tool| tool.policy);
+        let policy = tool::named(&self.definition.tools, &asked.name).map(|tool| tool.policy);
         let Some(call) = held.run.calls.get_mut(index) else { return };
         let again = call.failures.saturating_add(1) < FAILURES;
         let repeatable = matches!(policy, Some(Policy::Read | Policy::Idempotent));
@@ -236,6 +241,10 @@ impl Turn<'_> {
             Came::Outcome(Outcome::Unclear { .. }) if repeatable && again => return fail(call, CallState::Ready),
             // It stays as sent: what may be done about it is decided as for a call of a holder that is no more.
             Came::Outcome(Outcome::Unclear { .. }) if !repeatable => return fail(call, CallState::Sent),
+            Came::Outcome(Outcome::Changed(change)) => {
+                ask_about(call, *change);
+                return held.run.tell_asked(index, self.app.now());
+            }
             Came::Lookup(Found::Unknown) => {
                 call.unclear = true;
                 return fail(call, CallState::Sent);
@@ -300,6 +309,12 @@ fn ask(app: &App, held: &mut Held, index: usize) {
         (call.state, call.unclear, call.decision) = (CallState::AwaitsApproval, true, None);
     }
     held.run.tell_asked(index, app.now());
+}
+
+/// A person is asked whether to make that call although its tool is not what it was. What an earlier try did, nobody knows.
+fn ask_about(call: &mut PendingCall, change: Change) {
+    (call.state, call.unclear, call.decision) = (CallState::AwaitsApproval, call.attempts > 1, None);
+    call.changed = Some(change);
 }
 
 fn fail(call: &mut PendingCall, state: CallState) {

@@ -202,7 +202,7 @@ async fn wait(app: &App, held: &mut Held, reason: Reason, until: Timestamp) -> R
         fault::point("K9");
         // What a person will say comes with a message of its own; what one said meanwhile was taken over by the write.
         let delay_s = match (held.run.status, reason) {
-            (Status::Waiting, Reason::ApprovalRequired | Reason::OutcomeUnknown) => return Ok(()),
+            (Status::Waiting, Reason::ApprovalRequired | Reason::OutcomeUnknown | Reason::ToolChanged) => return Ok(()),
             (Status::Waiting, _) => u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S),
             _ => 0,
         };

@@ -158,11 +158,12 @@ impl Fold {
         let Some(call) = asked.cloned() else { return };
         match event {
             CallEvent::Sent { seq, at, attempt } => self.know(seq, at, Happened::Sent { call, attempt }),
-            CallEvent::Asked { seq, at, unclear } => {
+            CallEvent::Asked { seq, at, unclear, change } => {
                 let approval = Approval {
                     id: run.approval_of(slot),
                     call,
-                    reason: if unclear { Reason::OutcomeUnknown } else { Reason::ApprovalRequired },
+                    reason: Reason::of_question(unclear, change.is_some()),
+                    change,
                     expires_at: run.deadline_at,
                 };
                 self.know(seq, at, Happened::Asked(approval));

@@ -119,6 +119,8 @@ pub enum Reason {
     ApprovalExpired,
     /// A tool call may or may not have taken place, and a person is asked.
     OutcomeUnknown,
+    /// A tool is not what it was when the agent was saved, and a person is asked whether to call it nevertheless.
+    ToolChanged,
     /// Worker after worker died while it held the run.
     WorkerCrashLoop,
     /// The run was handed on more often than a run may be.
@@ -128,6 +130,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Why a person is asked about a tool call: its tool has changed, or nobody knows whether it took place, or neither.
+    pub(crate) const fn of_question(unclear: bool, changed: bool) -> Self {
+        match (changed, unclear) {
+            (true, _) => Self::ToolChanged,
+            (false, true) => Self::OutcomeUnknown,
+            (false, false) => Self::ApprovalRequired,
+        }
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -147,6 +158,7 @@ impl Reason {
             Self::ApprovalRequired => "approval_required",
             Self::ApprovalExpired => "approval_expired",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::ToolChanged => "tool_changed",
             Self::WorkerCrashLoop => "worker_crash_loop",
             Self::HopLimit => "hop_limit",
             Self::Cancelled => "cancelled",

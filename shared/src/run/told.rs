@@ -7,6 +7,7 @@ use super::{CallState, PendingCall, Run, Usage};
 use crate::{
     clock::Timestamp,
     message::{Record, Slot},
+    tool::Change,
 };
 
 /// The number of the event that tells of a run's acceptance.
@@ -33,8 +34,14 @@ pub(crate) struct Told {
 pub(crate) enum CallEvent {
     /// It was sent, or is about to be, for the `attempt`th time.
     Sent { seq: u32, at: Timestamp, attempt: u32 },
-    /// A person is asked about it; see [`PendingCall::unclear`].
-    Asked { seq: u32, at: Timestamp, unclear: bool },
+    /// A person is asked about it; see [`PendingCall::unclear`] and [`PendingCall::changed`].
+    Asked {
+        seq: u32,
+        at: Timestamp,
+        unclear: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        change: Option<Change>,
+    },
 }
 
 /// A piece of an answer that is being written: a row of its own, which is written once.
@@ -48,6 +55,12 @@ pub(crate) struct Delta {
     /// Which of the run's model calls it is of, from 1.
     pub(crate) attempt: u32,
     pub(crate) text: String,
+}
+
+impl PendingCall {
+    fn asked(&self, seq: u32, at: Timestamp) -> CallEvent {
+        CallEvent::Asked { seq, at, unclear: self.unclear, change: self.changed.clone() }
+    }
 }
 
 impl Run {
@@ -93,7 +106,7 @@ impl Run {
         for call in calls {
             call.told.clear();
             if call.state == CallState::AwaitsApproval {
-                call.told.push(CallEvent::Asked { seq: self.tell(), at: slot.at, unclear: call.unclear });
+                call.told.push(call.asked(self.tell(), slot.at));
             }
         }
     }
@@ -110,7 +123,8 @@ impl Run {
     pub(crate) fn tell_asked(&mut self, index: usize, at: Timestamp) {
         let seq = self.tell();
         if let Some(call) = self.calls.get_mut(index) {
-            call.told.push(CallEvent::Asked { seq, at, unclear: call.unclear });
+            let asked = call.asked(seq, at);
+            call.told.push(asked);
         }
     }
 }

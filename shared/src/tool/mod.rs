@@ -3,17 +3,20 @@
 mod check;
 mod execute;
 pub mod http;
+pub(crate) mod mcp;
 pub mod schema;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::mcp::{Change, Mcp, PINNED_LIMIT_BYTES, Pinned, SERVER_NAME_LIMIT, SERVERS_LIMIT};
 pub(crate) use self::{
     check::check,
     execute::{execute, look_up},
     http::Found,
+    mcp::Pins,
 };
 
 /// A tool of an agent: what its model is told of it, and how it is called.
@@ -44,6 +47,8 @@ pub struct Tool {
 pub enum Kind {
     /// By an HTTP request.
     Http(Http),
+    /// By a server of the Model Context Protocol. Such an entry stands for several tools: see [`callable`].
+    Mcp(Mcp),
 }
 
 /// An HTTP request. `{name}` in the URL takes an argument; the others go into the query of a GET, HEAD or DELETE, and into a JSON
@@ -72,6 +77,16 @@ pub enum Method {
     Put,
     Patch,
     Delete,
+}
+
+/// The tools that a model is offered: those of servers one by one, all others as they are.
+pub(crate) fn callable(tools: &[Tool]) -> impl Iterator<Item = Cow<'_, Tool>> {
+    tools.iter().flat_map(mcp::callable)
+}
+
+/// The tool that a model calls by this name.
+pub(crate) fn named<'a>(tools: &'a [Tool], name: &str) -> Option<Cow<'a, Tool>> {
+    tools.iter().find_map(|tool| mcp::named(tool, name))
 }
 
 /// What may be done when a call was sent and nobody knows whether it took place.
@@ -151,6 +166,8 @@ pub enum Outcome {
         /// Whether the same call may succeed later.
         passing: bool,
     },
+    /// Nothing was called: the tool is not what it was when the agent was saved, and a person has to say what is done.
+    Changed(Box<Change>),
     /// It was sent, and no answer came: nobody knows whether it took place.
     Unclear {
         /// What the model is told.

@@ -53,7 +53,7 @@ fn text(answer: &Answer, media: &str) -> Option<String> {
     (whole || only_its_end || labelled).then(|| String::from_utf8_lossy(&answer.body).into_owned())
 }
 
-fn within_limit(mut text: String, cut: bool) -> String {
+pub(in crate::tool) fn within_limit(mut text: String, cut: bool) -> String {
     if cut || text.len() > ANSWER_LIMIT_BYTES {
         text.truncate(text.floor_char_boundary(ANSWER_LIMIT_BYTES - CUT.len()));
         text.push_str(CUT);

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 
 pub use self::check::check_http;
 use self::template::Template;
+pub(super) use self::{answer::within_limit, check::check_headers};
 use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome};
 use crate::net::{Answer, Failure, Guard, GuardedUrl, Sending};
 
@@ -138,7 +139,7 @@ fn sending(method: Method, timeout: Duration) -> Sending {
     }
 }
 
-fn headers(filled: &BTreeMap<String, SecretString>) -> Result<HeaderMap, String> {
+pub(super) fn headers(filled: &BTreeMap<String, SecretString>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in filled {
         let unfit = || format!("the tool's header '{name}' has a value that cannot be sent");
