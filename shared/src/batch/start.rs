@@ -124,13 +124,8 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
             }
             other => other?,
         };
-        let in_batch = InBatch {
-            id,
-            index,
-            custom_id: item.custom_id,
-            budget_micro_usd: shared.budget_micro_usd,
-            max_concurrency: shared.max_concurrency,
-        };
+        let Shared { budget_micro_usd, max_concurrency, .. } = shared;
+        let in_batch = InBatch { id, index, custom_id: item.custom_id, budget_micro_usd, max_concurrency };
         let mut run = run::first_row(app, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
         runs.push((run, text, inputs, files));
@@ -144,7 +139,6 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         let attachments = file::keep_all(app, files).await?;
         kept.push((run, Record::Input { text, inputs, attachments }.at(now)));
     }
-    let runs = kept;
     let batch = Batch {
         id,
         org: caller.tenant().org(),
@@ -154,7 +148,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         agent_version: pinned.agent.number,
         model: pinned.model,
         metadata: pinned.metadata,
-        items: u16::try_from(runs.len()).unwrap_or(u16::MAX),
+        items: u16::try_from(kept.len()).unwrap_or(u16::MAX),
         retry_of: None,
         deadline_at: pinned.deadline_at,
         budget_micro_usd: shared.budget_micro_usd,
@@ -165,7 +159,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         settled: None,
         next_check_at: now.plus_ms(app.config().lease_ms),
     };
-    Ok(Planned { batch, runs })
+    Ok(Planned { batch, runs: kept })
 }
 
 fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {

@@ -54,11 +54,8 @@ impl Client {
         while let Some(frame) = stream.frame().await {
             let now = Instant::now();
             text.push_str(&String::from_utf8_lossy(frame?.data_ref().map_or(&[], AsRef::as_ref)));
-            for (line, came) in wanted.iter().zip(&mut came) {
-                if came.is_none() && text.contains(line) {
-                    *came = Some(now);
-                }
-            }
+            let new = wanted.iter().zip(&mut came).filter(|(line, came)| came.is_none() && text.contains(*line));
+            new.for_each(|(_, came)| *came = Some(now));
         }
         let mut moments = [Instant::now(); N];
         for ((moment, came), kind) in moments.iter_mut().zip(came).zip(kinds) {
