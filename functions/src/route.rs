@@ -71,6 +71,8 @@ pub enum Access {
     Send,
     /// Asks models, lists them, or checks a name or a budget against them.
     Models,
+    /// Calls the tools of agents that are Lambda functions.
+    Tools,
 }
 
 /// How long a call may take.
@@ -146,6 +148,7 @@ macro_rules! routes {
     (@wait) => { $crate::route::Wait::Short };
     (@wait $wait:ident) => { $crate::route::Wait::$wait };
     (@access send queue) => { $crate::route::Access::Send };
+    (@access use tools) => { $crate::route::Access::Tools };
     (@access use models) => { $crate::route::Access::Models };
     (@access read $table:ident) => { $crate::route::Access::Read($crate::route::routes!(@table $table)) };
     (@access write $table:ident) => { $crate::route::Access::Write($crate::route::routes!(@table $table)) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use shared::tool::{self, Approval, Http, Kind, Method, OnUnknown, Policy, Tool};
+use shared::tool::{self, Approval, Http, Kind, Lambda, Method, OnUnknown, Policy, Tool};
 
 /// A tool of an agent.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -46,6 +46,36 @@ pub(crate) enum ToolView {
         /// For policy `verify`: a URL that answers 2xx when the call took place and 404 when it did not; `{idempotency_key}` takes the
         /// call's key.
         lookup_url: Option<String>,
+    },
+    /// A Lambda function in the same account and region, invoked with the arguments as its event; only where Muster itself runs on
+    /// Lambda.
+    Lambda {
+        /// What the model calls it: `A-Z a-z 0-9 _ -`, different within an agent.
+        #[schemars(length(min = 1, max = 64))]
+        name: String,
+        /// What the model reads about it.
+        #[schemars(length(max = 2_000))]
+        #[serde(default)]
+        description: String,
+        /// The JSON Schema (2020-12) of its arguments, an object's: no arguments unless given. A call whose arguments do not satisfy it
+        /// is never made.
+        #[serde(default = "no_arguments")]
+        parameters: Value,
+        /// What may be done when a call was sent and nobody knows whether it took place: `once` unless given; not `verify`.
+        policy: Option<PolicyView>,
+        /// Whether a person is asked before each call: `never` unless given.
+        #[serde(default)]
+        approval: ApprovalView,
+        /// What happens when a call of policy `once` may or may not have taken place: `tell` unless given.
+        #[serde(default)]
+        on_unknown: OnUnknownView,
+        /// How long one call may take, in milliseconds: 30,000 unless given.
+        #[schemars(range(min = 1, max = 300_000))]
+        timeout_ms: Option<u64>,
+        /// Its name or ARN, with `:VERSION` or `:ALIAS` or not: one of those that the deployment may invoke. It finds the call's
+        /// idempotency key in its client context, under `custom.idempotencyKey`.
+        #[schemars(length(min = 1, max = 300))]
+        function: String,
     },
 }
 
@@ -102,47 +132,67 @@ views! {
 
 impl From<ToolView> for Tool {
     fn from(view: ToolView) -> Self {
-        let ToolView::Http {
-            name,
-            description,
-            parameters,
-            policy,
-            approval,
-            on_unknown,
-            timeout_ms,
-            method,
-            url,
-            headers,
-            lookup_url,
-        } = view;
-        Self {
-            name,
-            description,
-            parameters,
-            policy: policy.map_or_else(|| Policy::of(method.into()), Into::into),
-            approval: approval.into(),
-            on_unknown: on_unknown.into(),
-            timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
-            kind: Kind::Http(Http { method: method.into(), url, headers, lookup_url }),
+        match view {
+            ToolView::Http {
+                name,
+                description,
+                parameters,
+                policy,
+                approval,
+                on_unknown,
+                timeout_ms,
+                method,
+                url,
+                headers,
+                lookup_url,
+            } => Self {
+                name,
+                description,
+                parameters,
+                policy: policy.map_or_else(|| Policy::of(method.into()), Into::into),
+                approval: approval.into(),
+                on_unknown: on_unknown.into(),
+                timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
+                kind: Kind::Http(Http { method: method.into(), url, headers, lookup_url }),
+            },
+            ToolView::Lambda { name, description, parameters, policy, approval, on_unknown, timeout_ms, function } => {
+                Self {
+                    name,
+                    description,
+                    parameters,
+                    policy: policy.unwrap_or_default().into(),
+                    approval: approval.into(),
+                    on_unknown: on_unknown.into(),
+                    timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
+                    kind: Kind::Lambda(Lambda { function }),
+                }
+            }
         }
     }
 }
 
 impl From<Tool> for ToolView {
     fn from(tool: Tool) -> Self {
-        let Kind::Http(Http { method, url, headers, lookup_url }) = tool.kind;
-        Self::Http {
-            name: tool.name,
-            description: tool.description,
-            parameters: tool.parameters,
-            policy: Some(tool.policy.into()),
-            approval: tool.approval.into(),
-            on_unknown: tool.on_unknown.into(),
-            timeout_ms: Some(tool.timeout_ms),
-            method: method.into(),
-            url,
-            headers,
-            lookup_url,
+        let Tool { name, description, parameters, policy, approval, on_unknown, timeout_ms, kind } = tool;
+        let (policy, timeout_ms) = (Some(policy.into()), Some(timeout_ms));
+        let (approval, on_unknown) = (approval.into(), on_unknown.into());
+        match kind {
+            Kind::Http(Http { method, url, headers, lookup_url }) => Self::Http {
+                name,
+                description,
+                parameters,
+                policy,
+                approval,
+                on_unknown,
+                timeout_ms,
+                method: method.into(),
+                url,
+                headers,
+                lookup_url,
+            },
+            Kind::Lambda(Lambda { function }) => {
+                Self::Lambda { name, description, parameters, policy, approval, on_unknown, timeout_ms, function }
+            }
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{DESCRIPTION_LIMIT, Kind, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, schema};
+use super::{DESCRIPTION_LIMIT, Kind, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, lambda::Functions, schema};
 use crate::{error::Problem, net::Guard, secret};
 
 /// Adds what is wrong with the tools.
-pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) {
+pub(crate) fn check(guard: &Guard, functions: &Functions, tools: &[Tool], problems: &mut Vec<Problem>) {
     if tools.len() > TOOLS_LIMIT {
         let message = format!("must have at most {TOOLS_LIMIT} entries");
         problems.push(Problem { field: "tools".to_owned(), message });
@@ -31,15 +31,23 @@ pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) 
         if let Err(message) = schema::check(&tool.parameters) {
             refuse("parameters", message);
         }
-        let Kind::Http(request) = &tool.kind;
-        for (name, value) in &request.headers {
-            if let Err(malformed) = secret::names(value) {
-                refuse(&format!("headers.{name}"), malformed.to_string());
-            }
-        }
-        for problem in http::check_http(guard, request, tool.policy, &tool.parameters) {
+        for problem in check_kind(guard, functions, tool) {
             refuse(&problem.field, problem.message);
         }
+    }
+}
+
+/// What is wrong with how the tool is called.
+fn check_kind(guard: &Guard, functions: &Functions, tool: &Tool) -> Vec<Problem> {
+    match &tool.kind {
+        Kind::Http(request) => {
+            let malformed = request.headers.iter().filter_map(|(name, value)| {
+                let message = secret::names(value).err()?.to_string();
+                Some(Problem { field: format!("headers.{name}"), message })
+            });
+            malformed.chain(http::check_http(guard, request, tool.policy, &tool.parameters)).collect()
+        }
+        Kind::Lambda(lambda) => functions.check(&lambda.function, tool.policy),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
 
-use super::{Arguments, Found, Http, Kind, Outcome, Tool, http};
+use super::{Arguments, Found, Http, Kind, Lambda, Outcome, Tool, http, lambda};
 use crate::{
     app::App,
     secret::{self, Opened, Unfilled},
@@ -13,7 +13,17 @@ use crate::{
 
 /// Calls the tool once. `key` is the same for every try of this call. What the tool says of the secrets that it was sent is taken out.
 pub(crate) async fn execute(app: &App, tenant: Tenant, tool: &Tool, arguments: &Arguments, key: &str) -> Outcome {
-    let Kind::Http(request) = &tool.kind;
+    match &tool.kind {
+        Kind::Http(request) => send(app, tenant, tool, request, arguments, key).await,
+        Kind::Lambda(Lambda { function }) => {
+            let call = lambda::Call { function, arguments, idempotency_key: key, timeout: timeout(tool) };
+            app.functions().call(&call).await
+        }
+    }
+}
+
+/// Sends an HTTP tool's request.
+async fn send(app: &App, tenant: Tenant, tool: &Tool, request: &Http, arguments: &Arguments, key: &str) -> Outcome {
     let (secrets, headers) = match headers(app, tenant, request).await {
         Ok(filled) => filled,
         Err(unfilled) => {
@@ -31,7 +41,10 @@ pub(crate) async fn execute(app: &App, tenant: Tenant, tool: &Tool, arguments: &
 
 /// Asks the tool whether the call of this key took place.
 pub(crate) async fn look_up(app: &App, tenant: Tenant, tool: &Tool, arguments: &Arguments, key: &str) -> Found {
-    let Kind::Http(request) = &tool.kind;
+    let request = match &tool.kind {
+        Kind::Http(request) => request,
+        Kind::Lambda(_) => return Found::Unknown,
+    };
     let Ok((secrets, headers)) = headers(app, tenant, request).await else { return Found::Unknown };
     match http::lookup(app.guard(), &call(tool, request, arguments, &headers, key)).await {
         Found::TookPlace { content } => Found::TookPlace { content: secrets.redact(content) },
@@ -46,7 +59,11 @@ fn call<'a>(
     headers: &'a BTreeMap<String, SecretString>,
     key: &'a str,
 ) -> http::Call<'a> {
-    http::Call { http, arguments, headers, idempotency_key: key, timeout: Duration::from_millis(tool.timeout_ms) }
+    http::Call { http, arguments, headers, idempotency_key: key, timeout: timeout(tool) }
+}
+
+const fn timeout(tool: &Tool) -> Duration {
+    Duration::from_millis(tool.timeout_ms)
 }
 
 /// The tool's headers with the secrets that they name.

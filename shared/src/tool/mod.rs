@@ -1,8 +1,10 @@
 //! Tools: what an agent may call, and what comes of a call. Knows nothing of runs; the engine decides when and how often.
 
+mod answer;
 mod check;
 mod execute;
 pub mod http;
+pub mod lambda;
 pub mod schema;
 
 use std::collections::BTreeMap;
@@ -44,6 +46,8 @@ pub struct Tool {
 pub enum Kind {
     /// By an HTTP request.
     Http(Http),
+    /// By invoking a Lambda function.
+    Lambda(Lambda),
 }
 
 /// An HTTP request. `{name}` in the URL takes an argument; the others go into the query of a GET, HEAD or DELETE, and into a JSON
@@ -59,6 +63,14 @@ pub struct Http {
     /// The template of a URL that tells, with a 2xx or a 404, whether a call took place: for policy `verify`. `{idempotency_key}`
     /// takes the call's key.
     pub lookup_url: Option<String>,
+}
+
+/// A Lambda function, invoked with the arguments as its event. It finds the call's key in its context, under
+/// `client_context.custom.idempotencyKey`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lambda {
+    /// Its name or ARN, with a version or an alias behind a colon or not: one of those that the deployment may invoke.
+    pub function: String,
 }
 
 /// An HTTP method that a tool may use.
