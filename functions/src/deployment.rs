@@ -31,7 +31,8 @@ pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     // The functions that tools may be: only those that check or run agents know them.
     let scope = variable("MUSTER_FUNCTION_SCOPE").unwrap_or_default();
     let names = Name::list(&variable("MUSTER_TOOL_FUNCTIONS").unwrap_or_default(), &scope)?;
-    Ok(app.with_functions(Functions::Aws(Invoker::new(&aws_config, scope, names)?)))
+    let aws_config = aws_config.into_builder().http_client(aws::patient_http_client()?).build();
+    Ok(app.with_functions(Functions::Aws(Invoker::new(&aws_config, scope, names))))
 }
 
 /// A function that streams its answers has time to run runs itself; behind a gateway that hangs up early, a worker does.

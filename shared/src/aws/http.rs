@@ -21,7 +21,7 @@ use crate::{error::Fault, net};
 ///
 /// # Errors
 /// When TLS cannot be set up.
-pub(crate) fn patient_http_client() -> Result<SharedHttpClient, Fault> {
+pub fn patient_http_client() -> Result<SharedHttpClient, Fault> {
     let client = net::trusting()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
     Ok(SharedHttpClient::new(Client(client)))
 }

@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Name};
 use crate::{
-    aws::{self, fault},
-    error::Fault,
+    aws::fault,
     tool::{Outcome, answer},
 };
 
@@ -34,19 +33,16 @@ pub struct Invoker {
 
 impl Invoker {
     /// Of these functions; `scope` is what their ARNs begin with (see [`Name::parse`]). Nothing is tried twice, and nothing but a
-    /// call's own timeout ends it.
-    ///
-    /// # Errors
-    /// When the HTTP client cannot be made.
-    pub fn new(config: &SdkConfig, scope: String, allowed: Vec<Name>) -> Result<Self, Fault> {
+    /// call's own timeout ends it, if the configuration's HTTP client is one that waits ([`crate::aws::patient_http_client`]).
+    #[must_use]
+    pub fn new(config: &SdkConfig, scope: String, allowed: Vec<Name>) -> Self {
         let config = aws_sdk_lambda::Config::from(config)
             .to_builder()
-            .http_client(aws::patient_http_client()?)
             .retry_config(RetryConfig::disabled())
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        Ok(Self { client: Client::from_conf(config), scope, allowed })
+        Self { client: Client::from_conf(config), scope, allowed }
     }
 
     /// The function of this name or ARN, if it may be invoked.
