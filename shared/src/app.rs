@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     engine::Signals,
     error::Fault,
+    file::Files,
     id::{AgentId, OrgId},
     limit::Limiter,
     model::{catalogue::Models, settings::SettingsError},
@@ -52,6 +53,7 @@ struct Parts {
     clock: Clock,
     store: Store,
     queue: Queue,
+    files: Files,
     models: Models,
     guard: Guard,
     functions: Functions,
@@ -64,11 +66,18 @@ struct Parts {
 }
 
 impl App {
-    /// The application over this store and queue.
+    /// The application over this store, queue and place of files.
     ///
     /// # Errors
     /// [`Unusable`] when the settings make no application.
-    pub fn new(config: Config, clock: Clock, store: Store, queue: Queue, limiter: Limiter) -> Result<Self, Unusable> {
+    pub fn new(
+        config: Config,
+        clock: Clock,
+        store: Store,
+        queue: Queue,
+        files: Files,
+        limiter: Limiter,
+    ) -> Result<Self, Unusable> {
         let sealer = Sealer::new(&config.pepper)?;
         let models = Models::new(&config.models)?;
         let guard = Guard::new(&config.allow_cidrs).map_err(Unusable::Tls)?;
@@ -81,6 +90,7 @@ impl App {
                 clock,
                 store,
                 queue,
+                files,
                 models,
                 guard,
                 functions: Functions::default(),
@@ -124,6 +134,12 @@ impl App {
     #[must_use]
     pub fn queue(&self) -> &Queue {
         &self.parts.queue
+    }
+
+    /// Where the bytes of files are.
+    #[must_use]
+    pub(crate) fn files(&self) -> &Files {
+        &self.parts.files
     }
 
     /// The models that this deployment can call.

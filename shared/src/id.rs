@@ -94,6 +94,8 @@ ids! {
     BatchId = "batch";
     /// A message of a run.
     MessageId = "msg";
+    /// A file.
+    FileId = "file";
     /// A question to a person about a tool call of a run.
     ApprovalId = "appr";
 }

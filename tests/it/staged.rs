@@ -21,7 +21,8 @@ on_every_backend!(
 );
 
 fn items_for(agent: AgentId, count: usize) -> NewBatch {
-    let item = |n| Item { custom_id: None, prompt: Prompt::Message(format!("item {n}")), mode: None };
+    let item =
+        |n| Item { custom_id: None, prompt: Prompt::Message(format!("item {n}")), mode: None, attachments: Vec::new() };
     NewBatch {
         agent_id: agent,
         items: (0..count).map(item).collect(),

@@ -224,6 +224,7 @@ pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> 
             custom_id: None,
             prompt: Prompt::Message(message),
             mode: mode.map(Into::into),
+            attachments: Vec::new(),
         });
         let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await.map_err(camel::fields)?;
         let started =

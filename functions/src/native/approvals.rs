@@ -19,7 +19,7 @@ pub(super) struct ApprovalsView {
 
 /// A tool call about which a person is asked.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ApprovalView {
+pub(super) struct ApprovalView {
     id: String,
     tool: String,
     tool_call_id: String,

@@ -8,7 +8,7 @@ use shared::{
     agent::Metadata,
     batch::{self, Batch, Counts, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, Planned, Progress},
     error::Problem,
-    id::{AgentId, BatchId},
+    id::{AgentId, BatchId, FileId},
     idempotency::Claim,
     run::Origin,
 };
@@ -45,6 +45,17 @@ pub(super) struct BatchItem {
     message: Option<String>,
     /// Inputs by name, which the model is given as JSON: those that the agent declares, if it declares any.
     inputs: Option<serde_json::Map<String, serde_json::Value>>,
+    /// At most 16 files of `POST /v1/files` that the prompt comes with, by `file_id`.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    attachments: Vec<FileBody>,
+}
+
+/// A file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FileBody {
+    file_id: String,
 }
 
 /// How many runs stand how.
@@ -126,8 +137,15 @@ impl BatchView {
 }
 
 fn item(at: &str, item: BatchItem) -> Result<Item, Problem> {
-    let BatchItem { custom_id, message, inputs } = item;
-    Ok(Item { custom_id, prompt: prompt(at, message, inputs)?, mode: None })
+    let BatchItem { custom_id, message, inputs, attachments } = item;
+    let files = attachments.iter().enumerate().map(|(index, file)| {
+        FileId::parse_prefixed(&file.file_id).map_err(|_| Problem {
+            field: format!("{at}.attachments[{index}].file_id"),
+            message: "must be an id, as in file_…".to_owned(),
+        })
+    });
+    let attachments = files.collect::<Result<_, Problem>>()?;
+    Ok(Item { custom_id, prompt: prompt(at, message, inputs)?, mode: None, attachments })
 }
 
 /// The batch that the request asks for: one JSON object, or a line for each item.

@@ -5,7 +5,9 @@ mod approvals;
 mod batches;
 mod documents;
 pub(crate) mod error;
+mod events;
 mod explain;
+mod files;
 mod inputs;
 mod keys;
 mod messages;
@@ -21,7 +23,9 @@ use self::{
     agents::{AgentView, CreateAgent, UpdateAgent},
     approvals::{ApprovalsView, Decide},
     batches::{BatchView, CreateBatch},
+    events::{EventsQuery, EventsView},
     explain::ExplainView,
+    files::{CreateFile, FileView, UploadQuery},
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
     messages::MessagesView,
     models::{LimitsView, ModelsView},
@@ -104,7 +108,14 @@ crate::route::routes! { Native;
         query: WaitQuery,
         body: CreateRun,
         answer: 202 RunView | 200 RunView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
+    }
+    /// Start a run and follow it: its events as they happen, the model's answer piece by piece
+    stream_run = POST "/v1/agents/{agent_id}/runs/stream" => events::stream_run {
+        body: CreateRun,
+        answer: 200 "text/event-stream" String | 204,
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models, use tools],
+        wait: Long,
     }
     /// List runs, newest first
     list_runs = GET "/v1/runs" => runs::list_runs {
@@ -121,6 +132,13 @@ crate::route::routes! { Native;
     list_run_messages = GET "/v1/runs/{run_id}/messages" => messages::list_run_messages {
         answer: 200 MessagesView,
         access: [write api_keys, write runs, read messages],
+    }
+    /// List a run's events, in order: in pages, or as a stream that goes on where `Last-Event-ID` says
+    list_run_events = GET "/v1/runs/{run_id}/events" => events::list_run_events {
+        query: EventsQuery,
+        answer: 200 EventsView | 200 "text/event-stream" String | 204,
+        access: [write api_keys, write runs, read messages],
+        wait: Long,
     }
     /// Say why a run stands where it stands
     explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {
@@ -148,7 +166,7 @@ crate::route::routes! { Native;
         query: WaitQuery,
         body: CreateBatch,
         answer: 202 BatchView | 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
     }
     /// List batches, newest first
     list_batches = GET "/v1/batches" => batches::list_batches {
@@ -177,7 +195,41 @@ crate::route::routes! { Native;
     retry_batch = POST "/v1/batches/{batch_id}/retry" => batches::retry_batch {
         query: WaitQuery,
         answer: 202 BatchView | 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
+    }
+    /// Keep a file to show to runs: with its bytes, or to be uploaded
+    create_file = POST "/v1/files" => files::create_file {
+        body: CreateFile,
+        answer: 201 FileView,
+        access: [write api_keys, write runs, write messages, write files],
+    }
+    /// List files, newest first
+    list_files = GET "/v1/files" => files::list_files {
+        query: ListQuery,
+        answer: 200 PageView<FileView>,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Get a file, without its bytes: whether they have come is looked at
+    get_file = GET "/v1/files/{file_id}" => files::get_file {
+        answer: 200 FileView,
+        access: [write api_keys, write runs, write messages, write files],
+    }
+    /// Read a file: its bytes, or an address where they are for some minutes
+    get_file_content = GET "/v1/files/{file_id}/content" => files::get_file_content {
+        answer: 200 "application/octet-stream" String | 302,
+        access: [write api_keys, write runs, write messages, write files],
+    }
+    /// Upload a file's bytes to the address that its making answered: where files are in a folder of this host
+    upload_file = PUT "/v1/files/{file_id}/content" => files::upload_file {
+        query: UploadQuery,
+        answer: 200 FileView,
+        access: [write messages, write files],
+        limit: shared::file::FILE_LIMIT_BYTES,
+    }
+    /// Delete a file: runs that were shown it keep its name
+    delete_file = DELETE "/v1/files/{file_id}" => files::delete_file {
+        answer: 204,
+        access: [write api_keys, write runs, write messages, write files],
     }
     /// Keep a secret for tools to send, or give it another value: nobody can read it again
     put_secret = PUT "/v1/secrets/{name}" => secrets::put_secret {

@@ -11,7 +11,10 @@ use shared::{
     run::{self, Filter, NewRun, Origin, Run, Status},
 };
 
-use super::views::{ModeView, PageView, UsageView, metadata, moment, prompt};
+use super::{
+    files::{self, AttachmentBody},
+    views::{ModeView, PageView, UsageView, metadata, moment, prompt},
+};
 use crate::{Request, Response, auth, claims, response, wait};
 
 /// The longest `wait`, in seconds.
@@ -40,14 +43,29 @@ pub(super) struct CreateRun {
     deadline: Option<String>,
     /// The chat to go on with: the id of its first run.
     chat_id: Option<String>,
+    /// At most 16 files that the message comes with, 20 MiB together.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    attachments: Vec<AttachmentBody>,
     /// At most 16 pairs of your own.
     #[serde(default)]
     metadata: Metadata,
 }
 
 impl CreateRun {
-    fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
-        let Self { message, inputs, mode, model, max_steps, budget_micro_usd, deadline, chat_id, metadata } = self;
+    pub(super) fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
+        let Self {
+            message,
+            inputs,
+            mode,
+            model,
+            max_steps,
+            budget_micro_usd,
+            deadline,
+            chat_id,
+            attachments,
+            metadata,
+        } = self;
         let prompt = prompt("message", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
         let chat_id = chat_id
             .map(|id| {
@@ -64,6 +82,7 @@ impl CreateRun {
             budget_micro_usd,
             deadline_at,
             chat_id,
+            attachments: files::attachments("", attachments)?,
             metadata,
             ..NewRun::of(agent_id, prompt, Origin::Native)
         })

@@ -18,6 +18,9 @@ const WRITE: [&str; 5] = [
 ];
 /// To send, and to open a connection before the first message.
 const SEND: [&str; 2] = ["sqs:SendMessage", "sqs:GetQueueAttributes"];
+/// What is not there is a 404 only for who may list.
+const READ_FILES: [&str; 2] = ["s3:GetObject", "s3:ListBucket"];
+const FILES: [&str; 4] = ["s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"];
 const RECEIVE: [&str; 2] = ["sqs:ReceiveMessage", "sqs:DeleteMessage"];
 
 /// A function, as it is deployed.
@@ -65,7 +68,12 @@ impl Function {
         };
         let every_table = || Table::ALL.map(Access::Write).to_vec();
         let fallback = plain("fallback", "Refuses what no route answers", Vec::new());
-        let worker = [Access::Read(Table::Agents), Access::Write(Table::Runs), Access::Write(Table::Messages)];
+        let worker = [
+            Access::Read(Table::Agents),
+            Access::ReadFiles,
+            Access::Write(Table::Runs),
+            Access::Write(Table::Messages),
+        ];
         let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools]].concat();
         [
             Self { invoked_by: Some("*/*".to_owned()), memory_mb: 256, ..fallback },
@@ -123,6 +131,8 @@ impl Function {
         format!(
             "      Environment:
         Variables:
+          MUSTER_FILES_BUCKET: !Ref FilesBucket
+          MUSTER_FILES_DOMAIN: !GetAtt FilesBucket.RegionalDomainName
           MUSTER_PEPPER: !Sub \"{{{{resolve:secretsmanager:${{Pepper}}}}}}\"
 {models}"
         )
@@ -166,6 +176,11 @@ impl Function {
         if self.access.contains(&Access::Send) {
             all.push((SEND.to_vec(), queue()));
         }
+        if self.access.contains(&Access::WriteFiles) {
+            all.push((FILES.to_vec(), files()));
+        } else if self.access.contains(&Access::ReadFiles) {
+            all.push((READ_FILES.to_vec(), files()));
+        }
         if self.name == "worker" {
             all.push((RECEIVE.to_vec(), queue()));
         }
@@ -198,6 +213,10 @@ impl Function {
 "
         )
     }
+}
+
+fn files() -> Vec<String> {
+    vec!["!GetAtt FilesBucket.Arn".to_owned(), "!Sub \"${FilesBucket.Arn}/*\"".to_owned()]
 }
 
 fn table_arns(table: Table) -> [String; 2] {

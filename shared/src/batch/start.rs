@@ -1,6 +1,6 @@
 //! Starting batches: checked, given their ids, and accepted by one row; and those that try failed items again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Batch, Progress, settle};
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
     clock::Timestamp,
     engine,
     error::{Error, Problem, Result},
-    id::{AgentId, BatchId, RunId},
+    file::{self, NewAttachment},
+    id::{AgentId, BatchId, FileId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
     run::{self, InBatch, NewRun, Origin, Prompt, Run, Status},
@@ -31,6 +32,8 @@ pub struct Item {
     pub prompt: Prompt,
     /// Whether tools run by themselves; `None` is the agent's own.
     pub mode: Option<Mode>,
+    /// The files that the prompt comes with.
+    pub attachments: Vec<FileId>,
 }
 
 /// What a batch shall be.
@@ -88,6 +91,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
     let id = BatchId::new(now);
     let mut problems = bad_custom_ids(&items, items_field);
     let mut runs = Vec::with_capacity(items.len());
+    let mut known = HashMap::new();
     for (index, item) in (0_u16..).zip(items) {
         let at = format!("{items_field}[{index}].");
         let (text, inputs) = match item.prompt.checked(&pinned.agent.definition, &at, None) {
@@ -97,10 +101,18 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
                 continue;
             }
         };
+        let files = item.attachments.into_iter().map(NewAttachment::File).collect();
+        let attachments = match file::attach(app, caller.tenant(), files, &at, &mut known).await {
+            Err(Error::Invalid(found)) => {
+                problems.extend(found);
+                continue;
+            }
+            other => other?,
+        };
         let in_batch = InBatch { id, index, custom_id: item.custom_id };
         let mut run = run::first_row(app, caller, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
-        runs.push((run, Record::Input { text, inputs }.at(now)));
+        runs.push((run, Record::Input { text, inputs, attachments }.at(now)));
     }
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
@@ -186,12 +198,13 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
     let inputs: Vec<(RunId, u32)> = failed.iter().map(|run| (run.id, 0)).collect();
     let mut items = Vec::with_capacity(failed.len());
     for (run, slot) in failed.into_iter().zip(app.store().slots(tenant, &inputs).await?) {
-        let Some(Record::Input { text, inputs }) = slot.map(|slot| slot.record) else {
+        let Some(Record::Input { text, inputs, attachments }) = slot.map(|slot| slot.record) else {
             return Err(Error::Internal("the input of a run is missing".into()));
         };
         let custom_id = run.batch.and_then(|batch| batch.custom_id);
         let prompt = inputs.map_or(Prompt::Message(text), Prompt::Inputs);
-        items.push(Item { custom_id, prompt, mode: Some(run.mode) });
+        let attachments = attachments.into_iter().map(|attachment| attachment.file_id).collect();
+        items.push(Item { custom_id, prompt, mode: Some(run.mode), attachments });
     }
     let new = NewBatch {
         agent_id: batch.agent_id,

@@ -50,6 +50,7 @@ pub(super) async fn intend_first(app: &App, held: &mut Held) -> bool {
 /// Calls a model until the next slot is filled, or another model is to be called.
 pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) -> Result<Called> {
     let mut request = request(app, held, agent).await?;
+    request.deltas = held.deltas();
     let mut attempt: u32 = 0;
     loop {
         // The intent of a run's very first call may be written already, with its creation.
@@ -77,6 +78,7 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
         }
         fault::point("K4");
         fault::point("K5");
+        held.pieces.clear();
         let outcome = match beside(app, held, app.models().call(&request)).await? {
             Beside::Ended(outcome) => outcome,
             Beside::Stopped => {
@@ -160,6 +162,7 @@ fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32) -> bool {
 /// Books the answer and fills the slot with it.
 fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer) {
     let now = app.now();
+    held.tell_pieces(now);
     let model = held.run.in_flight.as_ref().map_or_else(|| held.run.model.clone(), |call| call.model.clone());
     let price = app.models().price(&model);
     held.run.book(AttemptEnd::Answered, answer.tokens, price.as_ref(), None, now);

@@ -7,11 +7,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
+use super::pieces::Pieces;
 use crate::{
     app::App,
+    clock::Timestamp,
     id::RunId,
     message::{Record, Slot},
-    run::{Acquired, PendingCall, Run},
+    model::Deltas,
+    run::{Acquired, Delta, PendingCall, Run},
     store::{
         self, Versioned,
         row::{Rev, Write},
@@ -37,6 +40,10 @@ pub struct Held {
     early: BTreeMap<u32, Slot>,
     /// The slots that the next write fills.
     filling: Vec<Filling>,
+    /// What the model has said and the next write tells.
+    deltas: Vec<Delta>,
+    /// What the model has said since: empty in a run that is not streamed.
+    pub(super) pieces: Pieces,
     /// What else goes with the next write: what accepts the run.
     others: Vec<Write>,
     /// How many slots were filled when the run was read or written last.
@@ -48,12 +55,20 @@ pub struct Held {
 }
 
 /// A slot that is about to be filled.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Filling {
     number: u32,
     slot: Slot,
     /// The tool calls that it asks for.
     calls: Vec<PendingCall>,
+}
+
+impl Filling {
+    /// Numbers what it tells of that run, and fills the slot there.
+    fn fill(&mut self, run: &mut Run, now: Timestamp) {
+        run.tell_filled(self.number, &mut self.slot, &mut self.calls);
+        run.fill(self.number, self.calls.clone(), now);
+    }
 }
 
 /// What came of a write.
@@ -121,6 +136,8 @@ impl Held {
             journal: Vec::new(),
             early: BTreeMap::new(),
             filling: Vec::new(),
+            deltas: Vec::new(),
+            pieces: Pieces::default(),
             others: Vec::new(),
             filled,
             intended: false,
@@ -161,10 +178,24 @@ impl Held {
 
     /// Fills an open slot with the next write; `calls` are the tool calls that it asks for.
     pub(super) fn fill(&mut self, app: &App, number: u32, slot: Slot, calls: Vec<PendingCall>) {
-        self.run.fill(number, calls.clone(), app.now());
-        self.early.insert(number, slot.clone());
+        let mut filling = Filling { number, slot, calls };
+        filling.fill(&mut self.run, app.now());
+        self.early.insert(number, filling.slot.clone());
         self.close_gaps();
-        self.filling.push(Filling { number, slot, calls });
+        self.filling.push(filling);
+    }
+
+    /// Who is given pieces of the model's answers: nobody, unless the run is streamed.
+    pub(super) fn deltas(&self) -> Option<Deltas> {
+        self.run.streams.then(|| self.pieces.deltas())
+    }
+
+    /// Tells with the next write what the model has said since the last one. To be asked for while the call is in flight.
+    pub(super) fn tell_pieces(&mut self, now: Timestamp) {
+        let Some(text) = self.pieces.take() else { return };
+        let attempt = self.run.usage.model_calls.saturating_add(1);
+        let (seq, slot) = (self.run.tell(), self.run.step);
+        self.deltas.push(Delta { seq, at: now, slot, attempt, text });
     }
 
     /// Whether a slot is filled that is not written yet.
@@ -186,13 +217,17 @@ impl Held {
             let ours = fence == self.run.fence;
             if ours && !found.value.status.terminal() && found.value.filled() == self.filled {
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
+                // A write whose outcome nobody knew was one.
+                self.deltas.retain(|delta| delta.seq > found.value.told);
                 self.rev = Some(found.rev);
                 continue;
             }
             let fits = self.donated(&found.value, app);
             match fits.filter(|_| !ours && !found.value.status.terminal() && !self.filling.is_empty()) {
-                Some(donated) => {
-                    self.run = donated;
+                Some((donated, filling)) => {
+                    // What we told of the answer was told before, or is not any more: the answer has all of it.
+                    self.deltas.clear();
+                    (self.run, self.filling) = (donated, filling);
                     self.rev = Some(found.rev);
                     return match self.write(app).await {
                         Ok(()) | Err(store::Error::Conflict { .. }) => Ok(Saved::Gone),
@@ -205,24 +240,25 @@ impl Held {
     }
 
     /// That row of a later holder with our slots filled, if they are open: our answers were paid for. The rest stays theirs.
-    fn donated(&self, found: &Run, app: &App) -> Option<Run> {
-        let mut run = found.clone();
-        for filling in &self.filling {
-            if !run.open(filling.number) {
-                return None;
-            }
-            run.fill(filling.number, filling.calls.clone(), app.now());
-        }
-        let paid = self.filling.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
+    fn donated(&self, found: &Run, app: &App) -> Option<(Run, Vec<Filling>)> {
+        let (mut run, mut filled) = (found.clone(), self.filling.clone());
+        let paid = filled.iter().any(|filling| matches!(filling.slot.record, Record::Answer { .. }));
         if let Some(paid) = self.run.attempts.last().filter(|_| paid) {
             run.note(paid.clone());
         }
-        Some(run)
+        for filling in &mut filled {
+            if !run.open(filling.number) {
+                return None;
+            }
+            filling.fill(&mut run, app.now());
+        }
+        Some((run, filled))
     }
 
     /// Our changes do not hold any more: takes the run as it is now, and says whether it is still ours.
     async fn reload(&mut self, app: &App, found: Versioned<Run>, ours: bool) -> store::Result<Saved> {
         self.filling.clear();
+        self.deltas.clear();
         let journal = app.store().journal(self.tenant(), &found.value).await?;
         self.run = found.value;
         self.filled = self.run.filled();
@@ -237,6 +273,9 @@ impl Held {
         for Filling { number, slot, .. } in &self.filling {
             writes.push(app.store().slot_write(self.tenant(), self.run.id, *number, slot)?);
         }
+        for delta in &self.deltas {
+            writes.push(app.store().delta_write(self.tenant(), self.run.id, delta)?);
+        }
         let mut pause = PAUSE_MS;
         for _ in 1..TRIES {
             match app.store().save_run(&self.run, self.rev, writes.clone()).await {
@@ -245,18 +284,20 @@ impl Held {
                     tokio::time::sleep(Duration::from_millis(pause)).await;
                     pause = pause.saturating_mul(2);
                 }
-                other => return self.written(other),
+                other => return self.written(app, other),
             }
         }
         let last = app.store().save_run(&self.run, self.rev, writes).await;
-        self.written(last)
+        self.written(app, last)
     }
 
-    fn written(&mut self, outcome: store::Result<Rev>) -> store::Result<()> {
+    fn written(&mut self, app: &App, outcome: store::Result<Rev>) -> store::Result<()> {
         self.rev = Some(outcome?);
         self.taken = true;
         self.filling.clear();
+        self.deltas.clear();
         self.others.clear();
+        app.signals().tell(self.run.id);
         self.filled = self.run.filled();
         Ok(())
     }

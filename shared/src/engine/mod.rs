@@ -9,6 +9,7 @@ mod choice;
 mod decide;
 pub mod fault;
 mod held;
+mod pieces;
 mod reaper;
 mod request;
 mod signals;

@@ -7,8 +7,10 @@ use crate::{
     agent::{self, AgentVersion, Definition, MAX_TOKENS},
     app::App,
     error::Result,
+    file,
     message::{Record, Slot},
     model::{Request, Tokens, ToolMode, Turn, json_tools},
+    tenant::Tenant,
 };
 
 /// A token is taken for at least so many bytes of text when nobody has counted: on the high side for what is not code or CJK.
@@ -19,7 +21,9 @@ const TOKENS_PER_TURN: u64 = 16;
 /// The call that fills the next slot: the chat so far, and the run's journal.
 pub(super) async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request> {
     let mut turns = earlier(app, held).await?;
-    turns.extend(held.journal.iter().map(turn));
+    for slot in &held.journal {
+        turns.push(turn(app, held.tenant(), slot).await?);
+    }
     let given = held.journal.first().and_then(|slot| match &slot.record {
         Record::Input { inputs, .. } => inputs.as_ref(),
         Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => None,
@@ -52,21 +56,28 @@ async fn earlier(app: &App, held: &Held) -> Result<Vec<Turn>> {
     for id in ids {
         let Some(found) = app.store().run(held.tenant(), id).await? else { continue };
         let journal = app.store().journal(held.tenant(), &found.value).await?;
-        turns.extend(journal.iter().map(|(_, slot)| turn(slot)));
+        for (_, slot) in &journal {
+            turns.push(turn(app, held.tenant(), slot).await?);
+        }
     }
     Ok(turns)
 }
 
-fn turn(slot: &Slot) -> Turn {
-    match &slot.record {
-        Record::Input { text, .. } | Record::Repair { text } => Turn::user(text.as_str()),
+/// What a slot says, with the files that it was said with.
+async fn turn(app: &App, tenant: Tenant, slot: &Slot) -> Result<Turn> {
+    Ok(match &slot.record {
+        Record::Input { text, attachments, .. } => {
+            let (files, images) = file::shown(app, tenant, attachments).await?;
+            Turn::User { text: format!("{text}{files}"), images }
+        }
+        Record::Repair { text } => Turn::user(text.as_str()),
         Record::Answer { text, tool_calls, .. } => {
             Turn::Assistant { text: text.clone(), tool_calls: tool_calls.clone() }
         }
         Record::Result { call_id, tool, content, .. } => {
             Turn::Tool { call_id: call_id.clone(), name: tool.clone(), content: content.clone() }
         }
-    }
+    })
 }
 
 /// The most tokens that a call may use: its text on the high side, and the longest answer.

@@ -159,7 +159,7 @@ impl Turn<'_> {
                     self.here.insert(index);
                     planned.looks.push(index);
                 }
-                Step::Ask => ask(held, index),
+                Step::Ask => ask(self.app, held, index),
                 Step::Fill(end, content) => self.fill(held, index, end, content),
             }
             if held.run.step != self.begins {
@@ -183,6 +183,7 @@ impl Turn<'_> {
             call.attempts = call.attempts.saturating_add(1);
             (call.sent_at, call.fence, call.unclear) = (Some(now), fence, false);
         }
+        held.run.tell_sent(index, now);
         self.here.insert(index);
     }
 
@@ -290,10 +291,11 @@ fn set(held: &mut Held, index: usize, state: CallState) {
 }
 
 /// A person is asked whether to send that call again.
-fn ask(held: &mut Held, index: usize) {
+fn ask(app: &App, held: &mut Held, index: usize) {
     if let Some(call) = held.run.calls.get_mut(index) {
         (call.state, call.unclear, call.decision) = (CallState::AwaitsApproval, true, None);
     }
+    held.run.tell_asked(index, app.now());
 }
 
 fn fail(call: &mut PendingCall, state: CallState) {

@@ -70,7 +70,12 @@ impl Run {
     /// The id under which a person is asked about the call at that place of the model's last answer.
     #[must_use]
     pub fn approval_id(&self, index: usize) -> ApprovalId {
-        ApprovalId::of_run(self.id, u16::try_from(self.call_slot(index)).unwrap_or(u16::MAX))
+        self.approval_of(self.call_slot(index))
+    }
+
+    /// The id under which a person is asked about the call that fills that slot.
+    pub(super) fn approval_of(&self, slot: u32) -> ApprovalId {
+        ApprovalId::of_run(self.id, u16::try_from(slot).unwrap_or(u16::MAX))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Run, Status};
+use super::{CallEvent, Run, Status};
 use crate::{clock::Timestamp, id::KeyId};
 
 /// Where a tool call stands.
@@ -52,6 +52,9 @@ pub struct PendingCall {
     pub fence: u64,
     /// What a person said.
     pub decision: Option<Decision>,
+    /// What was told of it; once its slot is filled, that is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) told: Vec<CallEvent>,
 }
 
 impl PendingCall {
@@ -65,6 +68,7 @@ impl PendingCall {
             sent_at: None,
             fence: 0,
             decision: None,
+            told: Vec::new(),
         }
     }
 

@@ -3,11 +3,14 @@
 mod approve;
 mod call;
 mod cancel;
+mod events;
 mod passed_over;
 mod prompt;
 mod read;
 mod start;
+mod told;
 mod transition;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +18,16 @@ pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
 pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
 pub(crate) use cancel::request_cancel;
+pub use events::{Event, Happened};
 pub use passed_over::PassedOver;
 pub use prompt::{MESSAGE_LIMIT_BYTES, Prompt};
 pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
 pub(crate) use read::{Glance, visible};
 pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, start};
 pub(crate) use start::{first_row, pin};
+pub(crate) use told::{CallEvent, Delta, Told};
 pub(crate) use transition::Acquired;
+pub use watch::{Seen, Watch, events};
 
 use crate::{
     agent::{Metadata, Mode},
@@ -291,6 +297,9 @@ pub struct Run {
     /// Whether its agent's version has an output schema: what it says at its end is JSON.
     #[serde(default)]
     pub structured: bool,
+    /// Whether pieces of its model's answers are told as they come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) streams: bool,
     /// The beginning of the message, for lists: at most 80 characters.
     pub title: String,
     /// The caller's own pairs.
@@ -317,6 +326,9 @@ pub struct Run {
     /// The tool calls of the model's last answer, until all are filled.
     #[serde(default)]
     pub calls: Vec<PendingCall>,
+    /// How many events were told of it, without its end; 0 in rows that are older than events.
+    #[serde(default)]
+    pub(crate) told: u32,
     /// The models that are not called for the next slot; forgotten when it is filled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOver>,

@@ -1,14 +1,15 @@
 //! Starting runs: checked, pinned to a version of the agent, and accepted in one transaction.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, Status, Usage};
+use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, Status, Usage, told};
 use crate::{
     agent::{self, AgentVersion, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
     clock::Timestamp,
     engine::{self, Held},
     error::{Error, Problem, Result},
+    file::{self, NewAttachment},
     id::{AgentId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
@@ -46,6 +47,8 @@ pub struct NewRun {
     pub deadline_at: Option<Timestamp>,
     /// The chat to go on with: the id of its first run.
     pub chat_id: Option<RunId>,
+    /// The files that the message comes with.
+    pub attachments: Vec<NewAttachment>,
     /// The caller's own pairs.
     pub metadata: Metadata,
 }
@@ -64,6 +67,7 @@ impl NewRun {
             budget_micro_usd: None,
             deadline_at: None,
             chat_id: None,
+            attachments: Vec::new(),
             metadata: Metadata::new(),
         }
     }
@@ -138,6 +142,7 @@ pub(crate) fn first_row(
         model: pinned.model.clone(),
         mode: pinned.mode,
         structured: pinned.agent.definition.output_schema.is_some(),
+        streams: false,
         title: text.chars().take(TITLE_CHARS).collect(),
         metadata: pinned.metadata.clone(),
         chat_id: id,
@@ -150,6 +155,7 @@ pub(crate) fn first_row(
         step: 1,
         in_flight: None,
         calls: Vec::new(),
+        told: told::CREATED,
         passed_over: Vec::new(),
         lease: None,
         fence: 0,
@@ -185,6 +191,13 @@ impl Planned {
     #[must_use]
     pub const fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// The same run, of which pieces of the model's answers are told as they come.
+    #[must_use]
+    pub fn streamed(mut self) -> Self {
+        self.run.streams = true;
+        self
     }
 
     /// What must be written with the run's row.
@@ -225,9 +238,11 @@ pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
         None => (None, None),
     };
     let (text, inputs) = new.prompt.checked(&pinned.agent.definition, "", earlier).map_err(Error::Invalid)?;
+    // The last of what may be refused: files that are fetched for the run are kept.
+    let attachments = file::attach(app, caller.tenant(), new.attachments, "", &mut HashMap::new()).await?;
     let mut run = first_row(app, caller, &pinned, RunId::new(app.now()), &text, None);
     run.chat_id = new.chat_id.unwrap_or(run.id);
-    let input = Record::Input { text, inputs }.at(app.now());
+    let input = Record::Input { text, inputs, attachments }.at(app.now());
     Ok(Planned { run, input, chat })
 }
 

@@ -57,7 +57,10 @@ impl Run {
         self.reason = None;
         self.accepted = true;
         self.fence = self.fence.saturating_add(1);
-        self.started_at.get_or_insert(now);
+        if self.started_at.is_none() {
+            self.tell();
+            self.started_at = Some(now);
+        }
         self.lease = Some(Lease { owner: owner.to_owned(), until: now.plus_ms(lease_ms) });
         self.check_at(now.plus_ms(lease_ms), now);
         Acquired::Held
@@ -218,7 +221,7 @@ impl Run {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         agent::{Metadata, Mode},
@@ -233,7 +236,7 @@ mod tests {
         Timestamp::from_millis(1_780_000_000_000 + millis)
     }
 
-    fn queued() -> Run {
+    pub(in crate::run) fn queued() -> Run {
         let now = at(0);
         let id = RunId::new(now);
         Run {
@@ -247,6 +250,7 @@ mod tests {
             model: ModelName("m".to_owned()),
             mode: Mode::Auto,
             structured: false,
+            streams: false,
             title: "t".to_owned(),
             metadata: Metadata::new(),
             chat_id: id,
@@ -259,6 +263,7 @@ mod tests {
             step: 1,
             in_flight: None,
             calls: Vec::new(),
+            told: 1,
             passed_over: Vec::new(),
             lease: None,
             fence: 0,

@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     clock::Clock,
     config::{Config, LEASE_MS, MODEL_TIMEOUT_MS, SyncRuns},
+    file::{Files, Folder},
     id::{KeyId, OrgId},
     limit::{KeyLimits, Limiter},
     model::settings::Settings,
@@ -39,7 +40,8 @@ fn app(store: &Store, pepper: &str) -> App {
         sole_epoch: None,
     };
     let (queue, _) = Embedded::new();
-    App::new(config, Clock::System, store.clone(), Queue::Embedded(queue), Limiter::in_memory()).unwrap()
+    let files = Files::Folder(Folder::new(std::env::temp_dir().join("no-files")));
+    App::new(config, Clock::System, store.clone(), Queue::Embedded(queue), files, Limiter::in_memory()).unwrap()
 }
 
 fn caller(app: &App) -> Caller {

@@ -5,6 +5,7 @@ mod api_keys;
 mod batches;
 #[cfg(feature = "aws")]
 pub mod dynamo;
+mod files;
 mod idempotency;
 pub(crate) mod limits;
 pub mod row;

@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     id::{BatchId, OrgId, RunId},
     message::Slot,
-    run::{Glance, Run},
+    run::{Delta, Glance, Run},
     tenant::Tenant,
 };
 
@@ -37,6 +37,11 @@ fn run_key(org: OrgId, id: RunId) -> Key {
 
 fn slot_key(org: OrgId, id: RunId, slot: u32) -> Key {
     Key::new(Table::Messages, partition(org, id), format!("J#{slot:08}"))
+}
+
+/// After every slot in the partition's order.
+fn delta_sort(seq: u32) -> String {
+    format!("E#{seq:010}")
 }
 
 fn list_partition(org: OrgId) -> String {
@@ -128,6 +133,34 @@ impl Store {
     /// The write that fills a slot, which fails when the slot is filled.
     pub(crate) fn slot_write(&self, tenant: Tenant, id: RunId, number: u32, slot: &Slot) -> Result<Write> {
         Ok(Write::Put(super::row(slot_key(tenant.org(), id, number), slot)?, When::Absent))
+    }
+
+    /// The write of a piece of an answer that is being written, which fails when its number is taken.
+    pub(crate) fn delta_write(&self, tenant: Tenant, id: RunId, delta: &Delta) -> Result<Write> {
+        let key = Key::new(Table::Messages, partition(tenant.org(), id), delta_sort(delta.seq));
+        Ok(Write::Put(super::row(key, delta)?, When::Absent))
+    }
+
+    /// The pieces with numbers after `after` and up to `upto`.
+    pub(crate) async fn deltas(&self, tenant: Tenant, id: RunId, after: u32, upto: u32) -> Result<Vec<Delta>> {
+        let mut query = Query {
+            table: Table::Messages,
+            index: Index::Primary,
+            partition: partition(tenant.org(), id),
+            after: Some(delta_sort(after)),
+            before: Some(delta_sort(upto.saturating_add(1))),
+            descending: false,
+            limit: 1_000,
+        };
+        let mut deltas = Vec::new();
+        loop {
+            let (mut page, next) = self.page(&query).await?;
+            deltas.append(&mut page);
+            match next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(deltas),
+            }
+        }
     }
 
     /// Writes runs of a batch that is not accepted yet, with their inputs.

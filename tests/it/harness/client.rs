@@ -22,6 +22,11 @@ impl Client {
         Self { app, org, headers: HeaderMap::new() }.with("authorization", &format!("Bearer {key}"))
     }
 
+    /// Somebody without a key.
+    pub(crate) fn nobody(&self) -> Self {
+        Self { headers: HeaderMap::new(), ..self.clone() }
+    }
+
     /// The same with another key.
     pub(crate) fn with_key(&self, key: &str) -> Self {
         self.with("authorization", &format!("Bearer {key}"))

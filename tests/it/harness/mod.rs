@@ -25,6 +25,7 @@ use shared::{
     clock::Clock,
     config::{Config, LEASE_MS, SyncRuns},
     engine,
+    file::{Files, Folder},
     limit::Limiter,
     model::settings::Settings,
     queue::{
@@ -82,6 +83,8 @@ pub(crate) struct Muster {
     receiver: Arc<Mutex<Receiver>>,
     worker: Option<AbortHandle>,
     keep: Box<dyn Any + Send + Sync>,
+    /// The bytes of files.
+    _files: tempfile::TempDir,
 }
 
 impl Muster {
@@ -122,10 +125,12 @@ impl Muster {
         let (queue, receiver) = Embedded::new();
         let shift = Arc::new(AtomicI64::new(0));
         let clock = Clock::Shifted(Arc::clone(&shift));
-        let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), limiter).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::Folder(Folder::new(folder.path().to_owned()));
+        let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), files, limiter).unwrap();
         let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
         let receiver = Arc::new(Mutex::new(receiver));
-        Self { app, models, us, them, shift, queue, receiver, worker: None, keep }
+        Self { app, models, us, them, shift, queue, receiver, worker: None, keep, _files: folder }
     }
 
     /// The same with a worker that takes what is queued, as a host has it.

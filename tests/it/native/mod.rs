@@ -3,6 +3,8 @@
 mod agents;
 mod batches;
 mod chats;
+mod events;
+mod files;
 mod keys;
 mod results;
 mod runs;

@@ -61,7 +61,7 @@ async fn a_run_is_accepted_and_says_where_to_look(muster: Muster) {
     }
     assert_eq!(redacted(&ended), expected);
     let messages = muster.us.get(&format!("{path}/messages")).await;
-    let message = |role: &str, content: &Value, model: Value| json!({"id": "<id>", "run_id": "<id>", "role": role, "content": content, "model": model, "tool_calls": [], "tool_call_id": null, "tool": null, "outcome": null, "created_at": "<time>"});
+    let message = |role: &str, content: &Value, model: Value| json!({"id": "<id>", "run_id": "<id>", "role": role, "content": content, "model": model, "attachments": [], "tool_calls": [], "tool_call_id": null, "tool": null, "outcome": null, "created_at": "<time>"});
     let expected = json!({"data": [message("user", &json!("say hello"), Value::Null), message("assistant", &ended["result"], json!("demo/scripted-l0"))]});
     assert_eq!(messages.shape(200), expected);
     let explained = muster.us.get(&format!("{path}/explain")).await.ok();
@@ -302,7 +302,9 @@ async fn a_run_of_another_organisation_is_not_found(muster: Muster) {
     let agent = muster.us.agent("demo/scripted-l0").await;
     let run = muster.us.run(&agent, "a").await;
     let them = muster.them.with("x-request-id", "same");
-    for (method, rest) in [("GET", ""), ("GET", "/messages"), ("GET", "/explain"), ("POST", "/cancel")] {
+    for (method, rest) in
+        [("GET", ""), ("GET", "/messages"), ("GET", "/explain"), ("GET", "/events"), ("POST", "/cancel")]
+    {
         let foreign = them.send(method, &format!("/v1/runs/{run}{rest}"), "").await;
         let plain = run.replace("run_", "");
         for other in ["run_019a2b3c-4d5e-7f60-8123-456789abcdef", "run_1", "1", &plain, "%ff"] {

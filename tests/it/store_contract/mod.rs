@@ -3,6 +3,7 @@
 
 mod bodies;
 mod conditions;
+mod counters;
 mod queries;
 mod races;
 mod sqlite_file;
@@ -12,7 +13,7 @@ use std::{any::Any, iter};
 
 use shared::store::{
     Backend, Error, Result,
-    row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
+    row::{Add, Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
     sqlite::Sqlite,
 };
 use uuid::Uuid;
@@ -72,6 +73,15 @@ contract! {
         transactions::own_retry_of_a_transaction_is_recognised,
         transactions::put_many_puts_a_thousand_rows,
         transactions::put_many_replaces_and_takes_none,
+        counters::a_counter_is_made_and_added_to,
+        counters::a_counter_is_found_by_queries_and_batches,
+        counters::what_would_pass_the_bound_undoes_all,
+        counters::a_bound_below_what_is_added_refuses_a_missing_counter_too,
+        counters::negative_amounts_make_room,
+        counters::a_counter_needs_a_row_that_proves_it,
+        counters::own_retry_adds_nothing,
+        counters::additions_side_by_side_lose_nothing,
+        counters::a_bound_is_used_up_exactly_and_never_passed,
         queries::an_empty_partition_has_nothing,
         queries::rows_come_in_the_order_of_bytes,
         queries::after_and_before_exclude_themselves,

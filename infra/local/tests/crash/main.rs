@@ -21,6 +21,7 @@ mod frozen;
 mod kills;
 mod random;
 mod served;
+mod streams;
 mod tools;
 
 #[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]

@@ -2,6 +2,7 @@
 //!
 //! Several processes may have the file open. Nothing here knows what a row says.
 
+mod counter;
 mod read;
 mod readers;
 mod schema;
@@ -12,7 +13,7 @@ use std::{collections::HashSet, fmt, path::Path, sync::Arc};
 
 use futures_util::future;
 
-use super::row::{Error, Found, Key, Query, Result, Row, TRANSACTION_LIMIT, When, Write};
+use super::row::{Error, Found, Key, Query, Result, Row, TRANSACTION_LIMIT, When, Write, provable};
 use readers::Readers;
 use tokio::task;
 use writer::Writer;
@@ -99,6 +100,9 @@ fn check_shape(writes: &[Write]) -> Result<()> {
     }
     if writes.len() > TRANSACTION_LIMIT {
         return Err(Error::TooLarge("a transaction has at most 100 writes"));
+    }
+    if !provable(writes) {
+        return Err(Error::Broken("a counter without a row that proves that it was added to".into()));
     }
     let mut seen = HashSet::with_capacity(writes.len());
     if writes.iter().all(|write| seen.insert(write.key())) {

@@ -99,17 +99,19 @@ fn answered(output: InvokeOutput) -> Outcome {
 /// speak of its file system while it may be running.
 fn failed(error: &SdkError<InvokeError, HttpResponse>) -> Outcome {
     let refused = |message: &str, passing| Outcome::NotSent { message: message.to_owned(), passing };
-    match error {
-        SdkError::ConstructionFailure(_) => refused("the invocation cannot be sent", false),
-        SdkError::ServiceError(context) => match context.raw().status().as_u16() {
-            429 => refused("the function was not invoked: too many invocations at the moment", true),
-            409 => refused("the function was not invoked: it is being changed", true),
-            404 => refused("the function was not invoked: there is no such function", false),
-            401 | 403 => refused("the function was not invoked: access is denied", false),
-            400 | 413 | 415 => refused("the function was not invoked: Lambda does not take the event", false),
-            _ => unclear(),
-        },
-        _ if fault::never_connected(error) => refused("the function was not invoked: Lambda cannot be reached", true),
+    if let SdkError::ConstructionFailure(_) = error {
+        return refused("the invocation cannot be sent", false);
+    }
+    if fault::never_connected(error) {
+        return refused("the function was not invoked: Lambda cannot be reached", true);
+    }
+    let SdkError::ServiceError(context) = error else { return unclear() };
+    match context.raw().status().as_u16() {
+        429 => refused("the function was not invoked: too many invocations at the moment", true),
+        409 => refused("the function was not invoked: it is being changed", true),
+        404 => refused("the function was not invoked: there is no such function", false),
+        401 | 403 => refused("the function was not invoked: access is denied", false),
+        400 | 413 | 415 => refused("the function was not invoked: Lambda does not take the event", false),
         _ => unclear(),
     }
 }
