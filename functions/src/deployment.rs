@@ -12,6 +12,7 @@ use shared::{
     limit::Limiter,
     queue::{Queue, sqs::Sqs},
     store::{Backend, Store, dynamo::Dynamo},
+    tool::lambda::{Functions, Invoker, Name},
 };
 
 /// The application, with its connections open: to be made while Lambda initialises the function. `sends` is whether it may
@@ -28,7 +29,12 @@ pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     aws::warm(Some(&store), Some(&queue).filter(|_| sends)).await;
     let store = Store::new(Backend::Dynamo(store));
     let files = Files::S3(S3::new(&aws_config, &bucket()?)?);
-    Ok(App::new(config, Clock::System, store, Queue::Sqs(queue), files, Limiter::in_store())?)
+    let app = App::new(config, Clock::System, store, Queue::Sqs(queue), files, Limiter::in_store())?;
+    // The functions that tools may be: only those that check or run agents know them.
+    let scope = variable("MUSTER_FUNCTION_SCOPE").unwrap_or_default();
+    let names = Name::list(&variable("MUSTER_TOOL_FUNCTIONS").unwrap_or_default(), &scope)?;
+    let aws_config = aws_config.into_builder().http_client(aws::patient_http_client()?).build();
+    Ok(app.with_functions(Functions::Aws(Invoker::new(&aws_config, scope, names))))
 }
 
 /// Where the bucket of files is: at an endpoint for all of AWS, where one is set, as an emulator's.

@@ -77,6 +77,8 @@ pub enum Access {
     Send,
     /// Asks models, lists them, or checks a name or a budget against them.
     Models,
+    /// Calls the tools of agents that are Lambda functions.
+    Tools,
 }
 
 /// How long a call may take.
@@ -154,6 +156,7 @@ macro_rules! routes {
     (@wait) => { $crate::route::Wait::Short };
     (@wait $wait:ident) => { $crate::route::Wait::$wait };
     (@access send queue) => { $crate::route::Access::Send };
+    (@access use tools) => { $crate::route::Access::Tools };
     (@access read files) => { $crate::route::Access::ReadFiles };
     (@access write files) => { $crate::route::Access::WriteFiles };
     (@access use models) => { $crate::route::Access::Models };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Value, json};
 use shared::{
     id::AgentId,
-    tool::{self, Approval, Http, Kind, Mcp, Method, OnUnknown, Pinned, Policy, SubAgent, Tool},
+    tool::{self, Approval, Http, Kind, Lambda, Mcp, Method, OnUnknown, Pinned, Policy, SubAgent, Tool},
 };
 
 /// A tool of an agent.
@@ -79,6 +79,36 @@ pub(crate) enum ToolView {
         /// The tools as they were when the agent was saved: only read; what is given here is passed over.
         #[serde(default)]
         pinned: Vec<PinnedView>,
+    },
+    /// A Lambda function in the same account and region, invoked with the arguments as its event; only where Muster itself runs on
+    /// Lambda.
+    Lambda {
+        /// What the model calls it: `A-Z a-z 0-9 _ -`, different within an agent.
+        #[schemars(length(min = 1, max = 64))]
+        name: String,
+        /// What the model reads about it.
+        #[schemars(length(max = 2_000))]
+        #[serde(default)]
+        description: String,
+        /// The JSON Schema (2020-12) of its arguments, an object's: no arguments unless given. A call whose arguments do not satisfy it
+        /// is never made.
+        #[serde(default = "no_arguments")]
+        parameters: Value,
+        /// What may be done when a call was sent and nobody knows whether it took place: `once` unless given; not `verify`.
+        policy: Option<PolicyView>,
+        /// Whether a person is asked before each call: `never` unless given.
+        #[serde(default)]
+        approval: ApprovalView,
+        /// What happens when a call of policy `once` may or may not have taken place: `tell` unless given.
+        #[serde(default)]
+        on_unknown: OnUnknownView,
+        /// How long one call may take, in milliseconds: 30,000 unless given.
+        #[schemars(range(min = 1, max = 300_000))]
+        timeout_ms: Option<u64>,
+        /// Its name or ARN, with `:VERSION` or `:ALIAS` or not: one of those that the deployment may invoke. It finds the call's
+        /// idempotency key in its client context, under `custom.idempotencyKey`.
+        #[schemars(length(min = 1, max = 300))]
+        function: String,
     },
     /// Another agent of the organisation, or this one. A call starts a run of it, whose result is the answer; the run that called goes on
     /// when it has ended. It is started exactly once, and takes as long as the calling run may.
@@ -227,6 +257,18 @@ impl From<ToolView> for Tool {
                 timeout_ms: tool::TIMEOUT_MS,
                 kind: Kind::Agent(SubAgent { agent_id, version }),
             },
+            ToolView::Lambda { name, description, parameters, policy, approval, on_unknown, timeout_ms, function } => {
+                Self {
+                    name,
+                    description,
+                    parameters,
+                    policy: policy.unwrap_or_default().into(),
+                    approval: approval.into(),
+                    on_unknown: on_unknown.into(),
+                    timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
+                    kind: Kind::Lambda(Lambda { function }),
+                }
+            }
         }
     }
 }
@@ -267,6 +309,16 @@ impl From<Tool> for ToolView {
                 parameters: Some(parameters),
                 policy: Some(policy.into()),
                 approval: approval.into(),
+            },
+            Kind::Lambda(Lambda { function }) => Self::Lambda {
+                name,
+                description,
+                parameters,
+                policy: Some(policy.into()),
+                approval: approval.into(),
+                on_unknown: on_unknown.into(),
+                timeout_ms: Some(timeout_ms),
+                function,
             },
         }
     }

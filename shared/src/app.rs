@@ -22,6 +22,7 @@ use crate::{
     queue::Queue,
     seal::{Failure, Sealer},
     store::Store,
+    tool::lambda::Functions,
 };
 
 /// How many agent versions a process remembers: they never change.
@@ -56,6 +57,7 @@ struct Parts {
     files: Files,
     models: Models,
     guard: Guard,
+    functions: Functions,
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
@@ -93,6 +95,7 @@ impl App {
                 files,
                 models,
                 guard,
+                functions: Functions::default(),
                 sealer,
                 limiter,
                 signals,
@@ -101,6 +104,15 @@ impl App {
                 versions,
             }),
         })
+    }
+
+    /// The same application with these functions for tools: to be said before it is shared, for nothing comes of it later.
+    #[must_use]
+    pub fn with_functions(mut self, functions: Functions) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.parts) {
+            parts.functions = functions;
+        }
+        self
     }
 
     /// The settings.
@@ -143,6 +155,12 @@ impl App {
     #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.parts.guard
+    }
+
+    /// The Lambda functions that tools may be.
+    #[must_use]
+    pub fn functions(&self) -> &Functions {
+        &self.parts.functions
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {

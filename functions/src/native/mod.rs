@@ -119,7 +119,7 @@ crate::route::routes! { Native;
     stream_run = POST "/v1/agents/{agent_id}/runs/stream" => events::stream_run {
         body: CreateRun,
         answer: 200 "text/event-stream" String | 204,
-        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models, use tools],
         wait: Long,
     }
     /// List runs, newest first
@@ -171,7 +171,7 @@ crate::route::routes! { Native;
         query: BatchQuery,
         body: CreateBatch,
         answer: 202 BatchView | 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models, use tools],
     }
     /// List batches, newest first
     list_batches = GET "/v1/batches" => batches::list_batches {

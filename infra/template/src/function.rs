@@ -74,7 +74,7 @@ impl Function {
             Access::Write(Table::Runs),
             Access::Write(Table::Messages),
         ];
-        let worker = [worker.as_slice(), &[Access::Send, Access::Models]].concat();
+        let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools]].concat();
         [
             Self { invoked_by: Some("*/*".to_owned()), memory_mb: 256, ..fallback },
             Self {
@@ -140,7 +140,11 @@ impl Function {
 
     fn role(&self) -> String {
         let id = logical_id(self.name);
-        let statements: String = self.statements().into_iter().map(|(actions, on)| statement(&actions, &on)).collect();
+        let mut statements: String =
+            self.statements().into_iter().map(|(actions, on)| statement(&actions, &on)).collect();
+        if self.access.contains(&Access::Tools) {
+            statements.push_str(INVOKE);
+        }
         format!(
             "  {id}Role:
     Type: AWS::IAM::Role
@@ -232,6 +236,13 @@ fn statement(actions: &[&str], resources: &[String]) -> String {
 }
 
 const TRUST: &str = "{ Version: \"2012-10-17\", Statement: [{ Effect: Allow, Principal: { Service: lambda.amazonaws.com }, Action: sts:AssumeRole }] }";
+
+/// A tool may be no function but those that the operator names.
+const INVOKE: &str = "              - !If
+                - CallsFunctions
+                - { Effect: Allow, Action: [lambda:InvokeFunction], Resource: !Ref ToolFunctions }
+                - !Ref AWS::NoValue
+";
 
 /// One message is one chunk of up to 50 runs. A run that goes on sends itself a message: that is not a mistake.
 const WORKER: &str = "      RecursiveLoop: Allow

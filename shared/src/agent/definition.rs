@@ -123,7 +123,7 @@ impl Draft {
             format!("must be at most {FALLBACK_MODELS_LIMIT}"),
         );
         check_metadata(&self.metadata, &mut problems);
-        tool::check(app.guard(), &self.tools, &mut problems);
+        tool::check(app.guard(), app.functions(), &self.tools, &mut problems);
         inputs::check(&self.inputs, &mut problems);
         if let Some(Err(message)) = self.output_schema.as_ref().map(tool::schema::check_output) {
             problems.push(Problem { field: "output_schema".to_owned(), message });

@@ -17,6 +17,15 @@ use aws_smithy_types::body::SdkBody;
 use super::{CONNECT_TIMEOUT, READ_TIMEOUT};
 use crate::{error::Fault, net};
 
+/// As [`http_client`], without a limit on how long an answer takes: for calls that bring a limit of their own.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn patient_http_client() -> Result<SharedHttpClient, Fault> {
+    let client = net::trusting()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
+    Ok(SharedHttpClient::new(Client(client)))
+}
+
 /// A client whose connections every AWS service can share. Its timeouts are [`CONNECT_TIMEOUT`] and [`READ_TIMEOUT`], whatever an
 /// SDK client asks for. It goes to AWS directly, whatever the proxy variables of the environment say: those are for what lies outside,
 /// and a function reaches its tables from within.

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DESCRIPTION_LIMIT, Kind, Policy, SERVERS_LIMIT, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, mcp, schema};
+use super::{
+    DESCRIPTION_LIMIT, Kind, Policy, SERVERS_LIMIT, TIMEOUT_LIMIT_MS, TOOLS_LIMIT, Tool, http, lambda::Functions, mcp,
+    schema,
+};
 use crate::{error::Problem, net::Guard, secret};
 
 /// Adds what is wrong with the tools.
-pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) {
+pub(crate) fn check(guard: &Guard, functions: &Functions, tools: &[Tool], problems: &mut Vec<Problem>) {
     if tools.len() > TOOLS_LIMIT {
         let message = format!("must have at most {TOOLS_LIMIT} entries");
         problems.push(Problem { field: "tools".to_owned(), message });
@@ -33,30 +36,27 @@ pub(crate) fn check(guard: &Guard, tools: &[Tool], problems: &mut Vec<Problem>) 
         if !(1..=TIMEOUT_LIMIT_MS).contains(&tool.timeout_ms) {
             refuse("timeout_ms", format!("must be from 1 to {TIMEOUT_LIMIT_MS}"));
         }
+        // What a server's tools are is checked when they are pinned.
+        if !matches!(tool.kind, Kind::Mcp(_))
+            && let Err(message) = schema::check(&tool.parameters)
+        {
+            refuse("parameters", message);
+        }
         let found = match &tool.kind {
             Kind::Http(request) => {
-                if let Err(message) = schema::check(&tool.parameters) {
-                    refuse("parameters", message);
-                }
                 check_secrets(&request.headers, &mut refuse);
                 http::check_http(guard, request, tool.policy, &tool.parameters)
             }
-            // What its tools are is checked when they are pinned.
             Kind::Mcp(server) => {
                 check_secrets(&server.headers, &mut refuse);
                 mcp::check(guard, tool, server)
             }
-            Kind::Agent(_) => {
-                if let Err(message) = schema::check(&tool.parameters) {
-                    refuse("parameters", message);
-                }
-                if tool.policy != Policy::Idempotent {
-                    let message =
-                        "must be idempotent for a sub-agent: its run is started exactly once, whatever happens";
-                    refuse("policy", message.to_owned());
-                }
-                Vec::new()
+            Kind::Lambda(lambda) => functions.check(&lambda.function, tool.policy),
+            Kind::Agent(_) if tool.policy != Policy::Idempotent => {
+                let message = "must be idempotent for a sub-agent: its run is started exactly once, whatever happens";
+                vec![Problem { field: "policy".to_owned(), message: message.to_owned() }]
             }
+            Kind::Agent(_) => Vec::new(),
         };
         found.into_iter().for_each(|problem| refuse(&problem.field, problem.message));
     }

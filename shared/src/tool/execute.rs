@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
 
-use super::{Arguments, Change, Found, Http, Kind, Outcome, Tool, http, mcp};
+use super::{Arguments, Change, Found, Http, Kind, Lambda, Outcome, Tool, http, lambda, mcp};
 use crate::{
     app::App,
     secret::{self, Opened, Unfilled},
@@ -24,8 +24,12 @@ pub(crate) async fn execute(
     match &tool.kind {
         Kind::Http(request) => call_http(app, tenant, tool, request, arguments, key).await,
         Kind::Mcp(server) => {
-            let timeout = Duration::from_millis(tool.timeout_ms);
-            Box::pin(mcp::call(&mcp::Call { app, tenant, timeout, accepted }, server, arguments, key)).await
+            let call = mcp::Call { app, tenant, timeout: timeout(tool), accepted };
+            Box::pin(mcp::call(&call, server, arguments, key)).await
+        }
+        Kind::Lambda(Lambda { function }) => {
+            let call = lambda::Call { function, arguments, idempotency_key: key, timeout: timeout(tool) };
+            app.functions().call(&call).await
         }
         // The engine starts a run instead.
         Kind::Agent(_) => {
@@ -75,7 +79,11 @@ fn call<'a>(
     headers: &'a BTreeMap<String, SecretString>,
     key: &'a str,
 ) -> http::Call<'a> {
-    http::Call { http, arguments, headers, idempotency_key: key, timeout: Duration::from_millis(tool.timeout_ms) }
+    http::Call { http, arguments, headers, idempotency_key: key, timeout: timeout(tool) }
+}
+
+const fn timeout(tool: &Tool) -> Duration {
+    Duration::from_millis(tool.timeout_ms)
 }
 
 /// Headers with the secrets that they name.

@@ -1,8 +1,10 @@
 //! Tools: what an agent may call, and what comes of a call. Knows nothing of runs; the engine decides when and how often.
 
+mod answer;
 mod check;
 mod execute;
 pub mod http;
+pub mod lambda;
 pub(crate) mod mcp;
 pub mod schema;
 
@@ -13,9 +15,10 @@ use serde_json::Value;
 
 pub use self::mcp::{Change, Mcp, PINNED_LIMIT_BYTES, Pinned, SERVER_NAME_LIMIT, SERVERS_LIMIT};
 pub(crate) use self::{
+    answer::within_limit,
     check::check,
     execute::{execute, look_up},
-    http::{Found, within_limit},
+    http::Found,
     mcp::Pins,
 };
 
@@ -51,6 +54,8 @@ pub enum Kind {
     Http(Http),
     /// By a server of the Model Context Protocol. Such an entry stands for several tools: see [`callable`].
     Mcp(Mcp),
+    /// By invoking a Lambda function.
+    Lambda(Lambda),
     /// By a run of another agent.
     Agent(SubAgent),
 }
@@ -77,6 +82,14 @@ pub struct Http {
     /// The template of a URL that tells, with a 2xx or a 404, whether a call took place: for policy `verify`. `{idempotency_key}`
     /// takes the call's key.
     pub lookup_url: Option<String>,
+}
+
+/// A Lambda function, invoked with the arguments as its event. It finds the call's key in its context, under
+/// `client_context.custom.idempotencyKey`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lambda {
+    /// Its name or ARN, with a version or an alias behind a colon or not: one of those that the deployment may invoke.
+    pub function: String,
 }
 
 /// An HTTP method that a tool may use.
@@ -164,7 +177,7 @@ impl Tool {
     /// How long one call may take in the process that makes it, in milliseconds: no time for a sub-agent, which has a run of its own.
     pub(crate) const fn call_ms(&self) -> u64 {
         match self.kind {
-            Kind::Http(_) | Kind::Mcp(_) => self.timeout_ms,
+            Kind::Http(_) | Kind::Mcp(_) | Kind::Lambda(_) => self.timeout_ms,
             Kind::Agent(_) => 0,
         }
     }

@@ -15,7 +15,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-pub(crate) use self::answer::within_limit;
 pub(super) use self::check::check_headers;
 pub use self::check::check_http;
 use self::template::Template;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::tool::{Outcome, http::within_limit};
+use crate::tool::{Outcome, within_limit};
 
 /// The longest text of an error, in characters.
 const ERROR_CHARS: usize = 1_000;

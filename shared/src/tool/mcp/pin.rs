@@ -117,7 +117,7 @@ fn stricter(policy: Policy, said: Option<&ToolAnnotations>) -> Policy {
 pub(in crate::tool) fn callable(tool: &Tool) -> Vec<Cow<'_, Tool>> {
     match &tool.kind {
         Kind::Mcp(server) => server.pinned.iter().map(|pinned| Cow::Owned(one(tool, server, pinned))).collect(),
-        Kind::Http(_) | Kind::Agent(_) => vec![Cow::Borrowed(tool)],
+        Kind::Http(_) | Kind::Lambda(_) | Kind::Agent(_) => vec![Cow::Borrowed(tool)],
     }
 }
 
@@ -128,7 +128,7 @@ pub(in crate::tool) fn named<'a>(tool: &'a Tool, name: &str) -> Option<Cow<'a, T
             let pinned = server.pinned.iter().find(|pinned| pinned.name == name)?;
             Some(Cow::Owned(one(tool, server, pinned)))
         }
-        Kind::Http(_) | Kind::Agent(_) => (tool.name == name).then_some(Cow::Borrowed(tool)),
+        Kind::Http(_) | Kind::Lambda(_) | Kind::Agent(_) => (tool.name == name).then_some(Cow::Borrowed(tool)),
     }
 }
 
