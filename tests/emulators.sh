@@ -8,4 +8,6 @@ if [ ! -x .venv-aws/bin/ministack ]; then
 fi
 MUSTER_TEST_MINISTACK="$PWD/.venv-aws/bin/ministack"
 export MUSTER_TEST_MINISTACK
+# Functions run as processes of this machine.
+export LAMBDA_EXECUTOR=local
 exec cargo test -p tests --features emulators --test sqs "$@"

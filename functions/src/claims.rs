@@ -34,16 +34,23 @@ pub(crate) async fn once_or_run(
     ended: impl AsyncFnOnce(&Run) -> Result<Response>,
     work: impl AsyncFnOnce(Claim) -> Result<Response>,
 ) -> Result<Response> {
+    let again = async |run: Run| if run.status.terminal() { ended(&run).await } else { Err(Claim::in_progress()) };
+    once_or_again(app, caller, request, scope, again, work).await
+}
+
+/// The same for a request that starts a run and answers while it goes on: `again` answers for the run that was started before.
+pub(crate) async fn once_or_again(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    scope: Scope,
+    again: impl AsyncFnOnce(Run) -> Result<Response>,
+    work: impl AsyncFnOnce(Claim) -> Result<Response>,
+) -> Result<Response> {
     match seen(app, caller, request, scope).await? {
         Seen::New(claim) => work(claim).await,
         Seen::Answered(answer) => Ok(replay(answer)),
-        Seen::Run(id) => {
-            let run = run::own(app, caller, id).await?;
-            if !run.status.terminal() {
-                return Err(Claim::in_progress());
-            }
-            Ok(replayed(ended(&run).await?))
-        }
+        Seen::Run(id) => Ok(replayed(again(run::own(app, caller, id).await?).await?)),
     }
 }
 

@@ -6,11 +6,13 @@ use secrecy::SecretString;
 use shared::{
     App, aws,
     clock::Clock,
-    config::{Config, LONG_WAIT_MS, SHORT_WAIT_MS, SyncRuns, required},
+    config::{Config, LONG_WAIT_MS, SHORT_WAIT_MS, SyncRuns, required, variable},
     error::Fault,
+    file::{Files, S3},
     limit::Limiter,
     queue::{Queue, sqs::Sqs},
     store::{Backend, Store, dynamo::Dynamo},
+    tool::lambda::{Functions, Invoker, Name},
 };
 
 /// The application, with its connections open: to be made while Lambda initialises the function. `sends` is whether it may
@@ -26,7 +28,21 @@ pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     let config = Config::from_environment(pepper, sync_runs(streams), None)?;
     aws::warm(Some(&store), Some(&queue).filter(|_| sends)).await;
     let store = Store::new(Backend::Dynamo(store));
-    Ok(App::new(config, Clock::System, store, Queue::Sqs(queue), Limiter::in_store())?)
+    let files = Files::S3(S3::new(&aws_config, &bucket()?)?);
+    let app = App::new(config, Clock::System, store, Queue::Sqs(queue), files, Limiter::in_store())?;
+    // The functions that tools may be: only those that check or run agents know them.
+    let scope = variable("MUSTER_FUNCTION_SCOPE").unwrap_or_default();
+    let names = Name::list(&variable("MUSTER_TOOL_FUNCTIONS").unwrap_or_default(), &scope)?;
+    let aws_config = aws_config.into_builder().http_client(aws::patient_http_client()?).build();
+    Ok(app.with_functions(Functions::Aws(Invoker::new(&aws_config, scope, names))))
+}
+
+/// Where the bucket of files is: at an endpoint for all of AWS, where one is set, as an emulator's.
+fn bucket() -> Result<String, Fault> {
+    Ok(match variable("AWS_ENDPOINT_URL") {
+        Some(endpoint) => format!("{}/{}", endpoint.trim_end_matches('/'), required("MUSTER_FILES_BUCKET")?),
+        None => format!("https://{}", required("MUSTER_FILES_DOMAIN")?),
+    })
 }
 
 /// A function that streams its answers has time to run runs itself; behind a gateway that hangs up early, a worker does.

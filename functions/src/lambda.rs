@@ -86,9 +86,10 @@ pub fn run(function: Function) -> Result<(), Failure> {
     events.block_on(serve(function))
 }
 
-/// The log lines of that level, but those of the providers' crate: it writes errors with the URLs that it called.
+/// The log lines of that level, but those of the crates that speak with providers and MCP servers: one writes errors with the URLs that
+/// it called, the other whole messages.
 fn shown(level: LevelFilter) -> Targets {
-    Targets::new().with_default(level).with_target("genai", LevelFilter::OFF)
+    Targets::new().with_default(level).with_target("genai", LevelFilter::OFF).with_target("rmcp", LevelFilter::OFF)
 }
 
 async fn serve(function: Function) -> Result<(), Failure> {

@@ -99,6 +99,11 @@ fn parameters(route: &Route) -> Vec<Value> {
             all.push(parameter("header", "Idempotency-Key", false, key));
         }
     }
+    if route.operation.answers.iter().any(|answer| answer.media == Some("text/event-stream")) {
+        let about =
+            "The number of the last event that was seen: a stream goes on behind it. 204 when that was the last one.";
+        all.push(parameter("header", "Last-Event-ID", false, json!({ "type": "string", "description": about })));
+    }
     all
 }
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::{
     Error, Result,
-    id::{AgentId, BatchId, KeyId, MessageId, RunId},
+    id::{AgentId, BatchId, FileId, KeyId, MessageId, RunId},
 };
 use uuid::Uuid;
 
@@ -186,4 +186,4 @@ macro_rules! path_ids {
     )+};
 }
 
-path_ids!(AgentId = "agent", RunId = "run", BatchId = "batch", KeyId = "key", MessageId = "message");
+path_ids!(AgentId = "agent", RunId = "run", BatchId = "batch", KeyId = "key", FileId = "file", MessageId = "message");

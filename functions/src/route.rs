@@ -47,6 +47,8 @@ pub struct Operation {
     pub access: &'static [Access],
     /// How long a call may take.
     pub wait: Wait,
+    /// The largest body, in bytes.
+    pub body_limit_bytes: usize,
 }
 
 /// One way in which a route answers when all is well.
@@ -67,10 +69,16 @@ pub enum Access {
     Read(Table),
     /// Reads and writes rows of the table.
     Write(Table),
+    /// Reads files.
+    ReadFiles,
+    /// Reads, keeps and deletes files.
+    WriteFiles,
     /// Sends to the queue.
     Send,
     /// Asks models, lists them, or checks a name or a budget against them.
     Models,
+    /// Calls the tools of agents that are Lambda functions.
+    Tools,
 }
 
 /// How long a call may take.
@@ -139,13 +147,18 @@ fn panicked(payload: &(dyn Any + Send)) -> Error {
 /// ```
 ///
 /// `query: ListAgents,` goes before `body`; answers are separated by `|` and may name a content type (`200 "text/csv"`);
-/// `wait: Long,` comes last.
+/// `wait: Long,` and `limit: …`, the largest body in bytes, come last.
 macro_rules! routes {
     (@optional) => { None };
     (@optional $value:expr) => { Some($value) };
+    (@limit) => { $crate::BODY_LIMIT_BYTES };
+    (@limit $limit:expr) => { $limit };
     (@wait) => { $crate::route::Wait::Short };
     (@wait $wait:ident) => { $crate::route::Wait::$wait };
     (@access send queue) => { $crate::route::Access::Send };
+    (@access use tools) => { $crate::route::Access::Tools };
+    (@access read files) => { $crate::route::Access::ReadFiles };
+    (@access write files) => { $crate::route::Access::WriteFiles };
     (@access use models) => { $crate::route::Access::Models };
     (@access read $table:ident) => { $crate::route::Access::Read($crate::route::routes!(@table $table)) };
     (@access write $table:ident) => { $crate::route::Access::Write($crate::route::routes!(@table $table)) };
@@ -160,7 +173,7 @@ macro_rules! routes {
             $(body: $body:ty,)?
             answer: $($status:literal $($media:literal)? $($answer:ty)?)|+,
             access: [$($mode:ident $what:ident),*]
-            $(, wait: $wait:ident)? $(,)?
+            $(, wait: $wait:ident)? $(, limit: $limit:expr)? $(,)?
         }
     )+) => {
         /// The surface's routes.
@@ -181,6 +194,7 @@ macro_rules! routes {
                 }),+],
                 access: &[$($crate::route::routes!(@access $mode $what)),*],
                 wait: $crate::route::routes!(@wait $($wait)?),
+                body_limit_bytes: $crate::route::routes!(@limit $($limit)?),
             },
         }),+];
     };

@@ -25,6 +25,12 @@ pub fn refuse<T>(request: &http::Request<T>) -> Response {
     envelope.seal(envelope.refuse(&error))
 }
 
+/// The largest body of a request for this, in bytes: what has no route is refused whatever its body is.
+#[must_use]
+pub fn body_limit_bytes(method: &Method, path: &str) -> usize {
+    Routes::all().find(method, path).map_or(BODY_LIMIT_BYTES, |(route, _)| route.operation.body_limit_bytes)
+}
+
 /// Routes, to be found by method and path.
 #[derive(Debug, Default)]
 pub struct Routes {
@@ -69,8 +75,9 @@ impl Routes {
             Err(error) => return envelope.refuse(&error),
         };
         tracing::Span::current().record("route", route.name);
-        if request.body().len() > BODY_LIMIT_BYTES {
-            return envelope.refuse(&Error::TooLarge { limit_bytes: BODY_LIMIT_BYTES });
+        let limit_bytes = route.operation.body_limit_bytes;
+        if request.body().len() > limit_bytes {
+            return envelope.refuse(&Error::TooLarge { limit_bytes });
         }
         route.answer(app, Request::new(request, parameters, envelope.clone())).await
     }

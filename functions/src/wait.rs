@@ -7,12 +7,15 @@ use shared::{
     batch::{self, Batch, Progress},
     clock::Timestamp,
     config::SyncRuns,
-    engine,
+    engine::{self, Held},
     id::BatchId,
     idempotency::Claim,
     run::{self, Planned, Run, Status},
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 /// Pauses between two looks at a row that others write: from the first on, each longer by half up to the last.
 const FIRST_LOOK: Duration = Duration::from_millis(20);
@@ -28,7 +31,7 @@ pub(crate) async fn start_and_wait(
 ) -> Result<Run> {
     let limit_ms = limit_ms.min(app.config().sync_runs.limit_ms());
     match app.config().sync_runs {
-        SyncRuns::InProcess { .. } => in_process(app, caller, planned, claim, limit_ms).await,
+        SyncRuns::InProcess { .. } => Box::pin(in_process(app, caller, planned, claim, limit_ms)).await,
         SyncRuns::ThroughQueue { .. } => {
             let started = Box::pin(run::start(app, planned, claim)).await?;
             until_ended(app, caller, started, after_ms(app, limit_ms)).await
@@ -36,20 +39,42 @@ pub(crate) async fn start_and_wait(
     }
 }
 
+/// Accepts the run, and lets it be worked on beside the answer. Answers it as it was accepted.
+pub(crate) async fn start_beside(app: &App, planned: Planned, claim: Claim) -> Result<Run> {
+    match app.config().sync_runs {
+        SyncRuns::InProcess { .. } => {
+            let held = Box::pin(run::begin(app, planned, claim)).await?;
+            let run = held.run().clone();
+            drop(work(app, held, stopped_at(app)));
+            Ok(run)
+        }
+        SyncRuns::ThroughQueue { .. } => Box::pin(run::start(app, planned, claim)).await,
+    }
+}
+
+/// When an answer that goes on must have ended because this process will be stopped then; `None` for one that stays.
+pub(crate) fn stopped_at(app: &App) -> Option<Timestamp> {
+    app.config().sole_epoch.is_none().then(|| after_ms(app, app.config().sync_runs.limit_ms()))
+}
+
+/// Works on the run in a task of its own: a caller that hangs up does not end it.
+fn work(app: &App, held: Held, until: Option<Timestamp>) -> JoinHandle<Result<Run>> {
+    let worker = app.clone();
+    tokio::spawn(async move { engine::work(&worker, held, until).await })
+}
+
 fn after_ms(app: &App, millis: u64) -> Timestamp {
     app.now().plus_ms(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
-/// This process runs it. A caller that hangs up does not end it: it is a task of its own.
+/// This process runs it.
 async fn in_process(app: &App, caller: &Caller, planned: Planned, claim: Claim, limit_ms: u64) -> Result<Run> {
     let held = Box::pin(run::begin(app, planned, claim)).await?;
     let id = held.run().id;
     // A process that will be stopped hands the run over in time; one that stays goes on with it.
     let end = after_ms(app, limit_ms);
     let until = app.config().sole_epoch.is_none().then_some(end);
-    let worker = app.clone();
-    let work = tokio::spawn(async move { engine::work(&worker, held, until).await });
-    match timeout(Duration::from_millis(limit_ms), work).await {
+    match timeout(Duration::from_millis(limit_ms), work(app, held, until)).await {
         Ok(Ok(Ok(run))) if run.status.terminal() => Ok(run),
         // It was handed over, or waits: others bring it to its end, maybe before the wait is over.
         Ok(Ok(Ok(run))) => until_ended(app, caller, run, end).await,

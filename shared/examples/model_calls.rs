@@ -1,11 +1,12 @@
 //! What a model call costs this process: CPU and memory of so many calls that wait at the same time.
 //!
-//! `cargo run --release -p shared --example model_calls -- http://127.0.0.1:9099 [calls] [model] [rounds]` against a model server.
+//! `cargo run --release -p shared --example model_calls -- http://127.0.0.1:9099 [calls] [model] [rounds] [streamed]` against a model
+//! server.
 #![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
 
 use std::{error::Error, sync::Arc, time::Instant};
 
-use shared::model::{Request, ToolMode, Turn, catalogue::Models, settings::Settings};
+use shared::model::{Deltas, Request, ToolMode, Turn, catalogue::Models, settings::Settings};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -14,6 +15,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let calls: u32 = arguments.next().map_or(Ok(1_000), |text| text.parse())?;
     let model = arguments.next().unwrap_or_else(|| "openai/fake-l1000".to_owned());
     let rounds: u32 = arguments.next().map_or(Ok(3), |text| text.parse())?;
+    let streamed = arguments.next().is_some_and(|text| text == "streamed");
 
     let lookup = |name: &str| match name {
         "OPENAI_API_KEY" | "ANTHROPIC_API_KEY" | "GEMINI_API_KEY" => Some("none".to_owned()),
@@ -28,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (cpu_ms, started) = (cpu_ms(), Instant::now());
         let running: Vec<_> = (0..calls)
             .map(|number| {
-                let (models, request) = (models.clone(), request(&model, number));
+                let (models, request) = (models.clone(), request(&model, number, streamed));
                 tokio::spawn(succeeds(models, request))
             })
             .collect();
@@ -51,7 +53,7 @@ async fn succeeds(models: Arc<Models>, request: Request) -> bool {
     models.call(&request).await.is_ok()
 }
 
-fn request(model: &shared::model::ModelName, number: u32) -> Request {
+fn request(model: &shared::model::ModelName, number: u32, streamed: bool) -> Request {
     let text = format!("Prompt {number}: {}", "describe this product in one sentence. ".repeat(10));
     Request {
         model: model.clone(),
@@ -60,7 +62,7 @@ fn request(model: &shared::model::ModelName, number: u32) -> Request {
         tools: Vec::new(),
         tool_mode: ToolMode::Native,
         output_schema: None,
-        deltas: None,
+        deltas: streamed.then(|| Deltas::new(|_| {})),
         max_tokens: 200,
         temperature: None,
         timeout_ms: 60_000,

@@ -14,6 +14,7 @@ use crate::{
     id::{KeyId, OrgId},
     idempotency::Claim,
     limit::KeyLimits,
+    money::NewBudgets,
     page::{Page, PageRequest},
     store,
     tenant::{Caller, Scope, Tenant},
@@ -54,6 +55,9 @@ pub struct ApiKey {
     pub last_used_at: Option<Timestamp>,
     /// The key whose place it took, when it was made by a rotation.
     pub rotated_from: Option<KeyId>,
+    /// Under which key's name its budgets are kept, when it is not its own: that of the first key that it goes back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) budget_of: Option<KeyId>,
     /// The digest of the secret.
     pub(crate) digest: String,
 }
@@ -65,6 +69,8 @@ pub(crate) struct Entry {
     pub(crate) key_id: KeyId,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) limits: KeyLimits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) budget_of: Option<KeyId>,
     pub(crate) expires_at: Option<Timestamp>,
     /// The hour in which it was used last.
     pub(crate) last_used_at: Option<Timestamp>,
@@ -116,8 +122,8 @@ pub async fn authenticate(app: &App, secret: Option<&str>, org: Option<&str>) ->
             tracing::debug!(error = %error, "the time of a key's use was not noted");
         }
     }
-    let Entry { org, key_id, scopes, limits, .. } = found.value;
-    Ok(Caller { tenant: Tenant::of(org), key_id, scopes, limits })
+    let Entry { org, key_id, scopes, limits, budget_of, .. } = found.value;
+    Ok(Caller { tenant: Tenant::of(org), key_id, scopes, limits, budget_of: budget_of.unwrap_or(key_id) })
 }
 
 /// A new key of the caller's organisation, not yet stored: see [`create`].
@@ -214,6 +220,7 @@ pub async fn plan_rotation(app: &App, caller: &Caller, id: KeyId, overlap_ms: u6
     let new = NewKey { name: old.name.clone(), scopes: old.scopes.clone(), limits: old.limits, expires_at: None };
     let mut minted = mint(app, new)?;
     minted.key.rotated_from = Some(id);
+    minted.key.budget_of = Some(old.budget_of.unwrap_or(id));
     minted.key.expires_at = old.expires_at;
     let end = now.plus_ms(overlap);
     let old = ApiKey { expires_at: Some(old.expires_at.map_or(end, |own| own.min(end))), ..old };
@@ -266,6 +273,9 @@ fn mint(app: &App, new: NewKey) -> Result<Minted> {
     if new.expires_at.is_some_and(|end| end <= now) {
         problems.push(Problem { field: "expires_at".to_owned(), message: "must be in the future".to_owned() });
     }
+    let KeyLimits { day_budget_micro_usd, month_budget_micro_usd, .. } = new.limits;
+    let budgets = NewBudgets { day_micro_usd: day_budget_micro_usd, month_micro_usd: month_budget_micro_usd };
+    budgets.check(&mut problems);
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
     }
@@ -282,6 +292,7 @@ fn mint(app: &App, new: NewKey) -> Result<Minted> {
         revoked_at: None,
         last_used_at: None,
         rotated_from: None,
+        budget_of: None,
         digest: app.sealer().digest(text),
     };
     Ok(Minted { key, secret })

@@ -13,13 +13,16 @@ use crate::{
     config::Config,
     engine::Signals,
     error::Fault,
+    file::Files,
     id::{AgentId, OrgId},
     limit::Limiter,
     model::{catalogue::Models, settings::SettingsError},
+    money::Remembered,
     net::Guard,
     queue::Queue,
     seal::{Failure, Sealer},
     store::Store,
+    tool::lambda::Functions,
 };
 
 /// How many agent versions a process remembers: they never change.
@@ -51,22 +54,32 @@ struct Parts {
     clock: Clock,
     store: Store,
     queue: Queue,
+    files: Files,
     models: Models,
     guard: Guard,
+    functions: Functions,
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
+    budgets: Remembered,
     /// What this process calls itself in leases.
     owner: String,
     versions: Mutex<LruCache<(OrgId, AgentId, u32), Arc<AgentVersion>>>,
 }
 
 impl App {
-    /// The application over this store and queue.
+    /// The application over this store, queue and place of files.
     ///
     /// # Errors
     /// [`Unusable`] when the settings make no application.
-    pub fn new(config: Config, clock: Clock, store: Store, queue: Queue, limiter: Limiter) -> Result<Self, Unusable> {
+    pub fn new(
+        config: Config,
+        clock: Clock,
+        store: Store,
+        queue: Queue,
+        files: Files,
+        limiter: Limiter,
+    ) -> Result<Self, Unusable> {
         let sealer = Sealer::new(&config.pepper)?;
         let models = Models::new(&config.models)?;
         let guard = Guard::new(&config.allow_cidrs).map_err(Unusable::Tls)?;
@@ -79,15 +92,27 @@ impl App {
                 clock,
                 store,
                 queue,
+                files,
                 models,
                 guard,
+                functions: Functions::default(),
                 sealer,
                 limiter,
                 signals,
+                budgets: Remembered::default(),
                 owner,
                 versions,
             }),
         })
+    }
+
+    /// The same application with these functions for tools: to be said before it is shared, for nothing comes of it later.
+    #[must_use]
+    pub fn with_functions(mut self, functions: Functions) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.parts) {
+            parts.functions = functions;
+        }
+        self
     }
 
     /// The settings.
@@ -114,6 +139,12 @@ impl App {
         &self.parts.queue
     }
 
+    /// Where the bytes of files are.
+    #[must_use]
+    pub(crate) fn files(&self) -> &Files {
+        &self.parts.files
+    }
+
     /// The models that this deployment can call.
     #[must_use]
     pub fn models(&self) -> &Models {
@@ -124,6 +155,12 @@ impl App {
     #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.parts.guard
+    }
+
+    /// The Lambda functions that tools may be.
+    #[must_use]
+    pub fn functions(&self) -> &Functions {
+        &self.parts.functions
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {
@@ -137,6 +174,10 @@ impl App {
 
     pub(crate) fn signals(&self) -> &Signals {
         &self.parts.signals
+    }
+
+    pub(crate) fn remembered_budgets(&self) -> &Remembered {
+        &self.parts.budgets
     }
 
     pub(crate) fn limiter(&self) -> &Limiter {

@@ -63,6 +63,25 @@ impl Timestamp {
             .unwrap_or_else(|| "9999-12-31T23:59:59.999Z".to_owned())
     }
 
+    /// The day in UTC, as in `2026-11-22`.
+    #[must_use]
+    pub fn day(self) -> String {
+        self.rfc3339().get(..10).unwrap_or_default().to_owned()
+    }
+
+    /// The month in UTC, as in `2026-11`.
+    #[must_use]
+    pub fn month(self) -> String {
+        self.rfc3339().get(..7).unwrap_or_default().to_owned()
+    }
+
+    /// The beginning of a day as in `2026-11-22`; `None` when the text is something else.
+    #[must_use]
+    pub fn parse_day(text: &str) -> Option<Self> {
+        let shaped = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        if shaped { Self::parse_rfc3339(&format!("{text}T00:00:00Z")) } else { None }
+    }
+
     /// Reads RFC 3339; `None` when the text is something else or out of range.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
@@ -117,6 +136,9 @@ mod tests {
         assert_eq!(Timestamp::parse_rfc3339(&moment.rfc3339()), Some(moment));
         assert_eq!(Timestamp::parse_rfc3339("2026-11-22T19:30:00.123+01:00"), Some(moment));
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+        assert_eq!((moment.day().as_str(), moment.month().as_str()), ("2026-11-22", "2026-11"));
+        assert_eq!(Timestamp::parse_day("2026-11-22").map(Timestamp::day).as_deref(), Some("2026-11-22"));
+        assert_eq!(["2026-11-31", "2026-1-1", "22-11-2026", "2026-11-22T"].map(Timestamp::parse_day), [None; 4]);
         assert_eq!(Timestamp::from_millis(i64::MAX).rfc3339(), "9999-12-31T23:59:59.999Z");
     }
 }

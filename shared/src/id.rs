@@ -94,6 +94,8 @@ ids! {
     BatchId = "batch";
     /// A message of a run.
     MessageId = "msg";
+    /// A file.
+    FileId = "file";
     /// A question to a person about a tool call of a run.
     ApprovalId = "appr";
 }
@@ -106,6 +108,29 @@ impl RunId {
     #[must_use]
     pub fn of_batch(batch: BatchId, index: u16) -> Self {
         Self(derived(batch.0, index))
+    }
+
+    /// The id of the run that a run starts for its tool call of that slot: derived, so that there is one for each call. It has the
+    /// starting run's time, and so stands beside it in lists.
+    #[must_use]
+    pub fn of_parent(parent: RunId, slot: u32) -> Self {
+        Self(derived(parent.0, u16::try_from(slot).unwrap_or(u16::MAX)))
+    }
+
+    /// The last id that a run of the same millisecond can have.
+    #[must_use]
+    pub(crate) fn last_of_moment(self) -> Self {
+        let mut bytes = [0xff; 16];
+        for (to, from) in bytes.iter_mut().zip(self.0.as_bytes().iter().take(6)) {
+            *to = *from;
+        }
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// Whether the run has the same millisecond in its id.
+    #[must_use]
+    pub(crate) fn same_moment(self, other: Self) -> bool {
+        self.0.as_bytes().iter().zip(other.0.as_bytes()).take(6).all(|(one, other)| one == other)
     }
 }
 

@@ -27,6 +27,12 @@ pub struct KeyLimits {
     pub requests_per_minute: Option<u32>,
     /// Requests in flight at a time; 0 is no limit; `None` is the surface's default.
     pub in_flight: Option<u32>,
+    /// The most that the key's runs may cost on a day (UTC), in micro-USD: at least 1; `None` is no budget.
+    #[serde(default)]
+    pub day_budget_micro_usd: Option<u64>,
+    /// The same in a month (UTC).
+    #[serde(default)]
+    pub month_budget_micro_usd: Option<u64>,
 }
 
 /// The limits that apply to a request: 0 is no limit.

@@ -9,9 +9,11 @@ use crate::{
     error::Result,
     id::{MessageId, RunId},
     model::{Finish, ModelName, Role, Tokens, ToolCall},
-    run::{self, Decision, Run},
+    run::{self, Decision, Run, Told},
     tenant::{Caller, Scope, Tenant},
 };
+
+pub use crate::file::Attachment;
 
 /// The version in which slots are written. Readers accept every older one.
 pub(crate) const SCHEMA: u32 = 1;
@@ -22,6 +24,9 @@ pub(crate) struct Slot {
     /// See [`SCHEMA`].
     pub(crate) schema: u32,
     pub(crate) at: Timestamp,
+    /// The events that tell of it; none of the input, nor of slots that are older than events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) told: Option<Told>,
     #[serde(flatten)]
     pub(crate) record: Record,
 }
@@ -30,11 +35,14 @@ pub(crate) struct Slot {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Record {
-    /// What the caller said: slot 0. `inputs` are those that the agent declares; as the model reads them they are `text`.
+    /// What the caller said: slot 0. `inputs` are those that the agent declares; as the model reads them they are `text`. `attachments`
+    /// are the files that it was said with.
     Input {
         text: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inputs: Option<Inputs>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment>,
     },
     /// What a model answered.
     Answer { text: String, tool_calls: Vec<ToolCall>, finish: Finish, model: ModelName, tokens: Option<Tokens> },
@@ -62,7 +70,7 @@ pub enum ToolEnd {
 
 impl Record {
     pub(crate) fn at(self, at: Timestamp) -> Slot {
-        Slot { schema: SCHEMA, at, record: self }
+        Slot { schema: SCHEMA, at, told: None, record: self }
     }
 }
 
@@ -79,6 +87,8 @@ pub struct Message {
     pub text: String,
     /// In an answer of a model: which one.
     pub model: Option<ModelName>,
+    /// In what the caller said: the files that it was said with.
+    pub attachments: Vec<Attachment>,
     /// The tools that the model wanted to be called.
     pub tool_calls: Vec<ToolCall>,
     /// In a tool's message: what it answers.
@@ -112,25 +122,34 @@ pub struct ToolResult {
     pub end: ToolEnd,
 }
 
-fn message(run: RunId, position: u32, slot: Slot) -> Message {
-    let position = u16::try_from(position).unwrap_or(u16::MAX);
-    let (role, text, model, tool_calls, result) = match slot.record {
-        Record::Input { text, .. } => (Role::User, text, None, Vec::new(), None),
-        Record::Repair { text } => (Role::System, text, None, Vec::new(), None),
-        Record::Answer { text, tool_calls, model, .. } => (Role::Assistant, text, Some(model), tool_calls, None),
-        Record::Result { call_id, tool, content, end, .. } => {
-            (Role::Tool, content, None, Vec::new(), Some(ToolResult { call_id, tool, end }))
-        }
-    };
-    Message {
-        id: MessageId::of_run(run, position),
+/// The id of the message in that slot.
+pub(crate) fn id(run: RunId, position: u32) -> MessageId {
+    MessageId::of_run(run, u16::try_from(position).unwrap_or(u16::MAX))
+}
+
+/// The message in that slot.
+pub(crate) fn message(run: RunId, position: u32, slot: Slot) -> Message {
+    let empty = Message {
+        id: id(run, position),
         run_id: run,
-        role,
-        text,
-        model,
-        tool_calls,
-        result,
+        role: Role::User,
+        text: String::new(),
+        model: None,
+        attachments: Vec::new(),
+        tool_calls: Vec::new(),
+        result: None,
         created_at: slot.at,
+    };
+    match slot.record {
+        Record::Input { text, attachments, .. } => Message { text, attachments, ..empty },
+        Record::Repair { text } => Message { role: Role::System, text, ..empty },
+        Record::Answer { text, tool_calls, model, .. } => {
+            Message { role: Role::Assistant, text, model: Some(model), tool_calls, ..empty }
+        }
+        Record::Result { call_id, tool, content, end, .. } => {
+            let result = Some(ToolResult { call_id, tool, end });
+            Message { role: Role::Tool, text: content, result, ..empty }
+        }
     }
 }
 
@@ -172,11 +191,13 @@ mod tests {
     #[test]
     fn an_input_without_declared_inputs_is_written_and_read_as_ever() {
         let old = json!({"schema": 1, "at": Timestamp::from_millis(0), "input": {"text": "hi"}});
-        let slot = Record::Input { text: "hi".to_owned(), inputs: None }.at(Timestamp::from_millis(0));
+        let slot = Record::Input { text: "hi".to_owned(), inputs: None, attachments: Vec::new() }
+            .at(Timestamp::from_millis(0));
         assert_eq!(serde_json::to_value(&slot).unwrap(), old);
         assert_eq!(serde_json::from_value::<Slot>(old).unwrap(), slot);
         let inputs = json!({"n": 1.5, "big": u64::MAX, "list": [null, {"a": "b"}]}).as_object().cloned();
-        let slot = Record::Input { text: "hi".to_owned(), inputs }.at(Timestamp::from_millis(0));
+        let slot =
+            Record::Input { text: "hi".to_owned(), inputs, attachments: Vec::new() }.at(Timestamp::from_millis(0));
         assert_eq!(serde_json::from_str::<Slot>(&serde_json::to_string(&slot).unwrap()).unwrap(), slot);
     }
 }

@@ -28,3 +28,13 @@ pub(crate) fn unit() -> f64 {
 pub(crate) async fn pause(attempt: u32) {
     tokio::time::sleep(Duration::from_secs_f64(unit() * PAUSE_MS * f64::from(attempt) / 1_000.0)).await;
 }
+
+/// One of 0..`end`; 0 when there is none.
+pub(crate) fn below(end: u8) -> u8 {
+    if end <= 1 {
+        return 0;
+    }
+    let mut bytes = [0; 4];
+    let _ = SystemRandom::new().fill(&mut bytes);
+    u8::try_from(u32::from_le_bytes(bytes) % u32::from(end)).unwrap_or(0)
+}

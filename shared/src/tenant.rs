@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{KeyId, OrgId};
+use crate::{
+    id::{KeyId, OrgId},
+    limit::KeyLimits,
+    money::KeyBudget,
+};
 
 /// The proof that work is done for an organisation. Every query of the store takes one, and only this crate can make one:
 /// from a valid key, or from a row or message that was written under that organisation.
@@ -88,7 +92,9 @@ pub struct Caller {
     pub(crate) tenant: Tenant,
     pub(crate) key_id: KeyId,
     pub(crate) scopes: Vec<Scope>,
-    pub(crate) limits: crate::limit::KeyLimits,
+    pub(crate) limits: KeyLimits,
+    /// Under which key's name its budgets are kept.
+    pub(crate) budget_of: KeyId,
 }
 
 impl Caller {
@@ -112,8 +118,19 @@ impl Caller {
 
     /// The limits that were set when the key was made.
     #[must_use]
-    pub const fn limits(&self) -> crate::limit::KeyLimits {
+    pub const fn limits(&self) -> KeyLimits {
         self.limits
+    }
+
+    /// The key's budgets, if it has any.
+    pub(crate) fn key_budget(&self) -> Option<KeyBudget> {
+        let KeyLimits { day_budget_micro_usd, month_budget_micro_usd, .. } = self.limits;
+        let budget = KeyBudget {
+            of: self.budget_of,
+            day_micro_usd: day_budget_micro_usd,
+            month_micro_usd: month_budget_micro_usd,
+        };
+        (day_budget_micro_usd.is_some() || month_budget_micro_usd.is_some()).then_some(budget)
     }
 
     /// Whether the key may do this.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     dynamo::Database,
     harness::{Answer, Client, Log, Muster},
+    mcp::raw::{Raw, Reply},
 };
 
 /// Says to the child process on which backend, and what the value is.
@@ -56,6 +57,7 @@ async fn child_with_a_secret() {
     let muster = if backend == "sqlite" { Muster::on_sqlite().await } else { Muster::on_dynamo().await };
 
     let mut answers = calls(&muster.us, canary).await;
+    answers.extend(through_a_server(&muster, canary).await);
     let stored = stored(&muster).await;
     assert!(holds(&stored, "S#KEY") && holds(&stored, "sealed"), "what is stored was not looked at");
     answers.push(muster.us.delete("/v1/secrets/KEY").await);
@@ -132,6 +134,31 @@ async fn calls(us: &Client, canary: &str) -> Vec<Answer> {
     answers
 }
 
+/// Sends it to an MCP server that repeats it wherever it can, when an agent is saved and when its tool is called.
+async fn through_a_server(muster: &Muster, canary: &str) -> Vec<Answer> {
+    let server = Raw::start(|method, _, message| {
+        let said = message["authorization"].as_str().unwrap_or("nothing");
+        let tool = json!({"name": "act", "description": said, "inputSchema": {"type": "object", "title": said}});
+        match method {
+            "tools/list" => Some(Reply::Result(json!({"tools": [tool], "_meta": {said: said}}))),
+            "tools/call" => Some(Reply::Result(json!({"content": [{"type": "text", "text": said}]}))),
+            _ => None,
+        }
+    })
+    .await;
+    let headers = json!({"Authorization": "Bearer {{secret:KEY}}"});
+    let tool = json!({"type": "mcp", "name": "shop", "url": server.url(), "headers": headers});
+    let body = json!({"name": "actor", "model": "demo/scripted-l0", "tools": [tool]});
+    let saved = muster.us.post("/v1/agents", body).await;
+    let run = muster.us.run(saved.body["id"].as_str().unwrap(), "call shop__act").await;
+    Box::pin(muster.drain()).await;
+    let sent = server.asked("tools/call");
+    assert!(sent.len() == 1 && sent[0]["authorization"] == format!("Bearer {canary}"), "it was not sent");
+    let messages = muster.us.get(&format!("/v1/runs/{run}/messages")).await;
+    assert!(messages.text.contains("Bearer [secret]"), "it was not answered");
+    vec![saved, messages]
+}
+
 /// The same calls when the list of names cannot be read.
 async fn failures(muster: &Muster, canary: &str) -> Vec<Answer> {
     let key = Key::new(Table::Agents, format!("O#{}#SECRETS", muster.us.org), "LIST");
@@ -151,6 +178,9 @@ async fn stored(muster: &Muster) -> Vec<u8> {
             files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
         }
         shared::store::Backend::Dynamo(_) => items(muster.kept::<Database>()).await,
+        shared::store::Backend::Simulated(rows) => {
+            rows.every_row().iter().flat_map(|row| row.body.clone().into_bytes()).collect()
+        }
     }
 }
 

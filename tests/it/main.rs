@@ -10,6 +10,7 @@
 )]
 
 mod canary;
+mod cancelled;
 mod cotera;
 mod dynamo;
 mod fallback;
@@ -18,11 +19,13 @@ mod host;
 mod http;
 mod idempotency;
 mod limits;
+mod mcp;
 mod model_faults;
 mod models;
 mod native;
 mod openapi;
 mod reaper;
+mod runaways;
 mod staged;
 mod store_contract;
 mod template;

@@ -2,7 +2,7 @@
 
 use shared::{
     App,
-    batch::{self, Item, NewBatch},
+    batch::{self, Item, NewBatch, Shared},
     id::{AgentId, BatchId, RunId},
     idempotency::{Claim, Seen},
     run::{Origin, Prompt},
@@ -21,7 +21,8 @@ on_every_backend!(
 );
 
 fn items_for(agent: AgentId, count: usize) -> NewBatch {
-    let item = |n| Item { custom_id: None, prompt: Prompt::Message(format!("item {n}")), mode: None };
+    let item =
+        |n| Item { custom_id: None, prompt: Prompt::Message(format!("item {n}")), mode: None, attachments: Vec::new() };
     NewBatch {
         agent_id: agent,
         items: (0..count).map(item).collect(),
@@ -30,6 +31,7 @@ fn items_for(agent: AgentId, count: usize) -> NewBatch {
         origin: Origin::Native,
         deadline_at: None,
         metadata: std::collections::BTreeMap::new(),
+        shared: Shared::default(),
     }
 }
 

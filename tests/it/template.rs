@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use functions::Route;
+use functions::{
+    Route,
+    route::{Access, Wait},
+};
 
 use crate::http::ask;
 
@@ -80,6 +83,24 @@ fn every_function_has_a_role_of_its_own_with_what_it_needs_and_nothing_else() {
     assert!(!role("list_runs").contains("sqs:") && role("create_run").contains("sqs:SendMessage"));
     assert!(!role("fallback").contains("dynamodb:") && !role("coagent_health").contains("dynamodb:"));
     assert!(role("worker").contains("sqs:ReceiveMessage") && !writes("worker", "ApiKeys"));
+}
+
+#[test]
+fn only_functions_that_run_runs_may_invoke_what_the_operator_names() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let invokes = |name: &str| {
+        let role = resource(&written, &format!("{}Role", template::logical_id(name)));
+        role.contains("CallsFunctions\n")
+            && role.contains("Action: [lambda:InvokeFunction], Resource: !Ref ToolFunctions }")
+    };
+    // A route that may wait for minutes and may send to the queue runs the run itself.
+    let runs = |route: &&Route| route.operation.wait == Wait::Long && route.operation.access.contains(&Access::Send);
+    let expected: BTreeSet<&str> = Route::all().filter(runs).map(|route| route.name).chain(["worker"]).collect();
+    let found: BTreeSet<&str> = template::all().map(|function| function.name).filter(|name| invokes(name)).collect();
+    assert_eq!(found, expected);
+    assert!(found.contains("cotera_chat"), "{found:?}");
+    // Actions that invoke, but for the gateway's, are in no other place.
+    assert_eq!(written.matches("[lambda:InvokeFunction]").count(), found.len());
 }
 
 #[test]

@@ -41,6 +41,10 @@ impl Emulator {
         panic!("ministack does not answer");
     }
 
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// Ours, with this endpoint.
     pub(crate) async fn config(&self) -> SdkConfig {
         shared::aws::loader()

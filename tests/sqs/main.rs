@@ -1,4 +1,5 @@
-//! The queue over SQS, through the real SDK, against an emulator: `tests/emulators.sh` makes one and runs this. Without
+//! The queue over SQS, files in S3, and tools that are Lambda functions, through the real SDK, against an emulator:
+//! `tests/emulators.sh` makes one and runs this. Without
 //! `MUSTER_TEST_MINISTACK`, the path of ministack's executable, every case fails: nothing here passes for want of it.
 #![allow(
     clippy::unwrap_used,
@@ -11,6 +12,8 @@
 )]
 
 mod emulator;
+mod files;
+mod lambda;
 mod partial;
 
 use std::{

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
     App, Caller, Error, Result, Scope,
-    batch::{self, Item, NewBatch},
+    batch::{self, Item, NewBatch, Shared},
     id::{AgentId, RunId},
     message::{self, Message},
     model::Role,
-    run::{self, Chat, Filter, NewRun, Origin, Prompt, Run, Status},
+    run::{self, Chat, Filter, NewRun, Origin, ParentIs, Prompt, Run, Status},
 };
 
 use super::views::{ModeView, StatusView, UsageView, error};
@@ -224,6 +224,7 @@ pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> 
             custom_id: None,
             prompt: Prompt::Message(message),
             mode: mode.map(Into::into),
+            attachments: Vec::new(),
         });
         let planned = batch::plan(app, &caller, new_batch(agent_id, items.collect())).await.map_err(camel::fields)?;
         let started =
@@ -237,7 +238,7 @@ pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> 
     .await
 }
 
-const fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
+fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
     NewBatch {
         agent_id,
         items,
@@ -246,6 +247,7 @@ const fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
         origin: Origin::Cotera,
         deadline_at: None,
         metadata: std::collections::BTreeMap::new(),
+        shared: Shared::default(),
     }
 }
 
@@ -316,7 +318,7 @@ pub(super) async fn list_chats(app: &App, request: Request) -> Result<Response> 
     let status = status
         .map(|name| Status::named(&name).ok_or_else(|| Error::invalid("status", format!("must be one of {}", known()))))
         .transpose()?;
-    let filter = Filter { agent_id, status, first_of_chat: true, ..Filter::default() };
+    let filter = Filter { agent_id, status, first_of_chat: true, parent: Some(ParentIs::Nobody), ..Filter::default() };
     let (chats, more) = run::list_pages(app, &caller, &filter, page, per_page).await?;
     let mut result = Vec::with_capacity(chats.len());
     for first in chats {

@@ -22,7 +22,7 @@ crate::route::routes! { Cotera;
     cotera_chat = POST "/api/v1/resource/agent/{agent_id}/chat" => chats::chat {
         body: ChatBody,
         answer: 200 ChatView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, read agents, write runs, write messages, read files, send queue, use models, use tools],
         wait: Long,
     }
     /// Send 1 to 50 prompts, each to its own run of an agent, in parallel
@@ -31,7 +31,7 @@ crate::route::routes! { Cotera;
     cotera_chat_batch = POST "/api/v1/resource/agent/{agent_id}/chat/batch" => chats::chat_batch {
         body: Vec<BatchItem>,
         answer: 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, read agents, write runs, write messages, read files, send queue, use models],
     }
     /// Change an agent, for instance its model
     cotera_update_agent = POST "/api/v1/resource/agent/{agent_id}/update" => agents::update_agent {

@@ -215,7 +215,7 @@ pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
         let body: CreateAgent = request.json()?;
-        let agent = agent::plan(app, &caller, body.into())?;
+        let agent = agent::plan(app, &caller, body.into()).await?;
         let response = response::created(&AgentView::from(&agent));
         agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
         Ok(response)

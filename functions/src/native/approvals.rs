@@ -6,6 +6,7 @@ use shared::{
     App, Error, Result, Scope,
     id::ApprovalId,
     run::{self, Approval, ApprovalAnswer},
+    tool::Change,
 };
 
 use super::runs::RunView;
@@ -19,17 +20,40 @@ pub(super) struct ApprovalsView {
 
 /// A tool call about which a person is asked.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ApprovalView {
+pub(super) struct ApprovalView {
     id: String,
     tool: String,
     tool_call_id: String,
     /// The arguments as the model wrote them: they satisfy the tool's schema.
     arguments: String,
     /// `approval_required`: it was not sent. `outcome_unknown`: it was sent, nobody knows whether it took place, and approving sends it
-    /// again.
+    /// again. `tool_changed`: the MCP server's tool is not what it was when the agent was saved; it was not called, and approving calls it
+    /// with these arguments, which satisfy the schema of then.
     reason: &'static str,
+    /// With `tool_changed`: how the tool differs.
+    change: Option<ChangeView>,
     /// When the run ends with `approval_expired` if nobody has said anything.
     expires_at: String,
+}
+
+/// How a tool differs from what it was when the agent was saved.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ChangeView {
+    /// The hash that the agent's version has.
+    pinned_sha256: String,
+    /// The hash of what it is now; `null` when the server has it no more.
+    sha256: Option<String>,
+    /// The description that it has now, if that changed: at most 2,000 characters of it.
+    description: Option<String>,
+    /// The schema that it has now, as JSON, if that changed: at most 2,000 characters of it.
+    parameters: Option<String>,
+}
+
+impl From<Change> for ChangeView {
+    fn from(change: Change) -> Self {
+        let Change { pinned_sha256, sha256, description, parameters } = change;
+        Self { pinned_sha256, sha256, description, parameters }
+    }
 }
 
 impl From<Approval> for ApprovalView {
@@ -40,6 +64,7 @@ impl From<Approval> for ApprovalView {
             tool_call_id: approval.call.id,
             arguments: approval.call.arguments,
             reason: approval.reason.name(),
+            change: approval.change.map(ChangeView::from),
             expires_at: approval.expires_at.rfc3339(),
         }
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     App, Caller, Error, Result, Scope,
     agent::Metadata,
-    batch::{self, Batch, Counts, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, Planned, Progress},
+    batch::{self, Batch, Counts, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, OnBudget, Planned, Progress, Shared},
     error::Problem,
     id::{AgentId, BatchId},
     idempotency::Claim,
@@ -14,7 +14,8 @@ use shared::{
 };
 
 use super::{
-    runs::{WaitQuery, look_later},
+    files::{self, AttachmentBody},
+    runs::{WaitQuery, look_later, wait_ms},
     views::{ListQuery, PageView, UsageView, moment, prompt},
 };
 use crate::{Request, Response, auth, claims, decode, response, wait};
@@ -29,9 +30,87 @@ pub(super) struct CreateBatch {
     /// When its runs end if they have not: at most 24 hours from now, which it is unless given.
     #[schemars(extend("format" = "date-time"))]
     deadline: Option<String>,
+    /// How many runs may be in hand at a time; as many as there are workers for unless given.
+    #[schemars(range(min = 1, max = 10_000))]
+    max_concurrency: Option<u32>,
+    /// The most that all runs may cost together, in micro-USD.
+    #[schemars(range(min = 1))]
+    budget_micro_usd: Option<u64>,
+    /// What becomes of the other runs when one needs a model call that the budget has no room for; `stop_new` unless given.
+    #[serde(default)]
+    on_budget: OnBudgetView,
     /// At most 16 pairs of your own, for the batch and each of its runs.
     #[serde(default)]
     metadata: Metadata,
+}
+
+/// What becomes of a batch's other runs when its budget is used up.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OnBudgetView {
+    /// Each goes on until it needs a call that there is no room for, and ends with `budget_exceeded`.
+    #[default]
+    StopNew,
+    /// All are cancelled.
+    CancelAll,
+}
+
+impl From<OnBudgetView> for OnBudget {
+    fn from(view: OnBudgetView) -> Self {
+        match view {
+            OnBudgetView::StopNew => Self::StopNew,
+            OnBudgetView::CancelAll => Self::CancelAll,
+        }
+    }
+}
+
+impl From<OnBudget> for OnBudgetView {
+    fn from(on_budget: OnBudget) -> Self {
+        match on_budget {
+            OnBudget::StopNew => Self::StopNew,
+            OnBudget::CancelAll => Self::CancelAll,
+        }
+    }
+}
+
+/// How long to wait, and what a batch of lines cannot say in its body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchQuery {
+    /// Seconds: 0 to 25, 0 unless given.
+    #[schemars(range(max = 25))]
+    wait: Option<u64>,
+    /// Of a batch of lines: as the field of a JSON body.
+    #[schemars(range(min = 1, max = 10_000))]
+    max_concurrency: Option<u32>,
+    /// Of a batch of lines: as the field of a JSON body.
+    #[schemars(range(min = 1))]
+    budget_micro_usd: Option<u64>,
+    /// Of a batch of lines: as the field of a JSON body.
+    on_budget: Option<OnBudgetView>,
+}
+
+impl BatchQuery {
+    /// What the runs share, as far as the query says it.
+    fn shared(&self) -> Shared {
+        let &Self { wait: _, max_concurrency, budget_micro_usd, on_budget } = self;
+        Shared { budget_micro_usd, on_budget: on_budget.unwrap_or_default().into(), max_concurrency }
+    }
+
+    /// Refuses what a JSON body says itself.
+    fn only_waits(&self) -> Result<()> {
+        let said = [
+            ("max_concurrency", self.max_concurrency.is_some()),
+            ("budget_micro_usd", self.budget_micro_usd.is_some()),
+            ("on_budget", self.on_budget.is_some()),
+        ];
+        let problem = |(field, _): (&str, bool)| Problem {
+            field: field.to_owned(),
+            message: "goes into the body, unless that is newline-delimited".to_owned(),
+        };
+        let problems: Vec<Problem> = said.into_iter().filter(|(_, said)| *said).map(problem).collect();
+        if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
+    }
 }
 
 /// An item: a `message` or `inputs`.
@@ -45,6 +124,11 @@ pub(super) struct BatchItem {
     message: Option<String>,
     /// Inputs by name, which the model is given as JSON: those that the agent declares, if it declares any.
     inputs: Option<serde_json::Map<String, serde_json::Value>>,
+    /// At most 16 files that the prompt comes with. Those of all items that are not there yet may have 20 MiB together, and at most
+    /// 16 URLs are fetched for a batch.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    attachments: Vec<AttachmentBody>,
 }
 
 /// How many runs stand how.
@@ -87,6 +171,11 @@ pub(super) struct BatchView {
     wall_ms: u64,
     /// The runs' own times together: what one after the other would have taken.
     sum_run_ms: u64,
+    /// How many runs may be in hand at a time.
+    max_concurrency: Option<u32>,
+    /// The most that all runs may cost together.
+    budget_micro_usd: Option<u64>,
+    on_budget: OnBudgetView,
     metadata: Metadata,
     /// The batch whose failed items it tries again.
     retry_of: Option<String>,
@@ -116,6 +205,9 @@ impl BatchView {
             cost_micro_usd: progress.usage.cost_micro_usd(),
             wall_ms: batch.wall_ms(progress, app.now()),
             sum_run_ms: progress.sum_run_ms,
+            max_concurrency: batch.max_concurrency,
+            budget_micro_usd: batch.budget_micro_usd,
+            on_budget: batch.on_budget.into(),
             metadata: batch.metadata.clone(),
             retry_of: batch.retry_of.map(BatchId::prefixed),
             deadline: batch.deadline_at.rfc3339(),
@@ -126,19 +218,22 @@ impl BatchView {
 }
 
 fn item(at: &str, item: BatchItem) -> Result<Item, Problem> {
-    let BatchItem { custom_id, message, inputs } = item;
-    Ok(Item { custom_id, prompt: prompt(at, message, inputs)?, mode: None })
+    let BatchItem { custom_id, message, inputs, attachments } = item;
+    let attachments = files::attachments(&format!("{at}."), attachments)?;
+    Ok(Item { custom_id, prompt: prompt(at, message, inputs)?, mode: None, attachments })
 }
 
 /// The batch that the request asks for: one JSON object, or a line for each item.
-fn new_batch(request: &Request, agent_id: AgentId) -> Result<NewBatch> {
+fn new_batch(request: &Request, agent_id: AgentId, query: &BatchQuery) -> Result<NewBatch> {
     let media = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let lines = media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/x-ndjson"));
-    let (values, limit, deadline, metadata) = if lines {
-        (decode::lines(request.body())?, ITEMS_LIMIT, None, Metadata::new())
+    let (values, limit, deadline, metadata, shared) = if lines {
+        (decode::lines(request.body())?, ITEMS_LIMIT, None, Metadata::new(), query.shared())
     } else {
-        let CreateBatch { items, deadline, metadata } = request.json()?;
-        (items, INLINE_LIMIT, deadline, metadata)
+        query.only_waits()?;
+        let CreateBatch { items, deadline, max_concurrency, budget_micro_usd, on_budget, metadata } = request.json()?;
+        let shared = Shared { budget_micro_usd, on_budget: on_budget.into(), max_concurrency };
+        (items, INLINE_LIMIT, deadline, metadata, shared)
     };
     let mut problems = Vec::new();
     let mut items = Vec::with_capacity(values.len().min(limit));
@@ -152,15 +247,17 @@ fn new_batch(request: &Request, agent_id: AgentId) -> Result<NewBatch> {
         return Err(Error::Invalid(problems));
     }
     let deadline_at = moment("deadline", deadline)?;
-    Ok(NewBatch { agent_id, items, limit, items_field: "items", origin: Origin::Native, deadline_at, metadata })
+    let origin = Origin::Native;
+    Ok(NewBatch { agent_id, items, limit, items_field: "items", origin, deadline_at, metadata, shared })
 }
 
 pub(super) async fn create_batch(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
-    let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
+    let query: BatchQuery = request.query()?;
+    let limit_ms = wait_ms(query.wait)?;
     claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
-        let planned = batch::plan(app, &caller, new_batch(&request, agent_id)?).await?;
+        let planned = batch::plan(app, &caller, new_batch(&request, agent_id, &query)?).await?;
         start(app, &caller, planned, claim, limit_ms).await
     })
     .await

@@ -5,9 +5,11 @@ use serde::Serialize;
 use shared::{
     App, Result,
     model::FaultKind,
-    run::{self, AttemptEnd, CallState, Status},
+    money::Budget,
+    run::{self, AttemptEnd, Run},
 };
 
+use super::sent::ToolCallView;
 use crate::{Request, Response, auth, response};
 
 /// Why a run stands where it stands.
@@ -23,7 +25,9 @@ pub(super) struct ExplainView {
     /// The model call that a worker is making.
     in_flight: Option<InFlightView>,
     /// The tool calls of the model's last answer that have not all ended. Of a run that has ended: what was sent, or not, by then.
-    tool_calls: Vec<ToolCallStateView>,
+    tool_calls: Vec<ToolCallView>,
+    /// The runs that it started as sub-agents, in the order of its steps.
+    children: Vec<ChildView>,
     /// The last attempts to call a model, at most 20.
     attempts: Vec<AttemptView>,
     /// How often it was handed from worker to worker.
@@ -34,35 +38,38 @@ pub(super) struct ExplainView {
     steps: u32,
     cancel_requested: bool,
     cost_micro_usd: Option<u64>,
+    /// The budget that had no room for its next model call: `run`, `family` (a run above it, or its own, with all below), `batch`, `key day`, `key month`, `organisation day` or
+    /// `organisation month`.
+    refused_by: Option<&'static str>,
 }
 
-/// Where a tool call stands.
+/// A run that was started as a sub-agent.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ToolCallStateView {
-    tool: String,
-    /// `ready`, `awaits_approval`, `sent` or `ended`.
-    state: &'static str,
-    /// How often it was sent.
-    attempts: u32,
-    /// When it was sent last.
-    sent_at: Option<String>,
-    /// Whether it was sent and nobody knows whether it took place, so that a person is asked.
-    outcome_unknown: bool,
+struct ChildView {
+    run_id: String,
+    agent_id: String,
+    agent_name: String,
+    /// The step of its parent that its result fills.
+    step: u32,
+    status: &'static str,
+    reason: Option<&'static str>,
+    /// The whole of it in one sentence.
+    explanation: String,
+    /// What it and those below it have cost.
+    cost_micro_usd: Option<u64>,
 }
 
-impl From<&run::PendingCall> for ToolCallStateView {
-    fn from(call: &run::PendingCall) -> Self {
+impl From<&(u32, Run)> for ChildView {
+    fn from((step, run): &(u32, Run)) -> Self {
         Self {
-            tool: call.tool.clone(),
-            state: match call.state {
-                CallState::Ready => "ready",
-                CallState::AwaitsApproval => "awaits_approval",
-                CallState::Sent => "sent",
-                CallState::Filled => "ended",
-            },
-            attempts: call.attempts,
-            sent_at: call.sent_at.map(|at| at.rfc3339()),
-            outcome_unknown: call.unclear,
+            run_id: run.id.prefixed(),
+            agent_id: run.agent_id.prefixed(),
+            agent_name: run.agent_name.clone(),
+            step: *step,
+            status: run.status.name(),
+            reason: run.reason.map(run::Reason::name),
+            explanation: run::explain(run, &[]),
+            cost_micro_usd: run.usage.cost_micro_usd(),
         }
     }
 }
@@ -130,6 +137,8 @@ const fn outcome(end: AttemptEnd) -> &'static str {
 pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let run = run::get(app, &caller, request.id("run_id")?).await?;
+    let children = run::children(app, &caller, &run).await?;
+    let runs: Vec<Run> = children.iter().map(|(_, child)| child.clone()).collect();
     let in_flight = run.in_flight.as_ref().map(|call| InFlightView {
         model: call.model.to_string(),
         attempt: call.attempt,
@@ -140,15 +149,17 @@ pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response>
         id: run.id.prefixed(),
         status: run.status.name(),
         reason: run.reason.map(run::Reason::name),
-        explanation: run::explain(&run),
-        waits_until: (run.status == Status::Waiting).then(|| run.next_check_at.rfc3339()),
+        explanation: run::explain(&run, &runs),
+        waits_until: run.waits_until().map(|at| at.rfc3339()),
         in_flight,
-        tool_calls: run.calls.iter().map(ToolCallStateView::from).collect(),
+        tool_calls: ToolCallView::all(&run),
+        children: children.iter().map(ChildView::from).collect(),
         attempts: run.attempts.iter().map(AttemptView::from).collect(),
         hops: run.hops,
         takeovers: run.takeovers,
         steps: run.step,
         cancel_requested: run.cancel_requested,
         cost_micro_usd: run.usage.cost_micro_usd(),
+        refused_by: run.refused_by.map(Budget::name),
     }))
 }

@@ -33,13 +33,27 @@ pub(super) struct CreateKey {
     requests_per_minute: Option<u32>,
     /// Requests in flight at a time; 0 is no limit; nothing is the surface's own.
     in_flight: Option<u32>,
+    /// The most that its runs may cost on a day (UTC), in micro-USD; nothing is no budget.
+    #[schemars(range(min = 1))]
+    day_budget_micro_usd: Option<u64>,
+    /// The same in a month (UTC).
+    #[schemars(range(min = 1))]
+    month_budget_micro_usd: Option<u64>,
 }
 
 impl TryFrom<CreateKey> for NewKey {
     type Error = Error;
 
     fn try_from(body: CreateKey) -> Result<Self> {
-        let CreateKey { name, scopes, expires_at, requests_per_minute, in_flight } = body;
+        let CreateKey {
+            name,
+            scopes,
+            expires_at,
+            requests_per_minute,
+            in_flight,
+            day_budget_micro_usd,
+            month_budget_micro_usd,
+        } = body;
         let mut problems = Vec::new();
         let mut known = Vec::new();
         for (index, text) in scopes.iter().enumerate() {
@@ -51,7 +65,7 @@ impl TryFrom<CreateKey> for NewKey {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        let limits = KeyLimits { requests_per_minute, in_flight };
+        let limits = KeyLimits { requests_per_minute, in_flight, day_budget_micro_usd, month_budget_micro_usd };
         Ok(Self { name, scopes: known, limits, expires_at: moment("expires_at", expires_at)? })
     }
 }
@@ -77,6 +91,10 @@ pub(super) struct KeyView {
     last4: String,
     requests_per_minute: Option<u32>,
     in_flight: Option<u32>,
+    /// The most that its runs may cost on a day (UTC), together with those of the keys whose place it took.
+    day_budget_micro_usd: Option<u64>,
+    /// The same in a month (UTC).
+    month_budget_micro_usd: Option<u64>,
     created_at: String,
     expires_at: Option<String>,
     revoked_at: Option<String>,
@@ -95,6 +113,8 @@ impl From<&ApiKey> for KeyView {
             last4: key.last4.clone(),
             requests_per_minute: key.limits.requests_per_minute,
             in_flight: key.limits.in_flight,
+            day_budget_micro_usd: key.limits.day_budget_micro_usd,
+            month_budget_micro_usd: key.limits.month_budget_micro_usd,
             created_at: key.created_at.rfc3339(),
             expires_at: key.expires_at.map(|at| at.rfc3339()),
             revoked_at: key.revoked_at.map(|at| at.rfc3339()),

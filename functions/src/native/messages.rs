@@ -8,6 +8,7 @@ use shared::{
     model::{Role, ToolCall},
 };
 
+use super::files::AttachmentView;
 use crate::{Request, Response, auth, response};
 
 /// A message of a run.
@@ -19,6 +20,8 @@ pub(super) struct MessageView {
     content: String,
     /// In an answer of a model: which one.
     model: Option<String>,
+    /// The files that it came with.
+    attachments: Vec<AttachmentView>,
     /// The tools that the model wanted to be called.
     tool_calls: Vec<ToolCallView>,
     /// In a tool's message: the call that it answers.
@@ -43,11 +46,17 @@ enum RoleView {
 
 /// A tool that a model wanted to be called.
 #[derive(Debug, Serialize, JsonSchema)]
-struct ToolCallView {
+pub(super) struct ToolCallView {
     id: String,
     name: String,
     /// The arguments as the model wrote them.
     arguments: String,
+}
+
+impl From<ToolCall> for ToolCallView {
+    fn from(call: ToolCall) -> Self {
+        Self { id: call.id, name: call.name, arguments: call.arguments }
+    }
 }
 
 impl From<Message> for MessageView {
@@ -58,14 +67,14 @@ impl From<Message> for MessageView {
             Role::Assistant => RoleView::Assistant,
             Role::Tool => RoleView::Tool,
         };
-        let call = |call: ToolCall| ToolCallView { id: call.id, name: call.name, arguments: call.arguments };
         Self {
             id: message.id.prefixed(),
             run_id: message.run_id.prefixed(),
             role,
             content: message.text,
             model: message.model.map(|model| model.to_string()),
-            tool_calls: message.tool_calls.into_iter().map(call).collect(),
+            attachments: message.attachments.into_iter().map(AttachmentView::from).collect(),
+            tool_calls: message.tool_calls.into_iter().map(ToolCallView::from).collect(),
             tool_call_id: message.result.as_ref().map(|result| result.call_id.clone()),
             outcome: message.result.as_ref().map(|result| result.end.name()),
             tool: message.result.map(|result| result.tool),

@@ -3,9 +3,12 @@
 mod agents;
 mod approvals;
 mod batches;
+mod budgets;
 mod documents;
 pub(crate) mod error;
+mod events;
 mod explain;
+mod files;
 mod inputs;
 mod keys;
 mod messages;
@@ -13,6 +16,8 @@ mod models;
 mod results;
 mod runs;
 mod secrets;
+mod sent;
+mod usage;
 mod views;
 
 use serde_json::Value;
@@ -20,14 +25,18 @@ use serde_json::Value;
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent},
     approvals::{ApprovalsView, Decide},
-    batches::{BatchView, CreateBatch},
+    batches::{BatchQuery, BatchView, CreateBatch},
+    budgets::{BudgetsView, PutBudgets},
+    events::{EventsQuery, EventsView},
     explain::ExplainView,
+    files::{CreateFile, FileView, UploadQuery},
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
     messages::MessagesView,
     models::{LimitsView, ModelsView},
     results::{ResultsQuery, ResultsView},
-    runs::{CreateRun, ListRuns, RunView, WaitQuery},
+    runs::{CancelledView, CreateRun, ListRuns, RunView, WaitQuery},
     secrets::{PutSecret, SecretView},
+    usage::{UsageEntryView, UsageQuery},
     views::{ListQuery, PageView},
 };
 
@@ -104,7 +113,14 @@ crate::route::routes! { Native;
         query: WaitQuery,
         body: CreateRun,
         answer: 202 RunView | 200 RunView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
+    }
+    /// Start a run and follow it: its events as they happen, the model's answer piece by piece
+    stream_run = POST "/v1/agents/{agent_id}/runs/stream" => events::stream_run {
+        body: CreateRun,
+        answer: 200 "text/event-stream" String | 204,
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models, use tools],
+        wait: Long,
     }
     /// List runs, newest first
     list_runs = GET "/v1/runs" => runs::list_runs {
@@ -122,6 +138,13 @@ crate::route::routes! { Native;
         answer: 200 MessagesView,
         access: [write api_keys, write runs, read messages],
     }
+    /// List a run's events, in order: in pages, or as a stream that goes on where `Last-Event-ID` says
+    list_run_events = GET "/v1/runs/{run_id}/events" => events::list_run_events {
+        query: EventsQuery,
+        answer: 200 EventsView | 200 "text/event-stream" String | 204,
+        access: [write api_keys, write runs, read messages],
+        wait: Long,
+    }
     /// Say why a run stands where it stands
     explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {
         answer: 200 ExplainView,
@@ -138,17 +161,17 @@ crate::route::routes! { Native;
         answer: 200 RunView,
         access: [write api_keys, write runs, read messages, send queue],
     }
-    /// Cancel a run
+    /// Cancel a run and every run below it, and say what had been sent already
     cancel_run = POST "/v1/runs/{run_id}/cancel" => runs::cancel_run {
-        answer: 200 RunView | 202 RunView,
-        access: [write api_keys, write runs, read messages],
+        answer: 200 CancelledView | 202 CancelledView,
+        access: [write api_keys, write runs, read messages, send queue],
     }
     /// Start a batch of runs, and wait for their end if you like
     create_batch = POST "/v1/agents/{agent_id}/batches" => batches::create_batch {
-        query: WaitQuery,
+        query: BatchQuery,
         body: CreateBatch,
         answer: 202 BatchView | 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models, use tools],
     }
     /// List batches, newest first
     list_batches = GET "/v1/batches" => batches::list_batches {
@@ -177,7 +200,41 @@ crate::route::routes! { Native;
     retry_batch = POST "/v1/batches/{batch_id}/retry" => batches::retry_batch {
         query: WaitQuery,
         answer: 202 BatchView | 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
+    }
+    /// Keep a file to show to runs: with its bytes, or to be uploaded
+    create_file = POST "/v1/files" => files::create_file {
+        body: CreateFile,
+        answer: 201 FileView,
+        access: [write api_keys, write runs, write messages, write files],
+    }
+    /// List files, newest first
+    list_files = GET "/v1/files" => files::list_files {
+        query: ListQuery,
+        answer: 200 PageView<FileView>,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Get a file, without its bytes: whether they have come is looked at
+    get_file = GET "/v1/files/{file_id}" => files::get_file {
+        answer: 200 FileView,
+        access: [write api_keys, write runs, write messages, write files],
+    }
+    /// Read a file: its bytes, or an address where they are for some minutes
+    get_file_content = GET "/v1/files/{file_id}/content" => files::get_file_content {
+        answer: 200 "application/octet-stream" String | 302,
+        access: [write api_keys, write runs, write messages, write files],
+    }
+    /// Upload a file's bytes to the address that its making answered: where files are in a folder of this host
+    upload_file = PUT "/v1/files/{file_id}/content" => files::upload_file {
+        query: UploadQuery,
+        answer: 200 FileView,
+        access: [write messages, write files],
+        limit: shared::file::FILE_LIMIT_BYTES,
+    }
+    /// Delete a file: runs that were shown it keep its name
+    delete_file = DELETE "/v1/files/{file_id}" => files::delete_file {
+        answer: 204,
+        access: [write api_keys, write runs, write messages, write files],
     }
     /// Keep a secret for tools to send, or give it another value: nobody can read it again
     put_secret = PUT "/v1/secrets/{name}" => secrets::put_secret {
@@ -200,6 +257,23 @@ crate::route::routes! { Native;
     list_models = GET "/v1/models" => models::list_models {
         answer: 200 ModelsView,
         access: [write api_keys, write runs, use models],
+    }
+    /// Set the budgets of the organisation: what is not given is taken away
+    put_budgets = PUT "/v1/budgets" => budgets::put_budgets {
+        body: PutBudgets,
+        answer: 200 BudgetsView,
+        access: [write api_keys, write runs],
+    }
+    /// Get the budgets of the organisation, and how much of them is committed
+    get_budgets = GET "/v1/budgets" => budgets::get_budgets {
+        answer: 200 BudgetsView,
+        access: [write api_keys, write runs],
+    }
+    /// Add up what was used, by day, agent, key or model
+    list_usage = GET "/v1/usage" => usage::list_usage {
+        query: UsageQuery,
+        answer: 200 PageView<UsageEntryView>,
+        access: [write api_keys, write runs],
     }
     /// Say which limits hold
     get_limits = GET "/v1/limits" => models::get_limits {

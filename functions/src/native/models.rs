@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use shared::{App, Result, batch, limit, model::catalogue::ModelInfo, page, run};
+use shared::{App, Result, batch, limit, model::catalogue::ModelInfo, money, page, run};
 
+use super::budgets::BudgetStateView;
 use crate::{BODY_LIMIT_BYTES, Request, Response, auth, response};
 
 /// A model's price.
@@ -72,6 +73,8 @@ pub(super) struct LimitsView {
     run_ms: i64,
     /// The most runs of a chat that go on with its first.
     chat_runs: usize,
+    /// The budgets of this key and of its organisation, and how much of each is committed.
+    budgets: Vec<BudgetStateView>,
 }
 
 pub(super) async fn list_models(app: &App, request: Request) -> Result<Response> {
@@ -82,6 +85,7 @@ pub(super) async fn list_models(app: &App, request: Request) -> Result<Response>
 pub(super) async fn get_limits(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let limits = caller.limits().or(limit::DEFAULT);
+    let budgets = money::applying(app, &caller).await?;
     Ok(response::ok(&LimitsView {
         requests_per_minute: limits.requests_per_minute,
         in_flight: limits.in_flight,
@@ -92,5 +96,6 @@ pub(super) async fn get_limits(app: &App, request: Request) -> Result<Response> 
         page_entries: page::LIMIT,
         run_ms: run::DEADLINE_MS,
         chat_runs: run::CHAT_LIMIT,
+        budgets: budgets.into_iter().map(BudgetStateView::from).collect(),
     }))
 }

@@ -8,10 +8,14 @@ use shared::{
     agent::Metadata,
     id::{AgentId, BatchId, RunId},
     page::PageRequest,
-    run::{self, Filter, NewRun, Origin, Run, Status},
+    run::{self, Filter, NewRun, Origin, ParentIs, Run, Status},
 };
 
-use super::views::{ModeView, PageView, UsageView, metadata, moment, prompt};
+use super::{
+    files::{self, AttachmentBody},
+    sent::SentView,
+    views::{ModeView, PageView, UsageView, metadata, moment, prompt},
+};
 use crate::{Request, Response, auth, claims, response, wait};
 
 /// The longest `wait`, in seconds.
@@ -40,14 +44,29 @@ pub(super) struct CreateRun {
     deadline: Option<String>,
     /// The chat to go on with: the id of its first run.
     chat_id: Option<String>,
+    /// At most 16 files that the message comes with, 20 MiB together.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    attachments: Vec<AttachmentBody>,
     /// At most 16 pairs of your own.
     #[serde(default)]
     metadata: Metadata,
 }
 
 impl CreateRun {
-    fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
-        let Self { message, inputs, mode, model, max_steps, budget_micro_usd, deadline, chat_id, metadata } = self;
+    pub(super) fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
+        let Self {
+            message,
+            inputs,
+            mode,
+            model,
+            max_steps,
+            budget_micro_usd,
+            deadline,
+            chat_id,
+            attachments,
+            metadata,
+        } = self;
         let prompt = prompt("message", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
         let chat_id = chat_id
             .map(|id| {
@@ -64,6 +83,7 @@ impl CreateRun {
             budget_micro_usd,
             deadline_at,
             chat_id,
+            attachments: files::attachments("", attachments).map_err(|problem| Error::Invalid(vec![problem]))?,
             metadata,
             ..NewRun::of(agent_id, prompt, Origin::Native)
         })
@@ -82,12 +102,17 @@ pub(super) struct WaitQuery {
 impl WaitQuery {
     /// In milliseconds.
     pub(super) fn limit_ms(&self) -> Result<u64> {
-        let seconds = self.wait.unwrap_or(0);
-        if seconds > WAIT_LIMIT_S {
-            return Err(Error::invalid("wait", format!("must be from 0 to {WAIT_LIMIT_S}")));
-        }
-        Ok(seconds.saturating_mul(1_000))
+        wait_ms(self.wait)
     }
+}
+
+/// So many seconds in milliseconds, if a call may wait for so long.
+pub(super) fn wait_ms(wait_s: Option<u64>) -> Result<u64> {
+    let seconds = wait_s.unwrap_or(0);
+    if seconds > WAIT_LIMIT_S {
+        return Err(Error::invalid("wait", format!("must be from 0 to {WAIT_LIMIT_S}")));
+    }
+    Ok(seconds.saturating_mul(1_000))
 }
 
 /// Which runs of a list.
@@ -103,6 +128,8 @@ pub(super) struct ListRuns {
     agent_id: Option<String>,
     /// Those of this batch.
     batch_id: Option<String>,
+    /// Those that this run started as sub-agents; with `none`, those that no run started.
+    parent_run_id: Option<String>,
     /// Those that stand so: `queued`, `running`, `waiting`, `done`, `error`, `interrupted`.
     status: Option<String>,
     /// Those that have all of these pairs: a JSON object of strings.
@@ -111,7 +138,7 @@ pub(super) struct ListRuns {
 
 impl ListRuns {
     fn parse(self) -> Result<(Filter, PageRequest)> {
-        let Self { limit, after, agent_id, batch_id, status, metadata: pairs } = self;
+        let Self { limit, after, agent_id, batch_id, parent_run_id, status, metadata: pairs } = self;
         let agent_id = agent_id
             .map(|id| {
                 AgentId::parse_prefixed(&id).map_err(|_| Error::invalid("agent_id", "must be an id, as in agent_…"))
@@ -122,15 +149,25 @@ impl ListRuns {
                 BatchId::parse_prefixed(&id).map_err(|_| Error::invalid("batch_id", "must be an id, as in batch_…"))
             })
             .transpose()?;
+        let parent = parent_run_id.map(|id| parent("parent_run_id", &id)).transpose()?;
         let known = || Status::ALL.map(Status::name).join(", ");
         let status = status
             .map(|name| {
                 Status::named(&name).ok_or_else(|| Error::invalid("status", format!("must be one of {}", known())))
             })
             .transpose()?;
-        let filter = Filter { agent_id, status, batch_id, metadata: metadata(pairs.as_deref())?, first_of_chat: false };
+        let metadata = metadata(pairs.as_deref())?;
+        let filter = Filter { agent_id, status, batch_id, metadata, first_of_chat: false, parent };
         Ok((filter, PageRequest::new(limit, after)?))
     }
+}
+
+fn parent(field: &str, text: &str) -> Result<ParentIs> {
+    if text == "none" {
+        return Ok(ParentIs::Nobody);
+    }
+    let id = RunId::parse_prefixed(text);
+    id.map(ParentIs::Run).map_err(|_| Error::invalid(field, "must be an id, as in run_…, or none"))
 }
 
 /// A run.
@@ -156,13 +193,18 @@ pub(super) struct RunView {
     output: Option<serde_json::Value>,
     /// The chat that it belongs to: the id of its first run.
     chat_id: String,
+    /// The run that started it as a sub-agent.
+    parent_run_id: Option<String>,
+    /// How many runs are above it: 0 for one that no run started.
+    depth: u32,
     batch_id: Option<String>,
     /// The item's place in the batch's request, from 0.
     batch_index: Option<u16>,
     custom_id: Option<String>,
     metadata: Metadata,
+    /// What it used, and the runs that it started as sub-agents: each counts when its result has come.
     usage: UsageView,
-    /// What its tokens cost at the price of the moment; `null` when a price is not known.
+    /// What these tokens cost at the price of the moment; `null` when a price is not known.
     cost_micro_usd: Option<u64>,
     budget_micro_usd: Option<u64>,
     max_steps: u32,
@@ -190,6 +232,8 @@ impl RunView {
             output: run.parsed(result.as_deref()),
             result,
             chat_id: run.chat_id.prefixed(),
+            parent_run_id: run.parent.map(|parent| parent.run.prefixed()),
+            depth: run.depth(),
             batch_id: batch.map(|batch| batch.id.prefixed()),
             batch_index: batch.map(|batch| batch.index),
             custom_id: batch.and_then(|batch| batch.custom_id.clone()),
@@ -205,6 +249,15 @@ impl RunView {
             duration_ms: run.duration_ms(app.now()),
         }
     }
+}
+
+/// A run that was cancelled.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CancelledView {
+    #[serde(flatten)]
+    run: RunView,
+    /// What had been sent by then, and cannot be taken back.
+    already_sent: SentView,
 }
 
 pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> {
@@ -265,6 +318,7 @@ pub(super) async fn cancel_run(app: &App, request: Request) -> Result<Response> 
     let run = run::cancel(app, &caller, request.id("run_id")?).await?;
     // A key that may not look at runs learns nothing of what one said by cancelling it too late.
     let result = if caller.may(Scope::RunsRead) { run::output(app, &caller, &run).await? } else { None };
-    let view = RunView::new(app, &run, result);
+    let already_sent = SentView::from(&run);
+    let view = CancelledView { run: RunView::new(app, &run, result), already_sent };
     Ok(if run.status.terminal() { response::ok(&view) } else { response::accepted(&view) })
 }

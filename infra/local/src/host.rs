@@ -15,6 +15,7 @@ use shared::{
     clock::Clock,
     config::{self, Config, LONG_WAIT_MS, SyncRuns},
     engine,
+    file::{Files, Folder},
     limit::Limiter,
     queue::{
         Chunk, Queue,
@@ -91,7 +92,8 @@ fn open(data: &Path) -> Result<(App, Receiver), Failure> {
     let (queue, receiver) = Embedded::new();
     let epoch = uuid::Uuid::now_v7().to_string();
     let config = Config::from_environment(pepper, SyncRuns::InProcess { limit_ms: LONG_WAIT_MS }, Some(epoch))?;
-    let app = App::new(config, Clock::System, store, Queue::Embedded(queue), Limiter::in_memory())?;
+    let files = Files::Folder(Folder::new(data.join("files")));
+    let app = App::new(config, Clock::System, store, Queue::Embedded(queue), files, Limiter::in_memory())?;
     Ok((app, receiver))
 }
 

@@ -7,6 +7,7 @@ use axum::{
     extract::{Request, State},
     http::StatusCode,
     response::{IntoResponse, Response},
+    serve::ListenerExt,
 };
 use bytes::{Bytes, BytesMut};
 use functions::BODY_LIMIT_BYTES;
@@ -24,12 +25,19 @@ const DISCARD_LIMIT_BYTES: usize = 8 * BODY_LIMIT_BYTES;
 /// When the listener fails.
 pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
     let router = Router::new().fallback(answer).with_state(app);
+    // A small piece of a streamed answer does not wait for the client to have taken the one before it.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection sends small pieces late");
+        }
+    });
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 async fn answer(State(app): State<App>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(body) = collected(body).await else {
+    let limit = functions::body_limit_bytes(&parts.method, parts.uri.path());
+    let Ok(body) = collected(body, limit).await else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let request = axum::http::Request::from_parts(parts, body);
@@ -37,14 +45,14 @@ async fn answer(State(app): State<App>, request: Request) -> Response {
 }
 
 /// The body; of one that is too large only so much that it is seen to be. An error when the client broke off.
-async fn collected(mut body: axum::body::Body) -> Result<Bytes, axum::Error> {
+async fn collected(mut body: axum::body::Body, limit_bytes: usize) -> Result<Bytes, axum::Error> {
     let (mut kept, mut read) = (BytesMut::new(), 0);
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame?.into_data() else {
             continue;
         };
         read += piece.len();
-        if kept.len() <= BODY_LIMIT_BYTES {
+        if kept.len() <= limit_bytes {
             kept.extend_from_slice(&piece);
         }
         if read > DISCARD_LIMIT_BYTES {

@@ -67,7 +67,7 @@ struct CreateKey {
 fn main() -> ExitCode {
     let level = config::variable("MUSTER_LOG").unwrap_or_else(|| "warn,muster=info".to_owned());
     // The providers' crate writes errors with the URLs that it called.
-    let filter = EnvFilter::new(format!("{level},genai=off"));
+    let filter = EnvFilter::new(format!("{level},genai=off,rmcp=off"));
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).init();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -98,7 +98,8 @@ async fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
 #[expect(clippy::print_stdout, reason = "the key is what the command is for")]
 async fn create_key(options: CreateKey) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let CreateKey { data, org, scopes, requests_per_minute, in_flight, json } = options;
-    let created = key::create(&data, &org, scopes, KeyLimits { requests_per_minute, in_flight }).await?;
+    let created =
+        key::create(&data, &org, scopes, KeyLimits { requests_per_minute, in_flight, ..KeyLimits::default() }).await?;
     if json {
         println!("{}", serde_json::to_string(&created)?);
     } else {

@@ -18,6 +18,9 @@ const WRITE: [&str; 5] = [
 ];
 /// To send, and to open a connection before the first message.
 const SEND: [&str; 2] = ["sqs:SendMessage", "sqs:GetQueueAttributes"];
+/// What is not there is a 404 only for who may list.
+const READ_FILES: [&str; 2] = ["s3:GetObject", "s3:ListBucket"];
+const FILES: [&str; 4] = ["s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"];
 const RECEIVE: [&str; 2] = ["sqs:ReceiveMessage", "sqs:DeleteMessage"];
 
 /// A function, as it is deployed.
@@ -65,8 +68,13 @@ impl Function {
         };
         let every_table = || Table::ALL.map(Access::Write).to_vec();
         let fallback = plain("fallback", "Refuses what no route answers", Vec::new());
-        let worker = [Access::Read(Table::Agents), Access::Write(Table::Runs), Access::Write(Table::Messages)];
-        let worker = [worker.as_slice(), &[Access::Send, Access::Models]].concat();
+        let worker = [
+            Access::Read(Table::Agents),
+            Access::ReadFiles,
+            Access::Write(Table::Runs),
+            Access::Write(Table::Messages),
+        ];
+        let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools]].concat();
         [
             Self { invoked_by: Some("*/*".to_owned()), memory_mb: 256, ..fallback },
             Self {
@@ -123,6 +131,8 @@ impl Function {
         format!(
             "      Environment:
         Variables:
+          MUSTER_FILES_BUCKET: !Ref FilesBucket
+          MUSTER_FILES_DOMAIN: !GetAtt FilesBucket.RegionalDomainName
           MUSTER_PEPPER: !Sub \"{{{{resolve:secretsmanager:${{Pepper}}}}}}\"
 {models}"
         )
@@ -130,7 +140,11 @@ impl Function {
 
     fn role(&self) -> String {
         let id = logical_id(self.name);
-        let statements: String = self.statements().into_iter().map(|(actions, on)| statement(&actions, &on)).collect();
+        let mut statements: String =
+            self.statements().into_iter().map(|(actions, on)| statement(&actions, &on)).collect();
+        if self.access.contains(&Access::Tools) {
+            statements.push_str(INVOKE);
+        }
         format!(
             "  {id}Role:
     Type: AWS::IAM::Role
@@ -161,6 +175,11 @@ impl Function {
         let queue = || vec!["!GetAtt WorkerQueue.Arn".to_owned()];
         if self.access.contains(&Access::Send) {
             all.push((SEND.to_vec(), queue()));
+        }
+        if self.access.contains(&Access::WriteFiles) {
+            all.push((FILES.to_vec(), files()));
+        } else if self.access.contains(&Access::ReadFiles) {
+            all.push((READ_FILES.to_vec(), files()));
         }
         if self.name == "worker" {
             all.push((RECEIVE.to_vec(), queue()));
@@ -196,6 +215,10 @@ impl Function {
     }
 }
 
+fn files() -> Vec<String> {
+    vec!["!GetAtt FilesBucket.Arn".to_owned(), "!Sub \"${FilesBucket.Arn}/*\"".to_owned()]
+}
+
 fn table_arns(table: Table) -> [String; 2] {
     let resource = tables::resource(table);
     [format!("!GetAtt {resource}.Arn"), format!("!Sub \"${{{resource}.Arn}}/index/*\"")]
@@ -213,6 +236,13 @@ fn statement(actions: &[&str], resources: &[String]) -> String {
 }
 
 const TRUST: &str = "{ Version: \"2012-10-17\", Statement: [{ Effect: Allow, Principal: { Service: lambda.amazonaws.com }, Action: sts:AssumeRole }] }";
+
+/// A tool may be no function but those that the operator names.
+const INVOKE: &str = "              - !If
+                - CallsFunctions
+                - { Effect: Allow, Action: [lambda:InvokeFunction], Resource: !Ref ToolFunctions }
+                - !Ref AWS::NoValue
+";
 
 /// One message is one chunk of up to 50 runs. A run that goes on sends itself a message: that is not a mistake.
 const WORKER: &str = "      RecursiveLoop: Allow

@@ -16,8 +16,14 @@ pub(crate) fn parameters() -> String {
 /// The variables of a function that asks or lists models, as lines. One that is empty counts as not set.
 pub(crate) fn variables() -> String {
     let variable = |(variable, _): (&str, String)| format!("          {variable}: !Ref {}\n", parameter(variable));
-    settings().map(variable).chain(["          MUSTER_PRICES: !Ref Prices\n".to_owned()]).collect()
+    settings().map(variable).chain([OTHERS.to_owned()]).collect()
 }
+
+/// What such a function knows besides: prices, and the functions that tools may be.
+const OTHERS: &str = "          MUSTER_PRICES: !Ref Prices
+          MUSTER_TOOL_FUNCTIONS: !Join [\",\", !Ref ToolFunctions]
+          MUSTER_FUNCTION_SCOPE: !Sub \"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:\"
+";
 
 /// Each setting's variable, and what it is.
 fn settings() -> impl Iterator<Item = (&'static str, String)> {

@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::inputs::{self, Input};
+use super::{
+    inputs::{self, Input},
+    sub_agents,
+};
 use crate::{
     app::App,
     error::{Error, Problem, Result},
     model::{ModelName, ToolMode},
+    money::Limit,
+    tenant::Tenant,
     tool::{self, Tool},
 };
 
@@ -84,8 +89,9 @@ pub type Draft = Definition<String>;
 
 impl Draft {
     /// The definition, if everything about it may be so; otherwise all that is wrong.
-    pub(super) fn checked(self, app: &App) -> Result<Definition> {
+    pub(super) async fn checked(mut self, app: &App, tenant: Tenant) -> Result<Definition> {
         let mut problems = Vec::new();
+        sub_agents::resolve(app, tenant, &mut self.tools, &mut problems).await?;
         let mut check = |holds: bool, field: &str, message: String| {
             if !holds {
                 problems.push(Problem { field: field.to_owned(), message });
@@ -117,7 +123,7 @@ impl Draft {
             format!("must be at most {FALLBACK_MODELS_LIMIT}"),
         );
         check_metadata(&self.metadata, &mut problems);
-        tool::check(app.guard(), &self.tools, &mut problems);
+        tool::check(app.guard(), app.functions(), &self.tools, &mut problems);
         inputs::check(&self.inputs, &mut problems);
         if let Some(Err(message)) = self.output_schema.as_ref().map(tool::schema::check_output) {
             problems.push(Problem { field: "output_schema".to_owned(), message });
@@ -196,17 +202,32 @@ pub(crate) fn check_budget(
     fallbacks: &[ModelName],
     budget_micro_usd: Option<u64>,
 ) -> Result<()> {
-    let unpriced = || std::iter::once(model).chain(fallbacks).find(|model| app.models().price(model).is_none());
     match budget_micro_usd {
         None => Ok(()),
         Some(0) => Err(Error::invalid("budget_micro_usd", "must be at least 1")),
-        Some(_) => unpriced().map_or(Ok(()), |model| {
+        Some(_) => unpriced(app, model, fallbacks).map_or(Ok(()), |model| {
             let message = format!(
                 "the price of model '{model}' is not known, so a budget cannot be kept; set its price in MUSTER_PRICES"
             );
             Err(Error::invalid("budget_micro_usd", message))
         }),
     }
+}
+
+/// The same for budgets that the request did not name: those of its key and organisation.
+pub(crate) fn check_prices(app: &App, model: &ModelName, fallbacks: &[ModelName], limits: &[Limit]) -> Result<()> {
+    let Some(limit) = limits.first() else { return Ok(()) };
+    unpriced(app, model, fallbacks).map_or(Ok(()), |model| {
+        let budget = limit.ledger.budget.name();
+        let message = format!(
+            "the price of '{model}' is not known, so the {budget} budget cannot be kept; set its price in MUSTER_PRICES"
+        );
+        Err(Error::invalid("model", message))
+    })
+}
+
+fn unpriced<'a>(app: &App, model: &'a ModelName, fallbacks: &'a [ModelName]) -> Option<&'a ModelName> {
+    std::iter::once(model).chain(fallbacks).find(|model| app.models().price(model).is_none())
 }
 
 /// Adds what is wrong with the metadata: at most 16 pairs, keys of 1 to 64 and values of at most 512 characters.

@@ -2,6 +2,7 @@
 
 mod definition;
 mod inputs;
+mod sub_agents;
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
 };
-pub(crate) use definition::{check_budget, check_metadata, resolve_model};
+pub(crate) use definition::{check_budget, check_metadata, check_prices, resolve_model};
 pub use inputs::{INPUTS_LIMIT, Input, InputType, Inputs};
 pub(crate) use inputs::{filled, names as input_names, problems as input_problems, too_long};
 
@@ -23,6 +24,7 @@ use crate::{
     page::{Page, PageRequest},
     random, store,
     tenant::{Caller, Scope, Tenant},
+    tool::Pins,
 };
 
 /// How often a change is tried again when others change agents at the same time.
@@ -44,14 +46,15 @@ pub struct AgentVersion {
     pub definition: Definition,
 }
 
-/// A new agent, checked and with its id, not yet stored: see [`create`].
+/// A new agent, checked, its servers' tools pinned, and with its id, not yet stored: see [`create`].
 ///
 /// # Errors
-/// [`Error::Invalid`], [`Error::UnknownModel`], [`Error::Forbidden`].
-pub fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
+/// [`Error::Invalid`], also for a server that does not say what its tools are; [`Error::UnknownModel`], [`Error::Forbidden`].
+pub async fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
     caller.require(Scope::AgentsWrite)?;
     let now = app.now();
-    let definition = draft.checked(app)?;
+    let mut definition = draft.checked(app, caller.tenant()).await?;
+    Pins::default().pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
     Ok(AgentVersion { agent_id: AgentId::new(now), number: 1, created_at: now, updated_at: now, definition })
 }
 
@@ -121,17 +124,20 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
     Ok(Page::new(entries, last.as_deref().filter(|_| more), &of))
 }
 
-/// Changes the agent: `change` edits what it is now. A change that changes nothing makes no version.
+/// Changes the agent: `change` edits what it is now. A change that changes nothing makes no version. Servers that are given anew are
+/// asked for their tools, and what they say is pinned; those that stay as they were keep their pins.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Invalid`], [`Error::UnknownModel`].
 pub async fn update(app: &App, caller: &Caller, id: AgentId, change: impl Fn(&mut Draft)) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
+    let mut pins = Pins::default();
     for attempt in 1..=TRIES {
         let now = current(app, caller.tenant(), id).await?;
         let mut draft = now.definition.to_draft();
         change(&mut draft);
-        let definition = draft.checked(app)?;
+        let mut definition = draft.checked(app, caller.tenant()).await?;
+        pins.pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
         if definition == now.definition {
             return Ok(now);
         }

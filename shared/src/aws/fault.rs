@@ -63,6 +63,12 @@ pub(crate) fn outcome<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>
     Outcome::Unknown
 }
 
+/// Whether no connection came about, so that nothing was sent.
+pub(crate) fn never_connected(error: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |cause| Error::source(*cause));
+    causes.any(|cause| cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect))
+}
+
 fn answered(code: &str, status: StatusCode) -> Outcome {
     if passing(code) {
         return Outcome::Busy;

@@ -17,6 +17,15 @@ use aws_smithy_types::body::SdkBody;
 use super::{CONNECT_TIMEOUT, READ_TIMEOUT};
 use crate::{error::Fault, net};
 
+/// As [`http_client`], without a limit on how long an answer takes: for calls that bring a limit of their own.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn patient_http_client() -> Result<SharedHttpClient, Fault> {
+    let client = net::trusting()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
+    Ok(SharedHttpClient::new(Client(client)))
+}
+
 /// A client whose connections every AWS service can share. Its timeouts are [`CONNECT_TIMEOUT`] and [`READ_TIMEOUT`], whatever an
 /// SDK client asks for. It goes to AWS directly, whatever the proxy variables of the environment say: those are for what lies outside,
 /// and a function reaches its tables from within.
@@ -24,8 +33,12 @@ use crate::{error::Fault, net};
 /// # Errors
 /// When TLS cannot be set up.
 pub fn http_client() -> Result<SharedHttpClient, Fault> {
-    let client = net::trusting()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()?;
-    Ok(SharedHttpClient::new(Client(client)))
+    Ok(SharedHttpClient::new(Client(plain_client()?)))
+}
+
+/// The same, for what is asked of AWS without the SDK.
+pub(crate) fn plain_client() -> Result<reqwest::Client, Fault> {
+    Ok(net::trusting()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()?)
 }
 
 #[derive(Debug, Clone)]

@@ -13,7 +13,8 @@ use aws_config::{
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_types::retry::ReconnectMode;
 
-pub use self::http::http_client;
+pub(crate) use self::http::plain_client;
+pub use self::http::{http_client, patient_http_client};
 use crate::{config::variable, error::Fault, queue::sqs::Sqs, store::dynamo::Dynamo};
 
 /// The longest wait for a connection with TLS: an endpoint of the same region answers within 10 ms, and a lost SYN is

@@ -2,16 +2,22 @@
 //!
 //! The runs' rows are written first, and nobody sees them; the batch's own row accepts them all at once.
 
+mod places;
 mod progress;
 mod start;
 
 use serde::{Deserialize, Serialize};
 
 use self::progress::progress;
-pub(crate) use self::progress::{look_at, settle};
+pub(crate) use self::{
+    places::{after, asked_for_by_itself, fill},
+    progress::{look_at, settle},
+};
 pub use self::{
     progress::{Counts, Progress},
-    start::{INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, Planned, plan, plan_retry, start},
+    start::{
+        INLINE_LIMIT, ITEMS_LIMIT, Item, MAX_CONCURRENCY_LIMIT, NewBatch, Planned, Shared, plan, plan_retry, start,
+    },
 };
 use crate::{
     agent::Metadata,
@@ -53,6 +59,15 @@ pub struct Batch {
     pub retry_of: Option<BatchId>,
     /// When its runs end if they have not.
     pub deadline_at: Timestamp,
+    /// The most that its runs may cost together, in micro-USD.
+    #[serde(default)]
+    pub budget_micro_usd: Option<u64>,
+    /// What becomes of its other runs when that is used up.
+    #[serde(default)]
+    pub on_budget: OnBudget,
+    /// How many of its runs may be in hand at a time; `None` is as many as there are workers for.
+    #[serde(default)]
+    pub max_concurrency: Option<u32>,
     /// Somebody wants it to end.
     pub cancel_requested: bool,
     /// When it was accepted.
@@ -60,6 +75,17 @@ pub struct Batch {
     /// What came of it, when all of its runs have ended.
     pub settled: Option<Progress>,
     pub(crate) next_check_at: Timestamp,
+}
+
+/// What becomes of a batch's other runs when one needs a model call for which its budget has no room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBudget {
+    /// They go on with what they have: each ends with `budget_exceeded` when it needs a call that there is no room for.
+    #[default]
+    StopNew,
+    /// All are cancelled.
+    CancelAll,
 }
 
 impl Batch {

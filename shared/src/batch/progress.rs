@@ -3,12 +3,13 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::Batch;
+use super::{Batch, OnBudget, fill};
 use crate::{
     app::App,
     clock::Timestamp,
     error::{Error, Result},
     id::BatchId,
+    money::Budget,
     run::{self, Glance, Run, Status, Usage},
     store::{self, Versioned},
     tenant::Tenant,
@@ -60,6 +61,9 @@ pub struct Progress {
     pub sum_run_ms: u64,
     /// When the last run ended; `None` as long as one has not.
     pub ended_at: Option<Timestamp>,
+    /// Whether the batch's budget had no room for a call of one of its runs.
+    #[serde(default)]
+    pub refused: bool,
 }
 
 impl Progress {
@@ -70,6 +74,7 @@ impl Progress {
         for run in runs {
             progress.counts.count(run.status);
             progress.usage.add(&run.usage);
+            progress.refused |= run.refused_by == Some(Budget::Batch);
             progress.sum_run_ms = progress.sum_run_ms.saturating_add(run.run_ms(now));
             match run.ended_at {
                 Some(ended) => last = last.max(ended),
@@ -94,6 +99,17 @@ pub(super) async fn progress(app: &App, batch: &Batch) -> Result<Progress> {
 pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Batch, Progress)> {
     let Versioned { value: mut batch, rev } = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?;
     let mut now_at = progress(app, &batch).await?;
+    if batch.on_budget == OnBudget::CancelAll && now_at.refused && !batch.cancel_requested && now_at.ended_at.is_none()
+    {
+        batch.cancel_requested = true;
+        match app.store().save_batch(&batch, Some(rev), None).await {
+            // The row has another revision by now: the next look settles it.
+            Ok(()) => cancel_runs(app, &batch).await?,
+            Err(store::Error::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        return Ok((batch.clone(), progress(app, &batch).await?));
+    }
     if batch.cancel_requested && now_at.ended_at.is_none() {
         cancel_runs(app, &batch).await?;
         now_at = progress(app, &batch).await?;
@@ -125,6 +141,10 @@ pub(crate) async fn look_at(app: &App, tenant: Tenant, id: BatchId) -> Result<Ve
         Err(error) => return Err(error.into()),
     }
     if progress.counts.queued == 0 {
+        return Ok(Vec::new());
+    }
+    if batch.max_concurrency.is_some() {
+        fill(app, &batch).await?;
         return Ok(Vec::new());
     }
     let runs = app.store().runs(tenant, &batch.run_ids()).await?;

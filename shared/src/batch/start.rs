@@ -2,17 +2,18 @@
 
 use std::collections::HashSet;
 
-use super::{Batch, Progress, settle};
+use super::{Batch, OnBudget, Progress, settle};
 use crate::{
-    agent::{Metadata, Mode},
+    agent::{self, Metadata, Mode},
     app::App,
     clock::Timestamp,
     engine,
     error::{Error, Problem, Result},
+    file::{self, NewAttachment},
     id::{AgentId, BatchId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
-    run::{self, InBatch, NewRun, Origin, Prompt, Run, Status},
+    run::{self, InBatch, NewRun, Origin, Pinned, Prompt, Run, Status},
     store,
     tenant::{Caller, Scope},
 };
@@ -21,6 +22,8 @@ use crate::{
 pub const INLINE_LIMIT: usize = 1_000;
 /// The most items of a batch.
 pub const ITEMS_LIMIT: usize = 10_000;
+/// The most that `max_concurrency` may be: as many as a batch has items.
+pub const MAX_CONCURRENCY_LIMIT: u32 = 10_000;
 
 /// One item of a batch, as somebody asks for it.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct Item {
     pub prompt: Prompt,
     /// Whether tools run by themselves; `None` is the agent's own.
     pub mode: Option<Mode>,
+    /// The files that the prompt comes with.
+    pub attachments: Vec<NewAttachment>,
 }
 
 /// What a batch shall be.
@@ -50,6 +55,19 @@ pub struct NewBatch {
     pub deadline_at: Option<Timestamp>,
     /// The caller's own pairs.
     pub metadata: Metadata,
+    /// What its runs share.
+    pub shared: Shared,
+}
+
+/// What the runs of a batch share.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// The most that they may cost together, in micro-USD: at least 1.
+    pub budget_micro_usd: Option<u64>,
+    /// What becomes of the others when that is used up.
+    pub on_budget: OnBudget,
+    /// How many may be in hand at a time: 1 to [`MAX_CONCURRENCY_LIMIT`].
+    pub max_concurrency: Option<u32>,
 }
 
 /// A batch that is checked and has its ids, not yet accepted: see [`start`].
@@ -78,9 +96,10 @@ impl Planned {
 /// # Errors
 /// [`Error::NotFound`] for the agent; [`Error::Invalid`] with every bad item; [`Error::UnknownModel`].
 pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> {
-    let NewBatch { agent_id, items, limit, items_field, origin, deadline_at, metadata } = new;
+    let NewBatch { agent_id, items, limit, items_field, origin, deadline_at, metadata, shared } = new;
     let common = NewRun { deadline_at, metadata, ..NewRun::of(agent_id, Prompt::Message(String::new()), origin) };
     let pinned = run::pin(app, caller, &common).await?;
+    check_shared(app, &pinned, shared)?;
     if items.is_empty() || items.len() > limit {
         return Err(Error::invalid(items_field, format!("must have 1 to {limit} items, not {}", items.len())));
     }
@@ -88,6 +107,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
     let id = BatchId::new(now);
     let mut problems = bad_custom_ids(&items, items_field);
     let mut runs = Vec::with_capacity(items.len());
+    let mut search = file::Search::new();
     for (index, item) in (0_u16..).zip(items) {
         let at = format!("{items_field}[{index}].");
         let (text, inputs) = match item.prompt.checked(&pinned.agent.definition, &at, None) {
@@ -97,13 +117,27 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
                 continue;
             }
         };
-        let in_batch = InBatch { id, index, custom_id: item.custom_id };
-        let mut run = run::first_row(app, caller, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
+        let files = match file::find_all(app, caller.tenant(), item.attachments, &at, &mut search).await {
+            Err(Error::Invalid(found)) => {
+                problems.extend(found);
+                continue;
+            }
+            other => other?,
+        };
+        let Shared { budget_micro_usd, max_concurrency, .. } = shared;
+        let in_batch = InBatch { id, index, custom_id: item.custom_id, budget_micro_usd, max_concurrency };
+        let mut run = run::first_row(app, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
-        runs.push((run, Record::Input { text, inputs }.at(now)));
+        runs.push((run, text, inputs, files));
     }
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
+    }
+    // Nothing is refused any more, so what came with the batch is kept.
+    let mut kept = Vec::with_capacity(runs.len());
+    for (run, text, inputs, files) in runs {
+        let attachments = file::keep_all(app, files).await?;
+        kept.push((run, Record::Input { text, inputs, attachments }.at(now)));
     }
     let batch = Batch {
         id,
@@ -114,15 +148,26 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         agent_version: pinned.agent.number,
         model: pinned.model,
         metadata: pinned.metadata,
-        items: u16::try_from(runs.len()).unwrap_or(u16::MAX),
+        items: u16::try_from(kept.len()).unwrap_or(u16::MAX),
         retry_of: None,
         deadline_at: pinned.deadline_at,
+        budget_micro_usd: shared.budget_micro_usd,
+        on_budget: shared.on_budget,
+        max_concurrency: shared.max_concurrency,
         cancel_requested: false,
         created_at: now,
         settled: None,
         next_check_at: now.plus_ms(app.config().lease_ms),
     };
-    Ok(Planned { batch, runs })
+    Ok(Planned { batch, runs: kept })
+}
+
+fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
+    let Shared { budget_micro_usd, on_budget: _, max_concurrency } = shared;
+    if max_concurrency.is_some_and(|most| !(1..=MAX_CONCURRENCY_LIMIT).contains(&most)) {
+        return Err(Error::invalid("max_concurrency", format!("must be from 1 to {MAX_CONCURRENCY_LIMIT}")));
+    }
+    agent::check_budget(app, &pinned.model, &pinned.agent.definition.fallback_models, budget_micro_usd)
 }
 
 fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {
@@ -162,7 +207,9 @@ pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Batch> {
         other => other?,
     }
     engine::fault::point("K2");
-    engine::ask_for_workers(app, batch.tenant(), &batch.run_ids()).await;
+    let mut first = batch.run_ids();
+    first.truncate(batch.places());
+    engine::ask_for_workers(app, batch.tenant(), &first).await;
     Ok(batch)
 }
 
@@ -186,12 +233,13 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
     let inputs: Vec<(RunId, u32)> = failed.iter().map(|run| (run.id, 0)).collect();
     let mut items = Vec::with_capacity(failed.len());
     for (run, slot) in failed.into_iter().zip(app.store().slots(tenant, &inputs).await?) {
-        let Some(Record::Input { text, inputs }) = slot.map(|slot| slot.record) else {
+        let Some(Record::Input { text, inputs, attachments }) = slot.map(|slot| slot.record) else {
             return Err(Error::Internal("the input of a run is missing".into()));
         };
         let custom_id = run.batch.and_then(|batch| batch.custom_id);
         let prompt = inputs.map_or(Prompt::Message(text), Prompt::Inputs);
-        items.push(Item { custom_id, prompt, mode: Some(run.mode) });
+        let attachments = attachments.into_iter().map(|attachment| NewAttachment::File(attachment.file_id)).collect();
+        items.push(Item { custom_id, prompt, mode: Some(run.mode), attachments });
     }
     let new = NewBatch {
         agent_id: batch.agent_id,
@@ -201,6 +249,11 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
         origin: batch.origin,
         deadline_at: None,
         metadata: batch.metadata,
+        shared: Shared {
+            budget_micro_usd: batch.budget_micro_usd,
+            on_budget: batch.on_budget,
+            max_concurrency: batch.max_concurrency,
+        },
     };
     let mut planned = plan(app, caller, new).await?;
     planned.batch.retry_of = Some(id);

@@ -18,6 +18,7 @@ use crate::{
     error::Result,
     message::Record,
     model::{Answer, FaultKind, ModelFault, ModelName, Request, Tokens, retry::Next as Retry},
+    money::{self, Budget, Limit},
     random,
     run::{Attempt, AttemptEnd, InFlight, Reason},
     simulation::{self, Guard},
@@ -45,12 +46,14 @@ pub(super) async fn intend_first(app: &App, held: &mut Held) -> bool {
     let Ok(mut request) = request(app, held, &agent).await else { return false };
     let Choice::Call(model) = choose(app, &mut held.run, &agent) else { return false };
     request.model = model;
-    intend(app, held, &request, 1)
+    let Ok(budgets) = money::organisation_budgets(app, held.tenant()).await else { return false };
+    intend(app, held, &request, 1, budgets)
 }
 
 /// Calls a model until the next slot is filled, or another model is to be called.
 pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) -> Result<Called> {
     let mut request = request(app, held, agent).await?;
+    request.deltas = held.deltas();
     let mut attempt: u32 = 0;
     loop {
         // The intent of a run's very first call may be written already, with its creation.
@@ -69,6 +72,7 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
         if !std::mem::take(&mut held.intended) {
             match begin(app, held, &request, attempt).await? {
                 Saved::Yes => {}
+                Saved::Refused => return Ok(Called::Ended),
                 Saved::Changed => return Ok(Called::Again),
                 Saved::Gone => return Ok(Called::Gone),
             }
@@ -78,6 +82,7 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
         }
         fault::point("K4");
         fault::point("K5");
+        held.pieces.clear();
         let outcome = match beside(app, held, app.models().call(&request)).await? {
             Beside::Ended(outcome) => outcome,
             Beside::Stopped => {
@@ -95,7 +100,7 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
                 return Ok(Called::Again);
             }
             Err(failed) => {
-                if let Some(called) = retry(app, held, agent, &request.model, &failed, attempt).await {
+                if let Some(called) = retry(app, held, agent, &request.model, &failed, attempt).await? {
                     return Ok(called);
                 }
             }
@@ -117,20 +122,25 @@ fn first(held: &Held, model: &ModelName) -> u32 {
 
 /// Says what is about to be done and writes it, unless the run may not go on: then the row in memory says so.
 async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> Result<Saved> {
-    if held.run.ends_now(app.now()) || !intend(app, held, request, attempt) {
+    if held.run.ends_now(app.now()) {
+        return Ok(Saved::Yes);
+    }
+    let budgets = money::organisation_budgets(app, held.tenant()).await?;
+    if !intend(app, held, request, attempt, budgets) {
         return Ok(Saved::Yes);
     }
     let saved = if simulation::off(Guard::Intent) { Saved::Yes } else { held.save(app).await? };
     if saved == Saved::Yes && held.run.cancel_requested {
         // The cancel came with the write; nothing was sent, so nothing is booked.
-        held.run.in_flight = None;
+        held.run.withdraw();
         held.run.ends_now(app.now());
     }
     Ok(saved)
 }
 
-/// Puts the next call into the row, if the budget allows it; otherwise the run fails.
-fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32) -> bool {
+/// Puts the next call into the row, if the run's own budget allows it; otherwise the run fails. Under the others, of which those of
+/// the organisation are given, it is reserved: whether they allow it shows when the row is written.
+fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32, budgets: Vec<Limit>) -> bool {
     let now = app.now();
     let price = app.models().price(&request.model);
     let reserved = most_tokens(request);
@@ -142,25 +152,36 @@ fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32) -> bool {
         started_at: now,
         reserved,
         reserved_micro_usd,
+        ledgers: Vec::new(),
     };
     // What a dead worker was doing counts before the budget is looked at.
     held.run.book_lost(now, AttemptEnd::Lost);
-    if let (Some(budget), Some(next_costs)) = (held.run.budget_micro_usd, reserved_micro_usd) {
-        let spent = held.run.usage.priced_micro_usd;
-        if spent.saturating_add(next_costs) > budget {
-            let message =
-                format!("the next model call may cost {next_costs} micro-USD, and {spent} of {budget} are spent");
-            held.run.fail(Reason::BudgetExceeded, message, now);
-            return false;
-        }
+    let limits = held.run.limits(now, budgets);
+    let own = held.run.budget_micro_usd;
+    let Some(next_costs) = reserved_micro_usd else {
+        let Some(budget) = own.map(|_| Budget::Run).or_else(|| limits.first().map(|limit| limit.ledger.budget)) else {
+            held.run.intend(next, limits, now);
+            return true;
+        };
+        let (model, budget) = (&request.model, budget.name());
+        let message = format!("the price of '{model}' is not known, so the {budget} budget cannot be kept");
+        held.run.fail(Reason::UnknownPrice, message, now);
+        return false;
+    };
+    let spent = held.run.usage.priced_micro_usd;
+    if let Some(budget) = own.filter(|budget| spent.saturating_add(next_costs) > *budget) {
+        let message = format!("the next model call may cost {next_costs} micro-USD, and {spent} of {budget} are spent");
+        held.run.exceed(Budget::Run, message, now);
+        return false;
     }
-    held.run.intend(next, now);
+    held.run.intend(next, limits, now);
     true
 }
 
 /// Books the answer and fills the slot with it.
 fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer) {
     let now = app.now();
+    held.tell_pieces(now);
     let model = held.run.in_flight.as_ref().map_or_else(|| held.run.model.clone(), |call| call.model.clone());
     let price = app.models().price(&model);
     held.run.book(AttemptEnd::Answered, answer.tokens, price.as_ref(), None, now);
@@ -178,21 +199,13 @@ async fn retry(
     model: &ModelName,
     failed: &ModelFault,
     attempt: u32,
-) -> Option<Called> {
+) -> Result<Option<Called>> {
     let now = app.now();
     book(held, failed, now);
     tracing::debug!(run = %held.id(), %model, kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
     let remaining_ms = held.run.deadline_at.since_ms(now);
     match app.models().next(model, attempt, failed, random::unit(), remaining_ms) {
-        Retry::After(ms) => {
-            let woken = held.wake.clone();
-            tokio::select! {
-                biased;
-                () = tokio::time::sleep(Duration::from_millis(ms)) => {}
-                () = woken.notified() => {}
-            }
-            return None;
-        }
+        Retry::After(ms) => return pause(app, held, Duration::from_millis(ms)).await,
         Retry::Yield(ms) => {
             let circuit = failed.kind == FaultKind::CircuitOpen;
             let reason = if circuit { Reason::CircuitOpen } else { Reason::ProviderRateLimit };
@@ -207,13 +220,26 @@ async fn retry(
         // Another model would refuse it too; but one that only asked to wait is heard before the run ends.
         held.run.awaited(now).map_or(Choice::Nothing, |(reason, until)| Choice::Wait(reason, until))
     };
-    Some(match choice {
+    Ok(Some(match choice {
         Choice::Call(_) => Called::Again,
         Choice::Wait(reason, until) => Called::Waits(reason, until),
         Choice::Nothing => {
             held.run.fail(given_up(failed), failed.message.clone(), now);
             Called::Ended
         }
+    }))
+}
+
+/// Pauses before the next attempt, unless the run shall end or is not ours any more.
+async fn pause(app: &App, held: &mut Held, pause: Duration) -> Result<Option<Called>> {
+    Ok(match beside(app, held, tokio::time::sleep(pause)).await? {
+        Beside::Ended(()) => None,
+        Beside::Stopped => {
+            held.run.ends_now(app.now());
+            Some(Called::Ended)
+        }
+        Beside::Changed => Some(Called::Again),
+        Beside::Gone => Some(Called::Gone),
     })
 }
 
@@ -225,7 +251,7 @@ const fn given_up(failed: &ModelFault) -> Reason {
 fn book(held: &mut Held, failed: &ModelFault, now: Timestamp) {
     let tokens = match failed.kind {
         FaultKind::CircuitOpen => {
-            held.run.in_flight = None;
+            held.run.withdraw();
             return;
         }
         FaultKind::Lost | FaultKind::Incomprehensible => None,

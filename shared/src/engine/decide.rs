@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_decision_follows_from_the_last_slot() {
-        let input = slot(Record::Input { text: "do it".to_owned(), inputs: None });
+        let input = slot(Record::Input { text: "do it".to_owned(), inputs: None, attachments: Vec::new() });
         assert_eq!(decide(std::slice::from_ref(&input), 1, &agent(false)), Next::Call);
         assert!(matches!(decide(std::slice::from_ref(&input), 0, &agent(false)), Next::Fail(Reason::MaxSteps, _)));
         assert!(matches!(decide(&[], 1, &agent(false)), Next::Fail(..)));
@@ -190,8 +190,10 @@ mod tests {
             attempts: 1,
             decision: None,
         });
-        let mut journal =
-            vec![slot(Record::Input { text: "do it".to_owned(), inputs: None }), answer(Finish::Stop, &["a", "b"])];
+        let mut journal = vec![
+            slot(Record::Input { text: "do it".to_owned(), inputs: None, attachments: Vec::new() }),
+            answer(Finish::Stop, &["a", "b"]),
+        ];
         assert_eq!(decide(&journal, 2, &agent(true)), Next::Tools);
         journal.push(result.clone());
         assert_eq!(decide(&journal, 2, &agent(true)), Next::Tools);
@@ -206,7 +208,7 @@ mod tests {
     fn an_answer_that_the_schema_does_not_allow_is_repaired_once() {
         let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
         let agent = Definition { output_schema: Some(schema), ..agent(false) };
-        let input = slot(Record::Input { text: "do it".to_owned(), inputs: None });
+        let input = slot(Record::Input { text: "do it".to_owned(), inputs: None, attachments: Vec::new() });
         for good in [r#"{"n": 1}"#, " {\"n\": 1}\n", "```json\n{\"n\": 1}\n```", "``` {\"n\": 1} ```"] {
             let journal = [input.clone(), said(good, Finish::Stop)];
             assert_eq!(decide(&journal, 1, &agent), Next::Finish(None), "{good}");

@@ -5,17 +5,21 @@
 
 mod beside;
 mod call;
+mod children;
 mod choice;
 mod decide;
 pub mod fault;
 mod held;
+mod pieces;
 mod reaper;
 mod request;
+mod result;
 mod signals;
 mod tool_step;
 mod tools;
 mod worker;
 
+pub(crate) use children::all_ended as children_ended;
 pub use held::Held;
 pub use reaper::{Left, Reaped, reap, recover, suspected};
 pub use signals::Signals;

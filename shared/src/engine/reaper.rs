@@ -3,15 +3,15 @@
 
 use std::collections::HashMap;
 
-use super::ask_for_workers;
+use super::{ask_for_workers, children};
 use crate::{
     app::App,
     batch,
     clock::Timestamp,
     error::{Error, Result},
-    id::RunId,
+    id::{BatchId, RunId},
     queue::Chunk,
-    run::{Run, SOLE_TAKEOVERS_LIMIT},
+    run::{self, Run, SOLE_TAKEOVERS_LIMIT},
     simulation::{self, Guard},
     store::{self, DUE_SHARDS, Due, Versioned},
     tenant::Tenant,
@@ -82,10 +82,14 @@ pub async fn recover(app: &App) -> Result<Left> {
         let mut after = None;
         loop {
             let (due, next) = app.store().due(shard, None, after).await?;
-            let runs = due.into_iter().filter_map(|due| match due {
-                Due::Run(found) => Some(found.value),
-                Due::Batch(..) => None,
-            });
+            let mut runs = Vec::with_capacity(due.len());
+            for due in due {
+                match due {
+                    Due::Run(found) => runs.push(found.value),
+                    Due::Batch(tenant, id) => fill(app, tenant, id).await?,
+                }
+            }
+            let runs = runs.into_iter().filter(batch::asked_for_by_itself);
             let (suspects, rest): (Vec<Run>, Vec<Run>) = runs.partition(suspect);
             left.suspects.extend(suspects.into_iter().map(|run| Chunk::new(run.tenant(), vec![run.id])));
             rest.into_iter().for_each(|run| others.entry(run.tenant()).or_default().push(run.id));
@@ -101,6 +105,14 @@ pub async fn recover(app: &App) -> Result<Left> {
         ask_for_workers(app, tenant, &ids).await;
     }
     Ok(left)
+}
+
+/// Asks for runs of a batch of which only so many are in hand at a time.
+async fn fill(app: &App, tenant: Tenant, id: BatchId) -> Result<()> {
+    match app.store().batch(tenant, id).await? {
+        Some(found) if found.value.max_concurrency.is_some() => batch::fill(app, &found.value).await,
+        Some(_) | None => Ok(()),
+    }
 }
 
 const fn suspect(run: &Run) -> bool {
@@ -178,13 +190,29 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     if run.status.terminal() || !run.free(now, app.config().sole_epoch.as_deref()) {
         return Ok(Looked::Nothing);
     }
-    let ended = run.ends_now(now);
-    if !ended {
-        let next = later(app, &run, now);
+    let asks = batch::asked_for_by_itself(&run);
+    let looked = if run.ends_now(now) {
+        run::before_end(app, &mut run).await.map_err(of_store)?;
+        if run.status.terminal() { Looked::Ended } else { Looked::Nothing }
+    } else if run.waits_for_children() {
+        // The message that the last child has ended may be lost; until then the run is looked at once a lease.
+        run.next_check_at = now.plus_ms(app.config().lease_ms).min(run.deadline_at);
+        if children::all_ended(app, &run).await? { Looked::Asks } else { Looked::Nothing }
+    } else {
+        // Who waits for a place in its batch is asked for when one is free.
+        let next = if asks { later(app, &run, now) } else { now.plus_ms(ASKED_AGAIN_MS) };
         run.ask_for_worker(next);
-    }
+        if asks { Looked::Asks } else { Looked::Nothing }
+    };
     app.store().save_run(&run, Some(rev), Vec::new()).await?;
-    Ok(if ended { Looked::Ended } else { Looked::Asks })
+    run::written(app, &run).await;
+    Ok(looked)
+}
+
+/// As the store would say it, so that a child that cannot be read stops nothing but its parent.
+fn of_store(error: Error) -> store::Error {
+    let Error::Internal(fault) = error else { return store::Error::Unavailable(error.into()) };
+    store::Error::Broken(fault)
 }
 
 /// A run whose batch is not accepted. It is looked at once more, when it is given up: as long as it were due it would stand before

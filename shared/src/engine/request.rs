@@ -7,8 +7,10 @@ use crate::{
     agent::{self, AgentVersion, Definition, MAX_TOKENS},
     app::App,
     error::Result,
+    file::{self, TOGETHER_LIMIT_BYTES},
     message::{Record, Slot},
     model::{Request, Tokens, ToolMode, Turn, json_tools},
+    tenant::Tenant,
 };
 
 /// A token is taken for at least so many bytes of text when nobody has counted: on the high side for what is not code or CJK.
@@ -18,8 +20,13 @@ const TOKENS_PER_TURN: u64 = 16;
 
 /// The call that fills the next slot: the chat so far, and the run's journal.
 pub(super) async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request> {
-    let mut turns = earlier(app, held).await?;
-    turns.extend(held.journal.iter().map(turn));
+    let earlier = earlier(app, held).await?;
+    // The newest first: of a long chat, what was shown last is what there is room for.
+    let (mut turns, mut room_bytes) = (Vec::new(), TOGETHER_LIMIT_BYTES);
+    for slot in earlier.iter().chain(&held.journal).rev() {
+        turns.push(turn(app, held.tenant(), slot, &mut room_bytes).await?);
+    }
+    turns.reverse();
     let given = held.journal.first().and_then(|slot| match &slot.record {
         Record::Input { inputs, .. } => inputs.as_ref(),
         Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => None,
@@ -40,33 +47,38 @@ pub(super) async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Res
 }
 
 /// What was said in the chat before this run.
-async fn earlier(app: &App, held: &Held) -> Result<Vec<Turn>> {
+async fn earlier(app: &App, held: &Held) -> Result<Vec<Slot>> {
     let run = &held.run;
     if run.chat_id == run.id {
         return Ok(Vec::new());
     }
     let Some(first) = app.store().run(held.tenant(), run.chat_id).await? else { return Ok(Vec::new()) };
-    let mut turns = Vec::new();
+    let mut slots = Vec::new();
     let before = first.value.continued_by.clone();
     let ids = std::iter::once(first.value.id).chain(before).take_while(|id| *id != run.id);
     for id in ids {
         let Some(found) = app.store().run(held.tenant(), id).await? else { continue };
         let journal = app.store().journal(held.tenant(), &found.value).await?;
-        turns.extend(journal.iter().map(|(_, slot)| turn(slot)));
+        slots.extend(journal.into_iter().map(|(_, slot)| slot));
     }
-    Ok(turns)
+    Ok(slots)
 }
 
-fn turn(slot: &Slot) -> Turn {
-    match &slot.record {
-        Record::Input { text, .. } | Record::Repair { text } => Turn::user(text.as_str()),
+/// What a slot says, with the files that it was said with.
+async fn turn(app: &App, tenant: Tenant, slot: &Slot, room_bytes: &mut u64) -> Result<Turn> {
+    Ok(match &slot.record {
+        Record::Input { text, attachments, .. } => {
+            let (files, images) = file::shown(app, tenant, attachments, room_bytes).await?;
+            Turn::User { text: format!("{text}{files}"), images }
+        }
+        Record::Repair { text } => Turn::user(text.as_str()),
         Record::Answer { text, tool_calls, .. } => {
             Turn::Assistant { text: text.clone(), tool_calls: tool_calls.clone() }
         }
         Record::Result { call_id, tool, content, .. } => {
             Turn::Tool { call_id: call_id.clone(), name: tool.clone(), content: content.clone() }
         }
-    }
+    })
 }
 
 /// The most tokens that a call may use: its text on the high side, and the longest answer.

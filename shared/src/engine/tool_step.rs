@@ -1,12 +1,14 @@
 //! What is done with a tool call next: pure, from the agent, the journal and where the call stands.
 
+use std::borrow::Cow;
+
 use super::decide::asked;
 use crate::{
     agent::{Definition, Mode},
     message::{Record, Slot, ToolEnd},
     model::{Finish, Offer, ToolCall},
     run::{CallState, PendingCall},
-    tool::{self, Approval, OnUnknown, Policy, Tool},
+    tool::{self, Approval, Kind, OnUnknown, Policy, SubAgent, Tool},
 };
 
 /// The most tool calls of one answer that are made.
@@ -18,17 +20,17 @@ const SAME_IN_A_ROW: usize = 3;
 
 /// What the model is told of the agent's tools.
 pub(super) fn offers(definition: &Definition) -> Vec<Offer> {
-    let offer = |tool: &Tool| Offer {
+    let offer = |tool: Cow<Tool>| Offer {
         name: tool.name.clone(),
         description: tool.description.clone(),
         parameters: tool.parameters.clone(),
     };
-    definition.tools.iter().map(offer).collect()
+    tool::callable(&definition.tools).map(offer).collect()
 }
 
 /// The longest that a call of the agent's tools may take, in milliseconds.
 pub(super) fn longest_ms(definition: &Definition) -> u64 {
-    definition.tools.iter().map(|tool| tool.timeout_ms).max().unwrap_or(0)
+    definition.tools.iter().map(Tool::call_ms).max().unwrap_or(0)
 }
 
 /// Where the calls that an answer asks for stand at first. Without tools there are none: the run will not go on.
@@ -36,9 +38,9 @@ pub(super) fn expected(definition: &Definition, mode: Mode, asked: &[ToolCall]) 
     if definition.tools.is_empty() {
         return Vec::new();
     }
-    let state = |call: &ToolCall| match definition.tools.iter().find(|tool| tool.name == call.name) {
+    let state = |call: &ToolCall| match tool::named(&definition.tools, &call.name) {
         // What must not be called at all needs nobody's approval.
-        Some(tool) if (mode == Mode::Manual || tool.approval == Approval::Always) && arguments(tool, call).is_ok() => {
+        Some(tool) if (mode == Mode::Manual || tool.approval == Approval::Always) && arguments(&tool, call).is_ok() => {
             CallState::AwaitsApproval
         }
         _ => CallState::Ready,
@@ -53,6 +55,8 @@ pub(super) fn arguments(tool: &Tool, call: &ToolCall) -> Result<tool::Arguments,
 /// What is done with a call next.
 pub(super) enum Step {
     Send(tool::Arguments),
+    /// A run of this agent is started.
+    Start(SubAgent, tool::Arguments),
     Look,
     Ask,
     Fill(ToolEnd, String),
@@ -65,7 +69,7 @@ pub(super) fn next(definition: &Definition, journal: &[Slot], call: &PendingCall
     }
     let asked = asked(journal).get(index)?;
     let refuse = |message: String| Some(Step::Fill(ToolEnd::Refused, message));
-    let Some(tool) = definition.tools.iter().find(|tool| tool.name == asked.name) else {
+    let Some(tool) = tool::named(&definition.tools, &asked.name) else {
         return refuse(format!("there is no tool '{}'", asked.name));
     };
     if cut_off(journal) {
@@ -77,12 +81,16 @@ pub(super) fn next(definition: &Definition, journal: &[Slot], call: &PendingCall
     if same_in_a_row(journal, asked) {
         return refuse(format!("this call was made {SAME_IN_A_ROW} times in a row; do something else"));
     }
-    let arguments = match arguments(tool, asked) {
+    let arguments = match arguments(&tool, asked) {
         Ok(arguments) => arguments,
         Err(message) => return refuse(format!("the tool was not called: {message}")),
     };
     if let Some(denied) = call.denied() {
         return Some(denial(call.unclear, denied.message.as_deref()));
+    }
+    if let Kind::Agent(agent) = tool.kind {
+        // One that is started is under way until its run has ended.
+        return (call.state == CallState::Ready).then_some(Step::Start(agent, arguments));
     }
     if call.state == CallState::Sent {
         // By a holder that is no more, or by this one, and no answer came.

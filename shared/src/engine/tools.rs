@@ -9,6 +9,7 @@ use super::{
     Held,
     beside::{Beside, beside},
     call::Called,
+    children,
     decide::asked,
     fault,
     held::Saved,
@@ -18,14 +19,13 @@ use crate::{
     agent::{AgentVersion, Definition},
     app::App,
     error::Result,
-    id::RunId,
-    message::{Record, ToolEnd},
+    message::ToolEnd,
     model::ToolCall,
     random,
-    run::{CallState, PendingCall, Reason},
+    run::{CallState, PendingCall, Reason, Usage},
     simulation::{self, Guard},
     tenant::Tenant,
-    tool::{self, Found, Outcome, Policy, Tool},
+    tool::{self, Change, Found, Outcome, Policy, Tool},
 };
 
 /// How often a call may fail in a way that may pass.
@@ -58,20 +58,24 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
         }
         match turn.begin(held).await? {
             Saved::Gone => return Ok(Called::Gone),
-            Saved::Yes | Saved::Changed if held.run.step != turn.begins => return Ok(Called::Again),
+            Saved::Yes | Saved::Changed | Saved::Refused if held.run.step != turn.begins => return Ok(Called::Again),
             Saved::Yes => {}
-            Saved::Changed => continue,
+            Saved::Changed | Saved::Refused => continue,
         }
         if held.run.ends_now(app.now()) {
             return Ok(Called::Ended);
         }
         if turn.under_way.is_empty() {
-            let settled = |call: &PendingCall| matches!(call.state, CallState::AwaitsApproval | CallState::Filled);
-            if held.run.calls.iter().all(settled) {
-                return Ok(waits(held));
+            // What a person said may have come with the write: then there is something to do, and nobody would say it again.
+            if held.run.calls.iter().any(|call| call.state == CallState::Ready) {
+                continue;
             }
-            // The last write brought along what a person said.
-            continue;
+            match children::take_results(app, held, &turn.asked).await? {
+                Saved::Gone => return Ok(Called::Gone),
+                Saved::Changed | Saved::Refused => continue,
+                Saved::Yes if held.run.step != turn.begins => return Ok(Called::Again),
+                Saved::Yes => return Ok(waits(app, held)),
+            }
         }
         match beside(app, held, turn.under_way.next()).await? {
             Beside::Ended(Some((index, came))) => {
@@ -89,11 +93,15 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &AgentVersion) -> Re
     }
 }
 
-/// Nothing is under way, and not all is filled: a person is asked.
-fn waits(held: &Held) -> Called {
-    let unclear = held.run.calls.iter().any(|call| call.state == CallState::AwaitsApproval && call.unclear);
-    let reason = if unclear { Reason::OutcomeUnknown } else { Reason::ApprovalRequired };
-    Called::Waits(reason, held.run.deadline_at)
+/// Nothing is under way here, and not all is filled: a person is asked, or sub-agents have not ended.
+fn waits(app: &App, held: &Held) -> Called {
+    let asked: Vec<Reason> = held.run.calls.iter().filter_map(PendingCall::asked_for).collect();
+    if asked.is_empty() {
+        return Called::Waits(Reason::SubAgent, app.now().plus_ms(app.config().lease_ms));
+    }
+    let first = |reason: &Reason| asked.contains(reason).then_some(*reason);
+    let reason = [Reason::ToolChanged, Reason::OutcomeUnknown].iter().find_map(first);
+    Called::Waits(reason.unwrap_or(Reason::ApprovalRequired), held.run.deadline_at)
 }
 
 /// What is about to be done, once it is written down.
@@ -146,7 +154,7 @@ impl Turn<'_> {
         for index in planned.looks {
             self.look(held, index);
         }
-        Ok(Saved::Yes)
+        children::start(self.app, held, self.definition, &self.asked).await
     }
 
     /// What every call that may go on is to do, as it is put into the row.
@@ -155,8 +163,10 @@ impl Turn<'_> {
         for index in 0..held.run.calls.len() {
             let call = held.run.calls.get(index).filter(|_| !self.here.contains(&index));
             let Some(step) = call.and_then(|call| next(self.definition, &held.journal, call, index)) else { continue };
-            planned.changed = true;
+            planned.changed |= !matches!(step, Step::Start(..));
             match step {
+                // Sub-agents are started after what the row says now is written.
+                Step::Start(..) => {}
                 Step::Send(arguments) => {
                     self.mark_sent(held, index);
                     planned.sends.push((index, arguments));
@@ -165,7 +175,7 @@ impl Turn<'_> {
                     self.here.insert(index);
                     planned.looks.push(index);
                 }
-                Step::Ask => ask(held, index),
+                Step::Ask => ask(self.app, held, index),
                 Step::Fill(end, content) => self.fill(held, index, end, content),
             }
             if held.run.step != self.begins {
@@ -189,19 +199,24 @@ impl Turn<'_> {
             call.attempts = call.attempts.saturating_add(1);
             (call.sent_at, call.fence, call.unclear) = (Some(now), fence, false);
         }
+        held.run.tell_sent(index, now);
         self.here.insert(index);
     }
 
     fn send(&mut self, held: &Held, index: usize, arguments: tool::Arguments) {
         let Some(call) = self.call(held, index) else { return };
-        let failures = held.run.calls.get(index).map_or(0, |call| call.failures);
+        let pending = held.run.calls.get(index);
+        let failures = pending.map_or(0, |call| call.failures);
+        let accepted = pending.and_then(PendingCall::accepted).cloned();
         let pause_ms = random::unit() * PAUSE_MS * f64::from(failures);
         self.under_way.push(Box::pin(async move {
             // A pause of nothing would take until the timer's next tick.
             if failures > 0 {
                 tokio::time::sleep(Duration::from_secs_f64(pause_ms / 1_000.0)).await;
             }
-            (index, Came::Outcome(tool::execute(&call.app, call.tenant, &call.tool, &arguments, &call.key).await))
+            let accepted = accepted.as_ref();
+            let outcome = tool::execute(&call.app, call.tenant, &call.tool, &arguments, &call.key, accepted).await;
+            (index, Came::Outcome(outcome))
         }));
     }
 
@@ -215,8 +230,8 @@ impl Turn<'_> {
 
     fn call(&self, held: &Held, index: usize) -> Option<Sending> {
         let asked = self.asked.get(index)?;
-        let tool = self.definition.tools.iter().find(|tool| tool.name == asked.name)?.clone();
-        let key = idempotency_key(held.id(), held.run.call_slot(index));
+        let tool = tool::named(&self.definition.tools, &asked.name)?.into_owned();
+        let key = held.run.idempotency_key(held.run.call_slot(index));
         Some(Sending { app: self.app.clone(), tenant: held.tenant(), tool, key })
     }
 
@@ -225,7 +240,7 @@ impl Turn<'_> {
         fault::point("K6");
         self.here.remove(&index);
         let Some(asked) = self.asked.get(index) else { return };
-        let policy = self.definition.tools.iter().find(|tool| tool.name == asked.name).map(|tool| tool.policy);
+        let policy = tool::named(&self.definition.tools, &asked.name).map(|tool| tool.policy);
         let Some(call) = held.run.calls.get_mut(index) else { return };
         let again = call.failures.saturating_add(1) < FAILURES;
         let repeatable = matches!(policy, Some(Policy::Read | Policy::Idempotent));
@@ -237,6 +252,10 @@ impl Turn<'_> {
             Came::Outcome(Outcome::Unclear { .. }) if repeatable && again => return fail(call, CallState::Ready),
             // It stays as sent: what may be done about it is decided as for a call of a holder that is no more.
             Came::Outcome(Outcome::Unclear { .. }) if !repeatable => return fail(call, CallState::Sent),
+            Came::Outcome(Outcome::Changed(change)) => {
+                ask_about(call, *change);
+                return held.run.tell_asked(index, self.app.now());
+            }
             Came::Lookup(Found::Unknown) => {
                 call.unclear = true;
                 return fail(call, CallState::Sent);
@@ -258,21 +277,7 @@ impl Turn<'_> {
     }
 
     fn fill(&self, held: &mut Held, index: usize, end: ToolEnd, content: String) {
-        let (Some(asked), Some(call)) = (self.asked.get(index), held.run.calls.get(index)) else { return };
-        let note = call.decision.as_ref().filter(|said| said.approved).and_then(|said| said.message.as_deref());
-        let content = match note {
-            Some(note) => format!("{content}\n\n[a person approved this call: {note}]"),
-            None => content,
-        };
-        let result = Record::Result {
-            call_id: asked.id.clone(),
-            tool: asked.name.clone(),
-            content,
-            end,
-            attempts: call.attempts,
-            decision: call.decision.clone(),
-        };
-        held.fill(self.app, held.run.call_slot(index), result.at(self.app.now()), Vec::new());
+        held.answer(self.app, &self.asked, index, end, content, Usage::default());
     }
 }
 
@@ -284,11 +289,6 @@ struct Sending {
     key: String,
 }
 
-/// The same for every try of a call, so that a tool can tell a repeated one.
-fn idempotency_key(run: RunId, slot: u32) -> String {
-    format!("{}/{slot}", run.prefixed())
-}
-
 fn set(held: &mut Held, index: usize, state: CallState) {
     if let Some(call) = held.run.calls.get_mut(index) {
         call.state = state;
@@ -296,10 +296,17 @@ fn set(held: &mut Held, index: usize, state: CallState) {
 }
 
 /// A person is asked whether to send that call again.
-fn ask(held: &mut Held, index: usize) {
+fn ask(app: &App, held: &mut Held, index: usize) {
     if let Some(call) = held.run.calls.get_mut(index) {
         (call.state, call.unclear, call.decision) = (CallState::AwaitsApproval, true, None);
     }
+    held.run.tell_asked(index, app.now());
+}
+
+/// A person is asked whether to make that call although its tool is not what it was. What an earlier try did, nobody knows.
+fn ask_about(call: &mut PendingCall, change: Change) {
+    (call.state, call.unclear, call.decision) = (CallState::AwaitsApproval, call.attempts > 1, None);
+    call.changed = Some(change);
 }
 
 fn fail(call: &mut PendingCall, state: CallState) {

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use super::{
     Held, ask_later,
     call::{self, Called},
+    children,
     decide::{Next, decide},
     fault,
     held::Saved,
@@ -15,6 +16,7 @@ use super::{
 use crate::{
     agent,
     app::App,
+    batch,
     clock::Timestamp,
     error::{Error, Result},
     id::{BatchId, RunId},
@@ -37,22 +39,21 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
     let tenant = chunk.tenant();
     let found = app.store().runs(tenant, &chunk.runs).await?;
     let accepted = accepted(app, tenant, found.iter().flatten()).await?;
-    let ready: Vec<Versioned<Run>> = found
-        .into_iter()
-        .flatten()
-        .filter(|run| run.value.free(app.now(), app.config().sole_epoch.as_deref()))
-        .filter(|run| {
-            run.value.accepted
-                || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id))
-                || simulation::off(Guard::Staged)
-        })
-        .collect();
+    let ready =
+        found.into_iter().flatten().filter(|run| run.value.free(app.now(), app.config().sole_epoch.as_deref())).filter(
+            |run| {
+                run.value.accepted
+                    || run.value.batch.as_ref().is_some_and(|batch| accepted.contains(&batch.id))
+                    || simulation::off(Guard::Staged)
+            },
+        );
+    let ready: Vec<Versioned<Run>> = wanting(app, ready).await;
     let mut journals = journals(app, tenant, &ready).await?;
     let mut workers = JoinSet::new();
     for run in ready {
         let journal = journals.remove(&run.value.id).unwrap_or_default();
         let app = app.clone();
-        workers.spawn(simulation::scoped(async move { take(&app, run, journal, until).await }));
+        workers.spawn(simulation::scoped(async move { Box::pin(take(&app, run, journal, until)).await }));
     }
     let mut outcome = Ok(());
     while let Some(ended) = workers.join_next().await {
@@ -63,6 +64,17 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
         }
     }
     outcome
+}
+
+/// Those that a worker can do something with. Of one where that cannot be found out, working on it will say why.
+async fn wanting(app: &App, runs: impl Iterator<Item = Versioned<Run>>) -> Vec<Versioned<Run>> {
+    let mut wanting = Vec::new();
+    for run in runs {
+        if children::wants_worker(app, &run.value).await.unwrap_or(true) {
+            wanting.push(run);
+        }
+    }
+    wanting
 }
 
 /// Which of the batches that these rows belong to are accepted.
@@ -117,6 +129,12 @@ pub async fn drive(app: &App, tenant: Tenant, id: RunId, until: Option<Timestamp
 pub async fn work(app: &App, mut held: Held, until: Option<Timestamp>) -> Result<Run> {
     let outcome = go_on(app, &mut held, until).await;
     held.let_go(app);
+    if held.run.batch.is_some() {
+        if held.found_no_place {
+            children::wait_for_place(app, &held.run).await?;
+        }
+        Box::pin(batch::after(app, &held.run, held.left_place)).await;
+    }
     fault::point("K11");
     outcome.map(|()| held.run)
 }
@@ -173,7 +191,7 @@ async fn save_end(app: &App, held: &mut Held) -> Result<()> {
         fault::point("K10");
         match held.save(app).await? {
             Saved::Yes | Saved::Gone => return Ok(()),
-            Saved::Changed => {
+            Saved::Changed | Saved::Refused => {
                 if !held.run.ends_now(app.now()) {
                     return put_back(app, held).await;
                 }
@@ -187,7 +205,7 @@ async fn put_back(app: &App, held: &mut Held) -> Result<()> {
     let now = app.now();
     if std::mem::take(&mut held.intended) {
         // Nothing was sent: the intent that came with the run's creation books nothing.
-        held.run.in_flight = None;
+        held.run.withdraw();
     }
     held.run.hand_on(now, now.plus_ms(app.config().lease_ms));
     fault::point("K8");
@@ -205,9 +223,13 @@ async fn wait(app: &App, held: &mut Held, reason: Reason, until: Timestamp) -> R
     fault::point("K8");
     if held.save(app).await? == Saved::Yes && !held.run.status.terminal() {
         fault::point("K9");
-        // What a person will say comes with a message of its own; what one said meanwhile was taken over by the write.
+        // What a person will say comes with a message of its own, as does the end of a child; what one said meanwhile was taken over by
+        // the write.
         let delay_s = match (held.run.status, reason) {
-            (Status::Waiting, Reason::ApprovalRequired | Reason::OutcomeUnknown) => return Ok(()),
+            (
+                Status::Waiting,
+                Reason::ApprovalRequired | Reason::OutcomeUnknown | Reason::ToolChanged | Reason::SubAgent,
+            ) => return Ok(()),
             (Status::Waiting, _) => u32::try_from(until.since_ms(now).div_ceil(1_000)).unwrap_or(DELAY_LIMIT_S),
             _ => 0,
         };

@@ -116,7 +116,7 @@ impl Deltas {
         Self(Arc::new(take))
     }
 
-    pub(super) fn give(&self, piece: &str) {
+    pub(crate) fn give(&self, piece: &str) {
         if !piece.is_empty() {
             (self.0)(piece);
         }

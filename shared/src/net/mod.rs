@@ -19,7 +19,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 
 pub use self::{
     guard::{Guard, GuardedUrl, Refusal, URL_LIMIT_BYTES},
-    send::{Answer, Failure, Sending},
+    send::{Answer, Failure, Sending, Streamed},
 };
 use crate::error::Fault;
 

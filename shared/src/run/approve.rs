@@ -11,6 +11,7 @@ use crate::{
     model::ToolCall,
     random, store,
     tenant::{Caller, Scope},
+    tool::Change,
 };
 
 /// How often the row is read again when others write it at the same time.
@@ -25,8 +26,10 @@ pub struct Approval {
     pub id: ApprovalId,
     /// The call as the model wrote it.
     pub call: ToolCall,
-    /// [`Reason::ApprovalRequired`] or [`Reason::OutcomeUnknown`].
+    /// [`Reason::ApprovalRequired`], [`Reason::OutcomeUnknown`] or [`Reason::ToolChanged`].
     pub reason: Reason,
+    /// How the tool differs from what it was when the agent was saved, if it does.
+    pub change: Option<Change>,
     /// When the run ends if nobody has said anything: its deadline.
     pub expires_at: Timestamp,
 }
@@ -45,14 +48,12 @@ pub async fn approvals(app: &App, caller: &Caller, id: RunId) -> Result<Vec<Appr
         Some(Slot { record: Record::Answer { tool_calls, .. }, .. }) => tool_calls,
         _ => return Ok(Vec::new()),
     };
-    let asks = run.calls.iter().zip(asked).enumerate().filter(|(_, (call, _))| call.state == CallState::AwaitsApproval);
-    let approval = |(index, (pending, call)): (usize, (&PendingCall, ToolCall))| Approval {
-        id: run.approval_id(index),
-        call,
-        reason: if pending.unclear { Reason::OutcomeUnknown } else { Reason::ApprovalRequired },
-        expires_at: run.deadline_at,
+    let approval = |(index, (pending, call)): (usize, (&PendingCall, ToolCall))| {
+        let reason = pending.asked_for()?;
+        let change = pending.changed.clone();
+        Some(Approval { id: run.approval_id(index), call, reason, change, expires_at: run.deadline_at })
     };
-    Ok(asks.map(approval).collect())
+    Ok(run.calls.iter().zip(asked).enumerate().filter_map(approval).collect())
 }
 
 /// What a person says of a call.
@@ -70,7 +71,12 @@ impl Run {
     /// The id under which a person is asked about the call at that place of the model's last answer.
     #[must_use]
     pub fn approval_id(&self, index: usize) -> ApprovalId {
-        ApprovalId::of_run(self.id, u16::try_from(self.call_slot(index)).unwrap_or(u16::MAX))
+        self.approval_of(self.call_slot(index))
+    }
+
+    /// The id under which a person is asked about the call that fills that slot.
+    pub(super) fn approval_of(&self, slot: u32) -> ApprovalId {
+        ApprovalId::of_run(self.id, u16::try_from(slot).unwrap_or(u16::MAX))
     }
 }
 

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Run, Status};
-use crate::{clock::Timestamp, id::KeyId};
+use super::{CallEvent, Reason, Run, Status};
+use crate::{clock::Timestamp, id::KeyId, tool::Change};
 
 /// Where a tool call stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,13 @@ pub struct PendingCall {
     pub fence: u64,
     /// What a person said.
     pub decision: Option<Decision>,
+    /// What was told of it; once its slot is filled, that is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) told: Vec<CallEvent>,
+    /// How its tool was found to differ from what it was when the agent was saved: a person is asked, or was, whether to call it
+    /// nevertheless.
+    #[serde(default)]
+    pub changed: Option<Change>,
 }
 
 impl PendingCall {
@@ -65,7 +72,20 @@ impl PendingCall {
             sent_at: None,
             fence: 0,
             decision: None,
+            told: Vec::new(),
+            changed: None,
         }
+    }
+
+    /// What a person is asked about it, if one is.
+    pub(crate) fn asked_for(&self) -> Option<Reason> {
+        let reason = Reason::of_question(self.unclear, self.changed.is_some());
+        (self.state == CallState::AwaitsApproval).then_some(reason)
+    }
+
+    /// The change of its tool with which a person approved it.
+    pub(crate) fn accepted(&self) -> Option<&Change> {
+        self.changed.as_ref().filter(|_| self.decision.as_ref().is_some_and(|decision| decision.approved))
     }
 
     /// A person said that it must not be sent.
@@ -79,6 +99,12 @@ impl Run {
     #[must_use]
     pub fn call_slot(&self, index: usize) -> u32 {
         self.step.saturating_add(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// The key of the call that fills that slot: the same for every try of it, so that a tool can tell a repeated one.
+    #[must_use]
+    pub fn idempotency_key(&self, slot: u32) -> String {
+        format!("{}/{slot}", self.id.prefixed())
     }
 
     /// The call whose answer fills that slot.

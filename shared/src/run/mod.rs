@@ -1,33 +1,46 @@
 //! Runs: one execution of one version of an agent. The type and its states are here; what callers do with it beside.
 
 mod approve;
+mod booking;
 mod call;
 mod cancel;
+mod events;
+mod explain;
+mod family;
 mod passed_over;
 mod prompt;
 mod read;
 mod start;
+mod told;
 mod transition;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
 pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
 pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
-pub(crate) use cancel::request_cancel;
+pub(crate) use cancel::{before_end, request_cancel, written};
+pub use events::{Event, Happened};
+pub use explain::{children, explain};
+pub(crate) use family::SharedBudget;
+pub use family::{DEPTH_LIMIT, FAMILY_LIMIT, Parent};
 pub use passed_over::PassedOver;
 pub use prompt::{MESSAGE_LIMIT_BYTES, Prompt};
-pub use read::{Chat, Filter, PAGES_LIMIT, chat, explain, get, list, list_pages, output, outputs, own};
-pub(crate) use read::{Glance, visible};
+pub use read::{Chat, Filter, PAGES_LIMIT, ParentIs, chat, get, list, list_pages, output, outputs, own};
+pub(crate) use read::{Glance, outputs_of, visible};
 pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, start};
-pub(crate) use start::{first_row, pin};
+pub(crate) use start::{Pinned, first_row, pin};
+pub(crate) use told::{CallEvent, Delta, Told};
 pub(crate) use transition::Acquired;
+pub use watch::{Seen, Watch, events};
 
 use crate::{
     agent::{Metadata, Mode},
     clock::Timestamp,
     id::{AgentId, BatchId, KeyId, OrgId, RunId},
     model::{FaultKind, ModelName, Tokens},
+    money::{Books, Budget, KeyBudget, Ledger},
     tenant::Tenant,
 };
 
@@ -83,8 +96,10 @@ impl Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The next model call could have cost more than what is left.
+    /// The next model call could have cost more than what is left of a budget.
     BudgetExceeded,
+    /// A budget applies, and what the next model call may cost is not known.
+    UnknownPrice,
     /// As many model calls as the agent allows.
     MaxSteps,
     /// Its deadline passed.
@@ -113,6 +128,10 @@ pub enum Reason {
     ApprovalExpired,
     /// A tool call may or may not have taken place, and a person is asked.
     OutcomeUnknown,
+    /// A tool is not what it was when the agent was saved, and a person is asked whether to call it nevertheless.
+    ToolChanged,
+    /// It goes on when runs that it started as sub-agents have ended.
+    SubAgent,
     /// Worker after worker died while it held the run.
     WorkerCrashLoop,
     /// The run was handed on more often than a run may be.
@@ -122,11 +141,21 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Why a person is asked about a tool call: its tool has changed, or nobody knows whether it took place, or neither.
+    pub(crate) const fn of_question(unclear: bool, changed: bool) -> Self {
+        match (changed, unclear) {
+            (true, _) => Self::ToolChanged,
+            (false, true) => Self::OutcomeUnknown,
+            (false, false) => Self::ApprovalRequired,
+        }
+    }
+
     /// The word for it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::BudgetExceeded => "budget_exceeded",
+            Self::UnknownPrice => "unknown_price",
             Self::MaxSteps => "max_steps",
             Self::Deadline => "deadline",
             Self::ProviderQuota => "provider_quota",
@@ -141,6 +170,8 @@ impl Reason {
             Self::ApprovalRequired => "approval_required",
             Self::ApprovalExpired => "approval_expired",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::ToolChanged => "tool_changed",
+            Self::SubAgent => "sub_agent",
             Self::WorkerCrashLoop => "worker_crash_loop",
             Self::HopLimit => "hop_limit",
             Self::Cancelled => "cancelled",
@@ -166,6 +197,25 @@ impl Usage {
     #[must_use]
     pub fn cost_micro_usd(&self) -> Option<u64> {
         (self.unpriced_calls == 0).then_some(self.priced_micro_usd)
+    }
+
+    fn of(attempt: &Attempt) -> Self {
+        Self {
+            model_calls: 1,
+            tokens: attempt.tokens,
+            priced_micro_usd: attempt.cost_micro_usd.unwrap_or(0),
+            unpriced_calls: u32::from(attempt.cost_micro_usd.is_none()),
+        }
+    }
+
+    /// Takes away what another used that is part of this.
+    fn subtract(&mut self, other: &Self) {
+        self.model_calls = self.model_calls.saturating_sub(other.model_calls);
+        self.tokens.input = self.tokens.input.saturating_sub(other.tokens.input);
+        self.tokens.cached_input = self.tokens.cached_input.saturating_sub(other.tokens.cached_input);
+        self.tokens.output = self.tokens.output.saturating_sub(other.tokens.output);
+        self.priced_micro_usd = self.priced_micro_usd.saturating_sub(other.priced_micro_usd);
+        self.unpriced_calls = self.unpriced_calls.saturating_sub(other.unpriced_calls);
     }
 
     /// Adds what another used.
@@ -214,6 +264,9 @@ pub struct Attempt {
     pub cost_micro_usd: Option<u64>,
     /// The provider's message when it failed.
     pub message: Option<String>,
+    /// The ledgers that its cost is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ledgers: Vec<Ledger>,
 }
 
 /// What a worker said that it is about to do, before it did it.
@@ -231,6 +284,9 @@ pub struct InFlight {
     pub reserved: Tokens,
     /// What they cost at most, in micro-USD; `None` when the price is not known.
     pub reserved_micro_usd: Option<u64>,
+    /// The ledgers in which that is reserved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ledgers: Vec<Ledger>,
 }
 
 /// The batch that a run belongs to.
@@ -242,6 +298,12 @@ pub struct InBatch {
     pub index: u16,
     /// The caller's own id of the item.
     pub custom_id: Option<String>,
+    /// The most that all runs of the batch may cost together, in micro-USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) budget_micro_usd: Option<u64>,
+    /// How many runs of the batch may be in hand at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_concurrency: Option<u32>,
 }
 
 /// Who holds a run, and until when.
@@ -291,6 +353,9 @@ pub struct Run {
     /// Whether its agent's version has an output schema: what it says at its end is JSON.
     #[serde(default)]
     pub structured: bool,
+    /// Whether pieces of its model's answers are told as they come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) streams: bool,
     /// The beginning of the message, for lists: at most 80 characters.
     pub title: String,
     /// The caller's own pairs.
@@ -301,6 +366,12 @@ pub struct Run {
     pub continued_by: Vec<RunId>,
     /// The batch that it belongs to.
     pub batch: Option<InBatch>,
+    /// The run that started it as a sub-agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// The slots of the tool calls for which it started a run: see [`Run::children`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) started_for: Vec<u32>,
     /// Whether its batch is known to be accepted: rows of a batch are written before the batch is.
     pub(crate) accepted: bool,
 
@@ -317,6 +388,9 @@ pub struct Run {
     /// The tool calls of the model's last answer, until all are filled.
     #[serde(default)]
     pub calls: Vec<PendingCall>,
+    /// How many events were told of it, without its end; 0 in rows that are older than events.
+    #[serde(default)]
+    pub(crate) told: u32,
     /// The models that are not called for the next slot; forgotten when it is filled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passed_over: Vec<PassedOver>,
@@ -338,6 +412,21 @@ pub struct Run {
     pub max_steps: u32,
     /// The most that it may cost, in micro-USD.
     pub budget_micro_usd: Option<u64>,
+    /// The budgets of the key that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) key_budget: Option<KeyBudget>,
+    /// The budgets that it shares with its relatives: its own, those of the runs above it, and that of their batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shared_budgets: Vec<SharedBudget>,
+    /// The budget that had no room for its next model call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_by: Option<Budget>,
+    /// Whether it is counted among the runs of its batch that are in hand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) placed: bool,
+    /// The revision of its holder's last write: by it a holder knows a write whose reply was lost, whoever wrote the row since.
+    #[serde(default)]
+    pub(crate) stamp: i64,
     /// What it has used.
     pub usage: Usage,
     /// The last attempts: at most [`ATTEMPTS_KEPT`].
@@ -351,6 +440,10 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
     /// When its row was written last.
     pub updated_at: Timestamp,
+
+    /// What is written with the row when it is written next.
+    #[serde(skip)]
+    pub(crate) books: Books,
 }
 
 /// How many attempts a run's row keeps; the usage counts all.

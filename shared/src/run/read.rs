@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CallState, PassedOver, Reason, Run, Status, Usage};
+use super::{Run, Status, Usage};
 use crate::{
     agent::Metadata,
     app::App,
@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     id::{AgentId, BatchId, RunId},
     message::Record,
+    money::Budget,
     page::{self, Page, PageRequest},
     store::{Versioned, row::Rev},
     tenant::{Caller, Scope, Tenant},
@@ -35,6 +36,17 @@ pub struct Filter {
     pub metadata: Metadata,
     /// Only the first run of each chat.
     pub first_of_chat: bool,
+    /// Only those whose parent is this.
+    pub parent: Option<ParentIs>,
+}
+
+/// Which parent a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParentIs {
+    /// None: nobody started it as a sub-agent.
+    Nobody,
+    /// This run.
+    Run(RunId),
 }
 
 impl Filter {
@@ -44,6 +56,18 @@ impl Filter {
             && self.batch_id.is_none_or(|id| run.batch.as_ref().is_some_and(|batch| batch.id == id))
             && self.metadata.iter().all(|(key, value)| run.metadata.get(key) == Some(value))
             && (!self.first_of_chat || run.chat_id == run.id)
+            && self.parent.is_none_or(|parent| match parent {
+                ParentIs::Nobody => run.parent.is_none(),
+                ParentIs::Run(id) => run.parent.is_some_and(|parent| parent.run == id),
+            })
+    }
+
+    /// The run beside which all that fit stand in the list: children have their parent's time.
+    fn beside(&self) -> Option<RunId> {
+        match self.parent {
+            Some(ParentIs::Run(id)) => Some(id),
+            Some(ParentIs::Nobody) | None => None,
+        }
     }
 }
 
@@ -121,9 +145,13 @@ pub async fn output(app: &App, caller: &Caller, run: &Run) -> Result<Option<Stri
 /// # Errors
 /// As the store says.
 pub async fn outputs(app: &App, caller: &Caller, runs: &[Run]) -> Result<Vec<Option<String>>> {
+    outputs_of(app, caller.tenant(), runs).await
+}
+
+pub(crate) async fn outputs_of(app: &App, tenant: Tenant, runs: &[Run]) -> Result<Vec<Option<String>>> {
     let ended: Vec<(RunId, u32)> =
         runs.iter().filter(|run| run.status == Status::Done).map(|run| (run.id, run.step.saturating_sub(1))).collect();
-    let slots = app.store().slots(caller.tenant(), &ended).await?;
+    let slots = app.store().slots(tenant, &ended).await?;
     let mut said: HashMap<RunId, String> = HashMap::with_capacity(ended.len());
     for ((id, _), slot) in ended.into_iter().zip(slots) {
         if let Some(Record::Answer { text, .. }) = slot.map(|slot| slot.record) {
@@ -140,12 +168,15 @@ pub async fn outputs(app: &App, caller: &Caller, runs: &[Run]) -> Result<Vec<Opt
 pub async fn list(app: &App, caller: &Caller, filter: &Filter, page: &PageRequest) -> Result<Page<Run>> {
     caller.require(Scope::RunsRead)?;
     let of = format!("runs?{filter:?}");
-    let mut before = page.position(&of)?;
+    let beside = filter.beside();
+    let mut before = page.position(&of)?.or_else(|| beside.map(|id| id.last_of_moment().to_string()));
     let mut entries = Vec::new();
     let mut looked_at: usize = 0;
     loop {
         let (runs, next) = listed(app, caller.tenant(), before.take(), page::LIMIT).await?;
         looked_at = looked_at.saturating_add(runs.len());
+        let beyond = runs.last().zip(beside).is_some_and(|(run, id)| !run.id.same_moment(id));
+        let next = next.filter(|_| !beyond);
         let mut runs = runs.into_iter();
         for run in runs.by_ref().filter(|run| filter.fits(run)) {
             let position = run.id.to_string();
@@ -213,60 +244,13 @@ async fn listed(app: &App, tenant: Tenant, before: Option<String>, limit: usize)
     Ok((runs, next))
 }
 
-/// Why the run stands where it stands, for a person.
-#[must_use]
-pub fn explain(run: &Run) -> String {
-    let since = run.updated_at.rfc3339();
-    match run.status {
-        Status::Queued if run.hops > 0 => format!("put back at {since}; waits for a worker"),
-        Status::Queued => format!("accepted at {}; waits for a worker", run.created_at.rfc3339()),
-        Status::Running => match &run.in_flight {
-            Some(call) => format!(
-                "a worker has been calling {} since {} (attempt {} for step {})",
-                call.model,
-                call.started_at.rfc3339(),
-                call.attempt,
-                call.slot
-            ),
-            None if run.calls.is_empty() => "a worker holds it".to_owned(),
-            None => {
-                let sent = run.calls.iter().filter(|call| call.state == CallState::Sent);
-                let tools: Vec<&str> = sent.map(|call| call.tool.as_str()).collect();
-                format!("a worker has called tools since {since}: {}", tools.join(", "))
-            }
-        },
-        Status::Waiting if run.awaits_approval() => {
-            let asks = run.calls.iter().filter(|call| call.state == CallState::AwaitsApproval);
-            let tools: Vec<&str> = asks.map(|call| call.tool.as_str()).collect();
-            let until = run.deadline_at.rfc3339();
-            format!("waits until {until} for a person to say whether these tools may be called: {}", tools.join(", "))
-        }
-        Status::Waiting => {
-            let reason = run.reason.map_or("an event", super::Reason::name);
-            let waits = format!("waits until {} because of {reason}", run.next_check_at.rfc3339());
-            match run.waits_for() {
-                Some(PassedOver { model, reason: Reason::CircuitOpen, .. }) => {
-                    format!("{waits}: most calls of {model} failed a moment ago, so it is not called before then")
-                }
-                Some(PassedOver { model, .. }) => format!("{waits}: {model} is not called before then"),
-                None => waits,
-            }
-        }
-        Status::Done => "ended well".to_owned(),
-        Status::Error => format!(
-            "ended with {}: {}",
-            run.reason.map_or("an error", super::Reason::name),
-            run.error.as_deref().unwrap_or_default()
-        ),
-        Status::Interrupted => "was cancelled".to_owned(),
-    }
-}
-
 /// What a batch adds up of its runs: read from their rows without the rest, which is most of the work for thousands.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub(crate) struct Glance {
     pub(crate) status: Status,
     pub(crate) usage: Usage,
+    #[serde(default)]
+    pub(crate) refused_by: Option<Budget>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
 }
@@ -286,6 +270,12 @@ impl Run {
     }
 
     pub(crate) const fn glance(&self) -> Glance {
-        Glance { status: self.status, usage: self.usage, started_at: self.started_at, ended_at: self.ended_at }
+        Glance {
+            status: self.status,
+            usage: self.usage,
+            refused_by: self.refused_by,
+            started_at: self.started_at,
+            ended_at: self.ended_at,
+        }
     }
 }

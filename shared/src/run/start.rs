@@ -2,22 +2,25 @@
 
 use std::sync::Arc;
 
-use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, Status, Usage};
+use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage, told};
 use crate::{
     agent::{self, AgentVersion, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
     clock::Timestamp,
     engine::{self, Held},
     error::{Error, Problem, Result},
-    id::{AgentId, RunId},
+    file::{self, NewAttachment},
+    id::{AgentId, KeyId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
     model::ModelName,
+    money::{self, Books, Budget, KeyBudget, Ledger},
     store::{
         self, Versioned,
         row::{Row, Write},
     },
-    tenant::{Caller, Scope},
+    tenant::{Caller, Scope, Tenant},
+    tool::Kind,
 };
 
 /// How many characters of the message a list shows.
@@ -46,6 +49,8 @@ pub struct NewRun {
     pub deadline_at: Option<Timestamp>,
     /// The chat to go on with: the id of its first run.
     pub chat_id: Option<RunId>,
+    /// The files that the message comes with.
+    pub attachments: Vec<NewAttachment>,
     /// The caller's own pairs.
     pub metadata: Metadata,
 }
@@ -64,6 +69,7 @@ impl NewRun {
             budget_micro_usd: None,
             deadline_at: None,
             chat_id: None,
+            attachments: Vec::new(),
             metadata: Metadata::new(),
         }
     }
@@ -72,6 +78,9 @@ impl NewRun {
 /// What runs of one request have in common: the version of the agent and what the request changed about it.
 #[derive(Debug, Clone)]
 pub(crate) struct Pinned {
+    pub(crate) tenant: Tenant,
+    pub(crate) key_id: KeyId,
+    pub(crate) key_budget: Option<KeyBudget>,
     pub(crate) agent: Arc<AgentVersion>,
     pub(crate) model: ModelName,
     pub(crate) mode: Mode,
@@ -105,7 +114,12 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
     let model = agent::resolve_model(app, "model", new.model.as_deref().unwrap_or(agent.definition.model.as_str()))?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
     agent::check_budget(app, &model, &agent.definition.fallback_models, budget_micro_usd)?;
+    let limited = money::limits_of(app, caller).await?;
+    agent::check_prices(app, &model, &agent.definition.fallback_models, &limited)?;
     Ok(Pinned {
+        tenant: caller.tenant(),
+        key_id: caller.key_id(),
+        key_budget: caller.key_budget(),
         model,
         mode: new.mode.unwrap_or(agent.definition.mode),
         max_steps: new.max_steps.unwrap_or(agent.definition.max_steps),
@@ -118,19 +132,12 @@ pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinn
 }
 
 /// A run's first row. A run of a batch is not accepted before the batch is.
-pub(crate) fn first_row(
-    app: &App,
-    caller: &Caller,
-    pinned: &Pinned,
-    id: RunId,
-    text: &str,
-    batch: Option<InBatch>,
-) -> Run {
+pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch: Option<InBatch>) -> Run {
     let now = app.now();
     let mut run = Run {
         id,
-        org: caller.tenant().org(),
-        key_id: caller.key_id(),
+        org: pinned.tenant.org(),
+        key_id: pinned.key_id,
         origin: pinned.origin,
         agent_id: pinned.agent.agent_id,
         agent_version: pinned.agent.number,
@@ -138,18 +145,22 @@ pub(crate) fn first_row(
         model: pinned.model.clone(),
         mode: pinned.mode,
         structured: pinned.agent.definition.output_schema.is_some(),
+        streams: false,
         title: text.chars().take(TITLE_CHARS).collect(),
         metadata: pinned.metadata.clone(),
         chat_id: id,
         continued_by: Vec::new(),
         accepted: batch.is_none(),
         batch,
+        parent: None,
+        started_for: Vec::new(),
         status: Status::Queued,
         reason: None,
         error: None,
         step: 1,
         in_flight: None,
         calls: Vec::new(),
+        told: told::CREATED,
         passed_over: Vec::new(),
         lease: None,
         fence: 0,
@@ -160,15 +171,28 @@ pub(crate) fn first_row(
         next_check_at: now,
         max_steps: pinned.max_steps,
         budget_micro_usd: pinned.budget_micro_usd,
+        key_budget: pinned.key_budget,
+        shared_budgets: own_shared(pinned, id, now).into_iter().collect(),
+        refused_by: None,
+        placed: false,
+        stamp: 0,
         usage: Usage::default(),
         attempts: Vec::new(),
         created_at: now,
         started_at: None,
         ended_at: None,
         updated_at: now,
+        books: Books::default(),
     };
     run.first_check(now, app.config().lease_ms);
     run
+}
+
+/// The budget that a run shares with those that it may start as sub-agents: its own.
+fn own_shared(pinned: &Pinned, id: RunId, now: Timestamp) -> Option<SharedBudget> {
+    let starts_others = pinned.agent.definition.tools.iter().any(|tool| matches!(tool.kind, Kind::Agent(_)));
+    let micro_usd = pinned.budget_micro_usd.filter(|_| starts_others)?;
+    Some(SharedBudget { ledger: Ledger::new(Budget::Family, id.to_string(), now), micro_usd })
 }
 
 /// A run that is checked and has its id, not yet accepted: see [`start`] and [`begin`].
@@ -185,6 +209,13 @@ impl Planned {
     #[must_use]
     pub const fn run(&self) -> &Run {
         &self.run
+    }
+
+    /// The same run, of which pieces of the model's answers are told as they come.
+    #[must_use]
+    pub fn streamed(mut self) -> Self {
+        self.run.streams = true;
+        self
     }
 
     /// What must be written with the run's row.
@@ -225,9 +256,12 @@ pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
         None => (None, None),
     };
     let (text, inputs) = new.prompt.checked(&pinned.agent.definition, "", earlier).map_err(Error::Invalid)?;
-    let mut run = first_row(app, caller, &pinned, RunId::new(app.now()), &text, None);
+    // The last of what may be refused: files that are fetched for the run are kept.
+    let found = file::find_all(app, caller.tenant(), new.attachments, "", &mut file::Search::new()).await?;
+    let attachments = file::keep_all(app, found).await?;
+    let mut run = first_row(app, &pinned, RunId::new(app.now()), &text, None);
     run.chat_id = new.chat_id.unwrap_or(run.id);
-    let input = Record::Input { text, inputs }.at(app.now());
+    let input = Record::Input { text, inputs, attachments }.at(app.now());
     Ok(Planned { run, input, chat })
 }
 

@@ -1,14 +1,8 @@
 //! How a run goes from state to state: pure, without a clock or a store. Whoever applies one writes the row back only if it
 //! is still the row that was read, so what held when it was decided holds when it is written.
 
-use super::{
-    ATTEMPTS_KEPT, Attempt, AttemptEnd, HOPS_LIMIT, InFlight, Lease, Reason, Run, SOLE_TAKEOVERS_LIMIT, Status,
-    TAKEOVERS_LIMIT, Usage,
-};
-use crate::{
-    clock::Timestamp,
-    model::{Tokens, price::Price},
-};
+use super::{AttemptEnd, HOPS_LIMIT, Lease, Reason, Run, SOLE_TAKEOVERS_LIMIT, Status, TAKEOVERS_LIMIT};
+use crate::clock::Timestamp;
 
 /// What came of asking for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +21,9 @@ const CHECK_EXACT_MS: i64 = 30_000;
 impl Run {
     /// Whether somebody may take the run now. A lease of another epoch of a process that is alone is nobody's.
     pub(crate) fn free(&self, now: Timestamp, sole_epoch: Option<&str>) -> bool {
-        let waits = self.status == Status::Waiting && self.next_check_at > now && !self.cancel_requested;
+        // Who waits for sub-agents is told of their ends by messages, and looks for itself.
+        let waits = self.status == Status::Waiting && self.reason != Some(Reason::SubAgent);
+        let waits = waits && self.next_check_at > now && !self.cancel_requested;
         let held = self
             .lease
             .as_ref()
@@ -57,7 +53,10 @@ impl Run {
         self.reason = None;
         self.accepted = true;
         self.fence = self.fence.saturating_add(1);
-        self.started_at.get_or_insert(now);
+        if self.started_at.is_none() {
+            self.tell();
+            self.started_at = Some(now);
+        }
         self.lease = Some(Lease { owner: owner.to_owned(), until: now.plus_ms(lease_ms) });
         self.check_at(now.plus_ms(lease_ms), now);
         Acquired::Held
@@ -78,69 +77,12 @@ impl Run {
         self.status.terminal()
     }
 
-    /// Says what is about to be done. What an earlier worker was doing when it died is booked as lost.
-    pub(crate) fn intend(&mut self, next: InFlight, now: Timestamp) {
-        self.book_lost(now, AttemptEnd::Lost);
-        self.in_flight = Some(next);
-        self.updated_at = now;
-    }
-
     /// Renews the lease.
     pub(crate) fn renew(&mut self, now: Timestamp, lease_ms: i64) {
         if let Some(lease) = &mut self.lease {
             lease.until = now.plus_ms(lease_ms);
         }
         self.check_at(now.plus_ms(lease_ms), now);
-    }
-
-    /// Books how an attempt ended and what it used, at this price. `None` for the tokens books what was reserved.
-    pub(crate) fn book(
-        &mut self,
-        end: AttemptEnd,
-        tokens: Option<Tokens>,
-        price: Option<&Price>,
-        message: Option<String>,
-        now: Timestamp,
-    ) {
-        let Some(call) = self.in_flight.take() else { return };
-        let cost_micro_usd = match (tokens, price) {
-            (None, _) => call.reserved_micro_usd,
-            (Some(tokens), _) if tokens == Tokens::default() => Some(0),
-            (Some(tokens), price) => price.map(|price| price.cost_micro_usd(tokens)),
-        };
-        let estimated = tokens.is_none();
-        let tokens = tokens.unwrap_or(call.reserved);
-        let attempt = Attempt {
-            slot: call.slot,
-            model: call.model,
-            started_at: call.started_at,
-            ended_at: now,
-            end,
-            tokens,
-            estimated,
-            cost_micro_usd,
-            message,
-        };
-        self.note(attempt);
-    }
-
-    /// Counts an attempt, and keeps it among the last ones.
-    pub(crate) fn note(&mut self, attempt: Attempt) {
-        self.usage.add(&Usage {
-            model_calls: 1,
-            tokens: attempt.tokens,
-            priced_micro_usd: attempt.cost_micro_usd.unwrap_or(0),
-            unpriced_calls: u32::from(attempt.cost_micro_usd.is_none()),
-        });
-        if self.attempts.len() >= ATTEMPTS_KEPT {
-            self.attempts.remove(0);
-        }
-        self.attempts.push(attempt);
-    }
-
-    /// Books a call whose end nobody knows: it may have been billed, so it counts as reserved.
-    pub(crate) fn book_lost(&mut self, now: Timestamp, end: AttemptEnd) {
-        self.book(end, None, None, None, now);
     }
 
     /// Gives the run back for another worker to go on with.
@@ -157,8 +99,13 @@ impl Run {
 
     /// Lets the run wait until then.
     pub(crate) fn wait(&mut self, reason: Reason, until: Timestamp, now: Timestamp) {
+        let hops = self.hops;
         self.hand_on(now, until);
         if !self.status.terminal() {
+            if reason == Reason::SubAgent {
+                // Each end of a child wakes it, and gets it a step further.
+                self.hops = hops;
+            }
             self.status = Status::Waiting;
             self.reason = Some(reason);
             self.next_check_at = until.min(self.deadline_at);
@@ -218,22 +165,23 @@ impl Run {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         agent::{Metadata, Mode},
         id::{AgentId, KeyId, OrgId, RunId},
         model::ModelName,
+        money::Books,
         run::{Origin, Usage},
     };
 
-    const LEASE_MS: i64 = 60_000;
+    pub(in crate::run) const LEASE_MS: i64 = 60_000;
 
-    fn at(millis: i64) -> Timestamp {
+    pub(in crate::run) fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(1_780_000_000_000 + millis)
     }
 
-    fn queued() -> Run {
+    pub(in crate::run) fn queued() -> Run {
         let now = at(0);
         let id = RunId::new(now);
         Run {
@@ -247,11 +195,14 @@ mod tests {
             model: ModelName("m".to_owned()),
             mode: Mode::Auto,
             structured: false,
+            streams: false,
             title: "t".to_owned(),
             metadata: Metadata::new(),
             chat_id: id,
             continued_by: Vec::new(),
             batch: None,
+            parent: None,
+            started_for: Vec::new(),
             accepted: true,
             status: Status::Queued,
             reason: None,
@@ -259,6 +210,7 @@ mod tests {
             step: 1,
             in_flight: None,
             calls: Vec::new(),
+            told: 1,
             passed_over: Vec::new(),
             lease: None,
             fence: 0,
@@ -269,23 +221,18 @@ mod tests {
             next_check_at: now,
             max_steps: 25,
             budget_micro_usd: None,
+            key_budget: None,
+            shared_budgets: Vec::new(),
+            refused_by: None,
+            placed: false,
+            stamp: 0,
             usage: Usage::default(),
             attempts: Vec::new(),
             created_at: now,
             started_at: None,
             ended_at: None,
             updated_at: now,
-        }
-    }
-
-    fn call(now: Timestamp) -> InFlight {
-        InFlight {
-            slot: 1,
-            attempt: 1,
-            model: ModelName("m".to_owned()),
-            started_at: now,
-            reserved: Tokens { input: 10, cached_input: 0, output: 100 },
-            reserved_micro_usd: Some(7),
+            books: Books::default(),
         }
     }
 
@@ -339,27 +286,6 @@ mod tests {
         }
         run.hand_on(at(0), at(0));
         assert_eq!((run.status, run.reason), (Status::Error, Some(Reason::HopLimit)));
-    }
-
-    #[test]
-    fn what_a_dead_worker_was_doing_is_booked_at_what_was_reserved() {
-        let mut run = queued();
-        run.acquire("one", at(0), LEASE_MS, None);
-        run.intend(call(at(0)), at(0));
-        run.acquire("two", at(LEASE_MS), LEASE_MS, None);
-        run.intend(call(at(LEASE_MS)), at(LEASE_MS));
-        assert_eq!((run.usage.model_calls, run.usage.cost_micro_usd()), (1, Some(7)));
-        assert_eq!((run.attempts[0].end, run.attempts[0].estimated), (AttemptEnd::Lost, true));
-        run.book(AttemptEnd::Answered, Some(Tokens::default()), None, None, at(LEASE_MS));
-        assert_eq!((run.usage.model_calls, run.usage.cost_micro_usd()), (2, Some(7)));
-    }
-
-    #[test]
-    fn tokens_without_a_price_make_the_cost_unknown() {
-        let mut run = queued();
-        run.intend(InFlight { reserved_micro_usd: None, ..call(at(0)) }, at(0));
-        run.book(AttemptEnd::Answered, Some(Tokens { input: 1, cached_input: 0, output: 1 }), None, None, at(1));
-        assert_eq!(run.usage.cost_micro_usd(), None);
     }
 
     #[test]

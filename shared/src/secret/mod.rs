@@ -127,7 +127,7 @@ pub enum Unfilled {
 }
 
 /// The secrets that some templates name, as they are at this moment. `Debug` shows no value.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Opened {
     values: BTreeMap<String, SecretString>,
 }
@@ -157,6 +157,11 @@ impl Opened {
     /// The template with every `{{secret:NAME}}` replaced by the secret's value.
     pub(crate) fn fill(&self, template: &str) -> Result<SecretString, Malformed> {
         template::filled(template, &self.values)
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
 
     /// The text without these secrets, as they are and as JSON writes them. A value of less than [`REDACTED_FROM_BYTES`] is left:

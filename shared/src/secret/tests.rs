@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     clock::Clock,
     config::{Config, LEASE_MS, MODEL_TIMEOUT_MS, SyncRuns},
+    file::{Files, Folder},
     id::{KeyId, OrgId},
     limit::{KeyLimits, Limiter},
     model::settings::Settings,
@@ -39,12 +40,14 @@ fn app(store: &Store, pepper: &str) -> App {
         sole_epoch: None,
     };
     let (queue, _) = Embedded::new();
-    App::new(config, Clock::System, store.clone(), Queue::Embedded(queue), Limiter::in_memory()).unwrap()
+    let files = Files::Folder(Folder::new(std::env::temp_dir().join("no-files")));
+    App::new(config, Clock::System, store.clone(), Queue::Embedded(queue), files, Limiter::in_memory()).unwrap()
 }
 
 fn caller(app: &App) -> Caller {
     let tenant = Tenant::of(OrgId::new(app.now()));
-    Caller { tenant, key_id: KeyId::new(app.now()), scopes: Vec::new(), limits: KeyLimits::default() }
+    let key_id = KeyId::new(app.now());
+    Caller { tenant, key_id, scopes: Vec::new(), limits: KeyLimits::default(), budget_of: key_id }
 }
 
 async fn given(app: &App, caller: &Caller, name: &str, value: &str) {

@@ -40,6 +40,7 @@ fn entry(tenant: Tenant, key: &ApiKey) -> Entry {
         key_id: key.id,
         scopes: key.scopes.clone(),
         limits: key.limits,
+        budget_of: key.budget_of,
         expires_at: key.expires_at,
         last_used_at: key.last_used_at,
     }

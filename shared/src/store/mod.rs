@@ -5,8 +5,11 @@ mod api_keys;
 mod batches;
 #[cfg(feature = "aws")]
 pub mod dynamo;
+mod families;
+mod files;
 mod idempotency;
 pub(crate) mod limits;
+mod money;
 pub mod row;
 mod runs;
 pub(crate) mod secrets;

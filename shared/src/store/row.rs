@@ -1,4 +1,4 @@
-//! The low seam of storage: rows, conditions and the six operations that both backends offer. Knows no entity.
+//! The low seam of storage: rows, conditions and the operations that both backends offer. Knows no entity.
 //!
 //! Every row carries a revision: a random number that each write draws anew. A conditional write names the revision that
 //! it has seen, so that whatever was decided from the row still holds when it is written; and a write whose reply was
@@ -85,7 +85,7 @@ pub struct Row {
     pub key: Key,
     /// Its revision.
     pub rev: Rev,
-    /// What it says.
+    /// What it says; of a counter, its numbers.
     pub body: String,
     /// Its place in the index [`Index::Listed`], if it is to be found there.
     pub listed: Option<Entry>,
@@ -115,6 +115,34 @@ pub enum Write {
     Delete(Key, When),
     /// Writes nothing and only asks that the row is as it was.
     Check(Key, When),
+    /// Adds to a counter, whatever it is at. Only in a transaction that also has a [`Write::Put`] with a condition: a lost reply
+    /// is recognised by the revision of that row, so that nothing is ever added twice.
+    Add(Add),
+}
+
+/// What is added to a counter: a row of whole numbers that many writers change at the same time, and nobody rewrites. It is made
+/// when it is missing, has no place in an index, and is read as any row; its body is a JSON object of the numbers by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Add {
+    /// Where the counter is.
+    pub key: Key,
+    /// What is added to which numbers, each named once by lower-case letters and `_`; a missing number is 0, and amounts may
+    /// be negative.
+    pub amounts: Vec<(&'static str, i64)>,
+    /// A number among `amounts` and the most that it may be afterwards. If it would be more, the transaction is a conflict at
+    /// this write.
+    pub at_most: Option<(&'static str, i64)>,
+    /// When the counter may be cleaned up, in seconds since 1970.
+    pub expires_at_s: Option<i64>,
+}
+
+impl Add {
+    /// The number that has a bound, and the most that it may have been before; `None` when there is no bound.
+    pub(crate) fn bound(&self) -> Option<(&'static str, i64)> {
+        let (name, most) = self.at_most?;
+        let added = self.amounts.iter().find(|(of, _)| *of == name).map_or(0, |(_, amount)| *amount);
+        Some((name, most.saturating_sub(added)))
+    }
 }
 
 impl Write {
@@ -124,8 +152,19 @@ impl Write {
         match self {
             Self::Put(row, _) => &row.key,
             Self::Delete(key, _) | Self::Check(key, _) => key,
+            Self::Add(add) => &add.key,
         }
     }
+
+    /// Whether the row, once written, proves by its revision that the whole transaction was applied.
+    pub(crate) const fn proves(&self) -> bool {
+        matches!(self, Self::Put(_, When::Absent | When::Rev(_)))
+    }
+}
+
+/// Whether a transaction that adds to a counter can be recognised when its reply was lost.
+pub(crate) fn provable(writes: &[Write]) -> bool {
+    writes.iter().any(Write::proves) || !writes.iter().any(|write| matches!(write, Write::Add(_)))
 }
 
 /// What to read along: the table itself or one of its sparse indexes. An index may lag behind the table, so what it
@@ -209,6 +248,9 @@ pub(super) fn check_shape(writes: &[Write]) -> Result<()> {
     }
     if writes.len() > TRANSACTION_LIMIT {
         return Err(Error::TooLarge("a transaction has at most 100 writes"));
+    }
+    if !provable(writes) && !crate::simulation::off(crate::simulation::Guard::Revision) {
+        return Err(Error::Broken("a counter without a row that proves that it was added to".into()));
     }
     let mut seen = HashSet::with_capacity(writes.len());
     if writes.iter().all(|write| seen.insert(write.key())) {

@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     id::{BatchId, OrgId, RunId},
     message::Slot,
-    run::{Glance, Run},
+    run::{Delta, Glance, Run},
     simulation::{self, Guard},
     tenant::Tenant,
 };
@@ -38,6 +38,11 @@ fn run_key(org: OrgId, id: RunId) -> Key {
 
 fn slot_key(org: OrgId, id: RunId, slot: u32) -> Key {
     Key::new(Table::Messages, partition(org, id), format!("J#{slot:08}"))
+}
+
+/// After every slot in the partition's order.
+fn delta_sort(seq: u32) -> String {
+    format!("E#{seq:010}")
 }
 
 fn list_partition(org: OrgId) -> String {
@@ -111,34 +116,82 @@ impl Store {
         Ok(Row { listed, due, ..row })
     }
 
-    /// Writes the run's row together with these writes, if the row is as it was seen (`None`: if it is new).
-    /// A conflict's index is 0 for the row, and from 1 on for the others.
-    pub(crate) async fn save_run(&self, run: &Run, seen: Option<Rev>, others: Vec<Write>) -> Result<Rev> {
-        let row = self.run_row(run)?;
-        let rev = row.rev;
+    /// What writes the run's row under this revision together with these writes, if the row is as it was seen (`None`: if it is new),
+    /// and with what its books say: there is no other way to write it, so none that forgets them. A conflict's index is 0 for the row,
+    /// from 1 on for the others, and behind them for the place in its batch, if it takes or leaves one, and for each ledger.
+    pub(crate) fn run_writes(&self, run: &Run, rev: Rev, seen: Option<Rev>, others: Vec<Write>) -> Result<Vec<Write>> {
+        let row = match run.place_step() {
+            None => self.run_row(run)?,
+            Some(_) => self.run_row(&Run { placed: run.takes_place(), ..run.clone() })?,
+        };
         let when = match seen.map_or(When::Absent, When::Rev) {
             When::Rev(_) if simulation::off(Guard::Revision) => When::Any,
             when => when,
         };
-        let mut writes = vec![Write::Put(row, when)];
-        if simulation::off(Guard::OneTransaction) {
-            self.backend.transact(std::mem::take(&mut writes)).await?;
-        }
+        let mut writes = vec![Write::Put(Row { rev, ..row }, when)];
         writes.extend(others);
-        if !writes.is_empty() {
-            self.backend.transact(writes).await?;
+        writes.extend(self.bookings(run));
+        Ok(writes)
+    }
+
+    /// Does these writes of a run's row: see [`Store::run_writes`]. The same again changes nothing.
+    pub(crate) async fn save_run_writes(&self, writes: Vec<Write>) -> Result<()> {
+        if !simulation::off(Guard::OneTransaction) {
+            return self.backend.transact(writes).await;
         }
-        Ok(rev)
+        let slot = |write: &Write| matches!(write, Write::Put(row, _) if row.key.table == Table::Messages);
+        let (slots, row): (Vec<Write>, Vec<Write>) = writes.into_iter().partition(slot);
+        self.backend.transact(row).await?;
+        if slots.is_empty() { Ok(()) } else { self.backend.transact(slots).await }
+    }
+
+    /// Writes the run's row: see [`Store::run_writes`].
+    pub(crate) async fn save_run(&self, run: &Run, seen: Option<Rev>, others: Vec<Write>) -> Result<()> {
+        self.save_run_writes(self.run_writes(run, Rev::fresh(), seen, others)?).await
     }
 
     pub(crate) async fn save_new_run(&self, run: &Run, others: Vec<Write>) -> Result<()> {
-        self.save_run(run, None, others).await.map(|_| ())
+        self.save_run(run, None, others).await
+    }
+
+    /// What starts a new run with other writes: its row and its input.
+    pub(crate) fn new_run_writes(&self, run: &Run, input: &Slot) -> Result<[Write; 2]> {
+        let row = Write::Put(self.run_row(run)?, When::Absent);
+        Ok([row, self.slot_write(run.tenant(), run.id, 0, input)?])
     }
 
     /// The write that fills a slot, which fails when the slot is filled.
     pub(crate) fn slot_write(&self, tenant: Tenant, id: RunId, number: u32, slot: &Slot) -> Result<Write> {
         let when = if simulation::off(Guard::Slot) { When::Any } else { When::Absent };
         Ok(Write::Put(super::row(slot_key(tenant.org(), id, number), slot)?, when))
+    }
+
+    /// The write of a piece of an answer that is being written, which fails when its number is taken.
+    pub(crate) fn delta_write(&self, tenant: Tenant, id: RunId, delta: &Delta) -> Result<Write> {
+        let key = Key::new(Table::Messages, partition(tenant.org(), id), delta_sort(delta.seq));
+        Ok(Write::Put(super::row(key, delta)?, When::Absent))
+    }
+
+    /// The pieces with numbers after `after` and up to `upto`.
+    pub(crate) async fn deltas(&self, tenant: Tenant, id: RunId, after: u32, upto: u32) -> Result<Vec<Delta>> {
+        let mut query = Query {
+            table: Table::Messages,
+            index: Index::Primary,
+            partition: partition(tenant.org(), id),
+            after: Some(delta_sort(after)),
+            before: Some(delta_sort(upto.saturating_add(1))),
+            descending: false,
+            limit: 1_000,
+        };
+        let mut deltas = Vec::new();
+        loop {
+            let (mut page, next) = self.page(&query).await?;
+            deltas.append(&mut page);
+            match next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(deltas),
+            }
+        }
     }
 
     /// Writes runs of a batch that is not accepted yet, with their inputs.

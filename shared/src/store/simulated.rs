@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::row::{Error, Found, Index, Key, Query, Result, Row, Table, When, Write, check_shape};
+use super::row::{Add, Error, Found, Index, Key, Query, Result, Rev, Row, Table, When, Write, check_shape};
 use crate::simulation::{Operation, Weather, outside, weather};
 
 /// How many rows are put at a time.
@@ -65,7 +65,7 @@ impl Simulated {
         let outside = outside();
         let outcome = self.locked(|rows| rows.apply(writes, lag_ms));
         match (&outcome, outside) {
-            (Ok(before), Some(outside)) => outside.committed(writes, before),
+            (Ok(Applied::Now(before)), Some(outside)) => outside.committed(writes, before),
             (Err(Error::Conflict { index }), Some(outside)) => {
                 writes.get(*index).into_iter().for_each(|write| outside.refused(write));
             }
@@ -95,6 +95,22 @@ async fn ended<T>(weather: Weather, outcome: Result<T>) -> Result<T> {
     if weather.reply_lost { Err(Error::Unavailable("no reply came".into())) } else { outcome }
 }
 
+/// What came of a transaction whose conditions hold.
+enum Applied {
+    /// It is applied, over these rows, each in the place of its write.
+    Now(Vec<Option<Arc<Row>>>),
+    /// It was before: this is its writer's own retry.
+    Before,
+}
+
+/// What the rows say about a write.
+enum Verdict {
+    Holds,
+    Fails,
+    /// The row carries the very revision that would be written: the whole transaction was applied before.
+    Applied,
+}
+
 /// A place in an index; the row's own key last, since two rows may have the same place.
 type Place = (Table, bool, String, String, Key);
 
@@ -107,19 +123,17 @@ struct Rows {
 }
 
 impl Rows {
-    /// The rows that were there before, each in the place of its write.
-    fn apply(&mut self, writes: &[Write], lag_ms: u64) -> Result<Vec<Option<Arc<Row>>>> {
+    fn apply(&mut self, writes: &[Write], lag_ms: u64) -> Result<Applied> {
+        let mut conflict = None;
         for (index, write) in writes.iter().enumerate() {
-            let there = self.rows.get(write.key()).map(|row| row.rev);
-            let (Write::Put(_, when) | Write::Delete(_, when) | Write::Check(_, when)) = write;
-            let holds = match when {
-                When::Absent => there.is_none(),
-                When::Rev(rev) => there == Some(*rev),
-                When::Any => true,
-            };
-            if !holds {
-                return Err(Error::Conflict { index });
+            match self.verdict(write) {
+                Verdict::Holds => {}
+                Verdict::Applied => return Ok(Applied::Before),
+                Verdict::Fails => conflict = conflict.or(Some(index)),
             }
+        }
+        if let Some(index) = conflict {
+            return Err(Error::Conflict { index });
         }
         let shown_at = Instant::now() + Duration::from_millis(lag_ms);
         // An index follows a row in order: what was written later is not seen earlier.
@@ -133,6 +147,10 @@ impl Rows {
                 }
                 Write::Delete(key, _) => (self.rows.remove(key), None),
                 Write::Check(key, _) => (self.rows.get(key).cloned(), self.rows.get(key).cloned()),
+                Write::Add(add) => {
+                    let row = Arc::new(self.added(add));
+                    (self.rows.insert(row.key.clone(), Arc::clone(&row)), Some(row))
+                }
             };
             before.push(was.clone());
             let indexed = |row: &Option<Arc<Row>>| row.as_ref().is_some_and(|row| places(row).next().is_some());
@@ -140,7 +158,50 @@ impl Rows {
                 self.lagging.push_back((shown_at, was, is));
             }
         }
-        Ok(before)
+        Ok(Applied::Now(before))
+    }
+
+    fn verdict(&self, write: &Write) -> Verdict {
+        let there = self.rows.get(write.key()).map(|row| row.rev);
+        let (when, own) = match write {
+            Write::Put(row, when) => (*when, Some(row.rev)),
+            Write::Delete(_, when) | Write::Check(_, when) => (*when, None),
+            Write::Add(add) if self.has_room(add) => return Verdict::Holds,
+            Write::Add(_) => return Verdict::Fails,
+        };
+        let wanted = match when {
+            When::Any => return Verdict::Holds,
+            When::Absent => None,
+            When::Rev(rev) => Some(rev),
+        };
+        match there {
+            _ if there == wanted => Verdict::Holds,
+            Some(rev) if own == Some(rev) => Verdict::Applied,
+            _ => Verdict::Fails,
+        }
+    }
+
+    /// A counter's numbers.
+    fn numbers(&self, key: &Key) -> BTreeMap<String, i64> {
+        self.rows.get(key).and_then(|row| serde_json::from_str(&row.body).ok()).unwrap_or_default()
+    }
+
+    /// Whether the bounded number stays within its bound.
+    fn has_room(&self, add: &Add) -> bool {
+        let Some((name, most_before)) = add.bound() else { return true };
+        self.numbers(&add.key).get(name).copied().unwrap_or(0) <= most_before
+    }
+
+    /// The counter with what is added.
+    fn added(&self, add: &Add) -> Row {
+        let mut numbers = self.numbers(&add.key);
+        for (name, amount) in &add.amounts {
+            let number = numbers.entry((*name).to_owned()).or_default();
+            *number = number.saturating_add(*amount);
+        }
+        let body = serde_json::to_string(&numbers).unwrap_or_default();
+        let (key, expires_at_s) = (add.key.clone(), add.expires_at_s);
+        Row { key, rev: Rev::fresh(), body, listed: None, due: None, expires_at_s }
     }
 
     fn show(&mut self) {

@@ -1,20 +1,28 @@
 //! Tools: what an agent may call, and what comes of a call. Knows nothing of runs; the engine decides when and how often.
 
+mod answer;
 mod check;
 mod execute;
 pub mod http;
+pub mod lambda;
+pub(crate) mod mcp;
 pub mod schema;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::mcp::{Change, Mcp, PINNED_LIMIT_BYTES, Pinned, SERVER_NAME_LIMIT, SERVERS_LIMIT};
 pub(crate) use self::{
+    answer::within_limit,
     check::check,
     execute::{execute, look_up},
     http::Found,
+    mcp::Pins,
 };
+
+use crate::id::AgentId;
 
 /// A tool of an agent: what its model is told of it, and how it is called.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,7 +31,7 @@ pub struct Tool {
     pub name: String,
     /// What the model reads about it: at most 2,000 characters.
     pub description: String,
-    /// The JSON Schema (2020-12) of its arguments: an object's.
+    /// The JSON Schema (2020-12) of its arguments: an object's. In a draft, `null` for a sub-agent is what that agent takes.
     pub parameters: Value,
     /// What may be done when nobody knows whether a call took place.
     pub policy: Policy,
@@ -44,6 +52,21 @@ pub struct Tool {
 pub enum Kind {
     /// By an HTTP request.
     Http(Http),
+    /// By a server of the Model Context Protocol. Such an entry stands for several tools: see [`callable`].
+    Mcp(Mcp),
+    /// By invoking a Lambda function.
+    Lambda(Lambda),
+    /// By a run of another agent.
+    Agent(SubAgent),
+}
+
+/// Another agent of the organisation, or the same. Calling it starts a run of it, whose result is the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubAgent {
+    /// Which.
+    pub agent_id: AgentId,
+    /// Which version; `None` is the one that is current when it is called.
+    pub version: Option<u32>,
 }
 
 /// An HTTP request. `{name}` in the URL takes an argument; the others go into the query of a GET, HEAD or DELETE, and into a JSON
@@ -61,6 +84,14 @@ pub struct Http {
     pub lookup_url: Option<String>,
 }
 
+/// A Lambda function, invoked with the arguments as its event. It finds the call's key in its context, under
+/// `client_context.custom.idempotencyKey`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lambda {
+    /// Its name or ARN, with a version or an alias behind a colon or not: one of those that the deployment may invoke.
+    pub function: String,
+}
+
 /// An HTTP method that a tool may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -72,6 +103,16 @@ pub enum Method {
     Put,
     Patch,
     Delete,
+}
+
+/// The tools that a model is offered: those of servers one by one, all others as they are.
+pub(crate) fn callable(tools: &[Tool]) -> impl Iterator<Item = Cow<'_, Tool>> {
+    tools.iter().flat_map(mcp::callable)
+}
+
+/// The tool that a model calls by this name.
+pub(crate) fn named<'a>(tools: &'a [Tool], name: &str) -> Option<Cow<'a, Tool>> {
+    tools.iter().find_map(|tool| mcp::named(tool, name))
 }
 
 /// What may be done when a call was sent and nobody knows whether it took place.
@@ -132,6 +173,16 @@ pub const TIMEOUT_LIMIT_MS: u64 = 300_000;
 /// The most of a tool's answer that the model is given, in bytes; the rest is cut off, and the model is told.
 pub const ANSWER_LIMIT_BYTES: usize = 256 * 1024;
 
+impl Tool {
+    /// How long one call may take in the process that makes it, in milliseconds: no time for a sub-agent, which has a run of its own.
+    pub(crate) const fn call_ms(&self) -> u64 {
+        match self.kind {
+            Kind::Http(_) | Kind::Mcp(_) | Kind::Lambda(_) => self.timeout_ms,
+            Kind::Agent(_) => 0,
+        }
+    }
+}
+
 /// What came of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -151,6 +202,8 @@ pub enum Outcome {
         /// Whether the same call may succeed later.
         passing: bool,
     },
+    /// Nothing was called: the tool is not what it was when the agent was saved, and a person has to say what is done.
+    Changed(Box<Change>),
     /// It was sent, and no answer came: nobody knows whether it took place.
     Unclear {
         /// What the model is told.

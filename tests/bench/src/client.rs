@@ -1,10 +1,10 @@
 //! JSON over HTTP to one server.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
+use hyper::{Request, body::Incoming};
 use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
     rt::TokioExecutor,
@@ -41,7 +41,36 @@ impl Client {
         self.call("POST", path, "application/x-ndjson", lines.join("\n").into()).await
     }
 
+    /// Reads a stream of events to its end, and says when the first of each of these kinds came.
+    pub(crate) async fn follow<const N: usize>(
+        &self,
+        path: &str,
+        body: &Value,
+        kinds: [&str; N],
+    ) -> Outcome<[Instant; N]> {
+        let mut stream = self.answer("POST", path, "application/json", body.to_string().into()).await?;
+        let wanted = kinds.map(|kind| format!("event: {kind}\n"));
+        let (mut text, mut came) = (String::new(), [None; N]);
+        while let Some(frame) = stream.frame().await {
+            let now = Instant::now();
+            text.push_str(&String::from_utf8_lossy(frame?.data_ref().map_or(&[], AsRef::as_ref)));
+            let new = wanted.iter().zip(&mut came).filter(|(line, came)| came.is_none() && text.contains(*line));
+            new.for_each(|(_, came)| *came = Some(now));
+        }
+        let mut moments = [Instant::now(); N];
+        for ((moment, came), kind) in moments.iter_mut().zip(came).zip(kinds) {
+            *moment = came.ok_or_else(|| format!("{path}: no {kind}: {text}"))?;
+        }
+        Ok(moments)
+    }
+
     async fn call(&self, method: &str, path: &str, media: &str, body: Bytes) -> Outcome<Value> {
+        let text = self.answer(method, path, media, body).await?.collect().await?.to_bytes();
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// The body of an answer that says that all is well.
+    async fn answer(&self, method: &str, path: &str, media: &str, body: Bytes) -> Outcome<Incoming> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
@@ -50,11 +79,11 @@ impl Client {
             .body(Full::new(body))?;
         let response = self.http.request(request).await?;
         let status = response.status();
-        let text = response.into_body().collect().await?.to_bytes();
-        if !status.is_success() {
-            return Err(format!("{method} {path}: {status}: {}", String::from_utf8_lossy(&text)).into());
+        if status.is_success() {
+            return Ok(response.into_body());
         }
-        Ok(serde_json::from_slice(&text)?)
+        let text = response.into_body().collect().await?.to_bytes();
+        Err(format!("{method} {path}: {status}: {}", String::from_utf8_lossy(&text)).into())
     }
 }
 

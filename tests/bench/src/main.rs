@@ -48,6 +48,8 @@ enum Section {
     Sync,
     /// What one run with a tool call adds to its model calls and the tool
     Tools,
+    /// When the first piece of a streamed answer comes, and what a streamed run adds
+    Stream,
     /// Fan-outs: wall time, processor time, memory
     Batch,
     /// Ten thousand accepted runs, a kill, and another start
@@ -90,6 +92,9 @@ async fn measured(options: &Options, model: &Model) -> Outcome<Report> {
     }
     if wanted(Section::Tools) {
         measure::tools(model, options.rounds, options.sync, &mut report).await?;
+    }
+    if wanted(Section::Stream) {
+        measure::streams(model, options.rounds, options.sync, &mut report).await?;
     }
     if wanted(Section::Batch) {
         measure::batches(model, options.rounds, &mut report).await?;

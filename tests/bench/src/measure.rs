@@ -14,6 +14,9 @@ const SYNC_MS: f64 = 50.0;
 const SYNC_MODEL: &str = "fake-l50";
 /// The same, asking for a tool before it answers.
 const TOOL_MODEL: &str = "fake-l50-t1";
+/// The model of streamed runs: its first piece comes after the first of these, the last of ten after the second, in milliseconds.
+const STREAM_MS: (f64, f64) = (50.0, 200.0);
+const STREAM_MODEL: &str = "fake-l200-f50-c10-o10";
 /// The model of fan-outs answers after a second.
 const BATCH_MODEL: &str = "fake-l1000";
 /// The model of the crash answers when the process has long been killed.
@@ -91,6 +94,32 @@ pub(crate) async fn tools(model: &Model, rounds: usize, runs: usize, report: &mu
     for (part, name, most) in [(0.5, "p50", Some(12.0)), (0.99, "p99", None)] {
         let line = format!("a run with a tool call adds to two model calls and the tool, {name}");
         report.add(line, "ms", quantile(added.clone(), part), None, most);
+    }
+    Ok(())
+}
+
+pub(crate) async fn streams(model: &Model, rounds: usize, runs: usize, report: &mut Report) -> Outcome<()> {
+    let (mut muster, _) = Muster::start(model.address())?;
+    muster.make_key()?;
+    let agent = muster.agent(&format!("openai/{STREAM_MODEL}")).await?;
+    let (mut firsts, mut wholes) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        for prompt in prompts(&format!("stream {round}"), runs) {
+            let (first, whole) = muster.stream(&agent, &prompt).await?;
+            firsts.push(ms(first) - STREAM_MS.0);
+            wholes.push(ms(whole) - STREAM_MS.1);
+        }
+    }
+    for (part, name, most) in [(0.5, "p50", Some(10.0)), (0.99, "p99", None)] {
+        report.add(
+            format!("first piece of a streamed answer after the model's, {name}"),
+            "ms",
+            quantile(firsts.clone(), part),
+            None,
+            most,
+        );
+        let line = format!("a streamed run adds to the model's {} ms, {name}", STREAM_MS.1);
+        report.add(line, "ms", quantile(wholes.clone(), part), None, None);
     }
     Ok(())
 }

@@ -116,6 +116,15 @@ impl Muster {
         Ok(started.elapsed())
     }
 
+    /// One streamed run: when the first piece of its answer came, and when it had ended.
+    pub(crate) async fn stream(&self, agent: &str, prompt: &str) -> Outcome<(Duration, Duration)> {
+        let started = Instant::now();
+        let path = format!("/v1/agents/{agent}/runs/stream");
+        let [first, end] =
+            self.client.follow(&path, &json!({ "message": prompt }), ["message.delta", "run.done"]).await?;
+        Ok((first.duration_since(started), end.duration_since(started)))
+    }
+
     pub(crate) async fn start_batch(&self, agent: &str, prompts: &[String]) -> Outcome<String> {
         let items: Vec<Value> = prompts.iter().map(|prompt| json!({ "message": prompt })).collect();
         let path = format!("/v1/agents/{agent}/batches");

@@ -22,6 +22,16 @@ impl Client {
         Self { app, org, headers: HeaderMap::new() }.with("authorization", &format!("Bearer {key}"))
     }
 
+    /// The same at another application over the same store.
+    pub(crate) fn of(&self, app: &App) -> Self {
+        Self { app: app.clone(), ..self.clone() }
+    }
+
+    /// Somebody without a key.
+    pub(crate) fn nobody(&self) -> Self {
+        Self { headers: HeaderMap::new(), ..self.clone() }
+    }
+
     /// The same with another key.
     pub(crate) fn with_key(&self, key: &str) -> Self {
         self.with("authorization", &format!("Bearer {key}"))
@@ -47,9 +57,14 @@ impl Client {
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {
+        Answer::read(self.open(method, path, body).await).await
+    }
+
+    /// The answer before its body is read.
+    pub(crate) async fn open(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Response {
         let mut request = http::Request::builder().method(method).uri(path).body(body.into()).unwrap();
         request.headers_mut().extend(self.headers.clone());
-        Answer::read(functions::handle(&self.app, request).await).await
+        functions::handle(&self.app, request).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -62,6 +77,10 @@ impl Client {
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.send("POST", path, body.to_string()).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, body.to_string()).await
     }
 
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {

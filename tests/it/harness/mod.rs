@@ -25,6 +25,7 @@ use shared::{
     clock::Clock,
     config::{Config, LEASE_MS, SyncRuns},
     engine,
+    file::{Files, Folder},
     limit::Limiter,
     model::settings::Settings,
     queue::{
@@ -55,15 +56,29 @@ macro_rules! on_every_backend {
 
 pub(crate) use on_every_backend;
 
-/// A price for three models of the model server; `openai/fake-l1` has none.
+/// A price for some models of the model server; `openai/fake-l1` has none.
 const PRICES: &str = r#"{"models": [
     {"name": "openai/fake", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-e1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l80", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-t1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-t1-p20", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-t1-p50", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-t999", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l20", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l20-r1", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-l500", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-q", "input": 1, "output": 1}
 ]}"#;
 
 /// The longest that a test waits for what happens beside it.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a developer asks of a test.
+#[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]
+pub(crate) fn asked(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
 
 /// How long a model may take for an answer here, in milliseconds.
 pub(crate) const MODEL_TIMEOUT_MS: u64 = 10_000;
@@ -82,6 +97,8 @@ pub(crate) struct Muster {
     receiver: Arc<Mutex<Receiver>>,
     worker: Option<AbortHandle>,
     keep: Box<dyn Any + Send + Sync>,
+    /// The bytes of files.
+    files: tempfile::TempDir,
 }
 
 impl Muster {
@@ -95,6 +112,12 @@ impl Muster {
     pub(crate) async fn on_dynamo() -> Self {
         let (backend, database) = crate::dynamo::fixture_with_faults(0, Faults::default()).await;
         Self::over(backend, Box::new(database), Limiter::in_store(), None).await
+    }
+
+    /// As [`Muster::on_dynamo`], on a database whose calls fail now and then.
+    pub(crate) async fn on_faulty_dynamo(seed: u64) -> Self {
+        let (backend, database) = crate::dynamo::fixture_with_faults(seed, Faults::USUAL).await;
+        Self::over(backend, Box::new(database), Limiter::in_memory(), None).await
     }
 
     async fn over(
@@ -122,10 +145,36 @@ impl Muster {
         let (queue, receiver) = Embedded::new();
         let shift = Arc::new(AtomicI64::new(0));
         let clock = Clock::Shifted(Arc::clone(&shift));
-        let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), limiter).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::Folder(Folder::new(folder.path().to_owned()));
+        let app = App::new(config, clock, Store::new(backend), Queue::Embedded(queue.clone()), files, limiter).unwrap();
         let (us, them) = (client_of(&app, "us").await, client_of(&app, "them").await);
         let receiver = Arc::new(Mutex::new(receiver));
-        Self { app, models, us, them, shift, queue, receiver, worker: None, keep }
+        Self { app, models, us, them, shift, queue, receiver, worker: None, keep, files: folder }
+    }
+
+    /// Who calls as `us`, through another process over the same store: it wakes nobody who holds a run in this one.
+    pub(crate) fn another_process(&self) -> Client {
+        self.us.of(&self.beside(self.app.config().clone(), Limiter::in_store()))
+    }
+
+    /// The same with leases of so many milliseconds.
+    pub(crate) fn with_lease(mut self, lease_ms: i64) -> Self {
+        self.app = self.beside(Config { lease_ms, ..self.app.config().clone() }, Limiter::in_memory());
+        (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
+        self
+    }
+
+    /// Another application over the same store, queue and files.
+    fn beside(&self, config: Config, limiter: Limiter) -> App {
+        let (clock, store) = (Clock::Shifted(Arc::clone(&self.shift)), self.app.store().clone());
+        let files = Files::Folder(Folder::new(self.files.path().to_owned()));
+        App::new(config, clock, store, Queue::Embedded(self.queue.clone()), files, limiter).unwrap()
+    }
+
+    /// What is queued next.
+    pub(crate) async fn receive(&self) -> Chunk {
+        self.receiver.lock().await.receive().await.unwrap()
     }
 
     /// The same with a worker that takes what is queued, as a host has it.

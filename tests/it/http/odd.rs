@@ -38,6 +38,7 @@ const OPERATION: Operation = Operation {
     answers: &[Answer { status: 200, media: None, schema: None }],
     access: &[],
     wait: Wait::Short,
+    body_limit_bytes: functions::BODY_LIMIT_BYTES,
 };
 
 const fn route(method: Method, path: &'static str, handler: functions::route::Handler) -> Route {

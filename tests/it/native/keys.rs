@@ -33,7 +33,7 @@ async fn a_key_is_shown_once(muster: Muster) {
     let mut expected = json!({
         "key": "<secret>", "id": "<id>", "name": "ci", "scopes": ["runs:read"], "last4": made["last4"],
         "requests_per_minute": 7, "in_flight": 3, "created_at": "<time>", "expires_at": null, "revoked_at": null,
-        "last_used_at": null, "rotated_from": null,
+        "last_used_at": null, "rotated_from": null, "day_budget_micro_usd": null, "month_budget_micro_usd": null,
     });
     assert_eq!(answer.shape(201), expected);
     let listed = muster.us.get("/v1/keys?limit=1").await;
@@ -50,6 +50,8 @@ async fn what_makes_no_key_is_refused_with_its_field(muster: Muster) {
         (json!({"expires_at": "tomorrow"}), json!("expires_at")),
         (json!({"expires_at": muster.in_ms(-1)}), json!("expires_at")),
         (json!({"requests_per_minute": -1}), json!("requests_per_minute")),
+        (json!({"day_budget_micro_usd": 0}), json!("day_budget_micro_usd")),
+        (json!({"month_budget_micro_usd": -5}), json!("month_budget_micro_usd")),
         (json!({"colour": "red"}), json!("colour")),
         (json!([]), Value::Null),
     ] {

@@ -1,12 +1,20 @@
 //! The native surface, through its border, on each backend.
 
 mod agents;
+mod attachments;
 mod batches;
+mod budgets;
 mod chats;
+mod concurrency;
+mod events;
+mod files;
 mod keys;
 mod results;
 mod runs;
 mod secrets;
 mod service;
+mod streams;
 mod structured;
+pub(crate) mod sub_agents;
 mod tools;
+mod usage;

@@ -32,11 +32,16 @@ async fn the_limits_that_hold_are_told(muster: Muster) {
     let mut expected = json!({
         "requests_per_minute": 6_000, "in_flight": 200, "body_bytes": 6_291_456, "message_bytes": 4_194_304,
         "batch_items_inline": 1_000, "batch_items": 10_000, "page_entries": 100, "run_ms": "<ms>", "chat_runs": 200,
+        "budgets": [],
     });
     assert_eq!(muster.us.get("/v1/limits").await.shape(200), expected);
-    let key = muster.us.new_key(json!({"requests_per_minute": 0, "in_flight": 7})).await;
+    let limited = json!({"requests_per_minute": 0, "in_flight": 7, "month_budget_micro_usd": 9});
+    let key = muster.us.new_key(limited).await;
     expected["requests_per_minute"] = json!(0);
     expected["in_flight"] = json!(7);
+    let month = muster.app.now().month();
+    expected["budgets"] =
+        json!([{"budget": "key month", "limit_micro_usd": 9, "committed_micro_usd": 0, "period": month}]);
     assert_eq!(key.get("/v1/limits").await.shape(200), expected);
 }
 
@@ -59,8 +64,14 @@ async fn every_call_but_the_open_ones_needs_a_key(muster: Muster) {
     let nobody = muster.us.with("authorization", "none");
     for route in functions::Route::all() {
         let path = route.path.replace(['{', '}'], "");
-        let answer = nobody.send(route.method.as_str(), &path, "{}").await;
-        let expected = if route.operation.needs_key() { 401 } else { 200 };
+        let query = if route.name == "upload_file" { "?token=none" } else { "" };
+        let answer = nobody.send(route.method.as_str(), &format!("{path}{query}"), "{}").await;
+        let expected = match (route.operation.needs_key(), route.name) {
+            (true, _) => 401,
+            // Whoever has a file's address may upload it, and this is none.
+            (false, "upload_file") => 404,
+            (false, _) => 200,
+        };
         assert_eq!(answer.code, expected, "{}", route.name);
         assert_ne!(answer.body, Value::Null, "{}", route.name);
     }

@@ -279,6 +279,12 @@ async fn tools_that_make_no_sense_are_refused_with_their_fields(muster: Muster) 
         let refused = muster.us.post("/v1/agents", body).await.status(400);
         assert_eq!(refused["error"]["param"], field, "{refused}");
     }
+    // Neither host of these tests is on Lambda.
+    let lambda = json!({"type": "lambda", "name": "act", "function": "act"});
+    let body = json!({"name": "actor", "model": "demo/scripted", "tools": [lambda]});
+    let refused = muster.us.post("/v1/agents", body).await.status(400);
+    assert_eq!(refused["error"]["param"], "tools[0].type", "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("lambda is not available"), "{refused}");
     let twice = json!([tool("https://example.com/", json!({})), tool("https://example.com/", json!({}))]);
     let body = json!({"name": "actor", "model": "demo/scripted", "tools": twice});
     assert_eq!(muster.us.post("/v1/agents", body).await.status(400)["error"]["param"], "tools[1].name");

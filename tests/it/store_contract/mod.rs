@@ -3,6 +3,7 @@
 
 mod bodies;
 mod conditions;
+mod counters;
 mod queries;
 mod races;
 mod sqlite_file;
@@ -12,7 +13,8 @@ use std::{any::Any, iter};
 
 use shared::store::{
     Backend, Error, Result,
-    row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
+    row::{Add, Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
+    simulated::Simulated,
     sqlite::Sqlite,
 };
 use uuid::Uuid;
@@ -43,7 +45,7 @@ macro_rules! contract {
 }
 
 contract! {
-    backends: [sqlite, dynamo, dynamo_with_faults],
+    backends: [sqlite, dynamo, dynamo_with_faults, simulated],
     cases: [
         conditions::a_missing_row_is_none,
         conditions::a_row_comes_back_as_it_was_put,
@@ -72,6 +74,15 @@ contract! {
         transactions::own_retry_of_a_transaction_is_recognised,
         transactions::put_many_puts_a_thousand_rows,
         transactions::put_many_replaces_and_takes_none,
+        counters::a_counter_is_made_and_added_to,
+        counters::a_counter_is_found_by_queries_and_batches,
+        counters::what_would_pass_the_bound_undoes_all,
+        counters::a_bound_below_what_is_added_refuses_a_missing_counter_too,
+        counters::negative_amounts_make_room,
+        counters::a_counter_needs_a_row_that_proves_it,
+        counters::own_retry_adds_nothing,
+        counters::additions_side_by_side_lose_nothing,
+        counters::a_bound_is_used_up_exactly_and_never_passed,
         queries::an_empty_partition_has_nothing,
         queries::rows_come_in_the_order_of_bytes,
         queries::after_and_before_exclude_themselves,
@@ -102,6 +113,11 @@ async fn sqlite() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let backend = Backend::Sqlite(Sqlite::open(&folder.path().join("muster.db")).unwrap());
     Fixture { backend, _keep: Box::new(folder) }
+}
+
+#[expect(clippy::unused_async, reason = "every backend is made alike")]
+async fn simulated() -> Fixture {
+    Fixture { backend: Backend::Simulated(Simulated::default()), _keep: Box::new(()) }
 }
 
 async fn dynamo() -> Fixture {

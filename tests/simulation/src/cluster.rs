@@ -8,6 +8,7 @@ use shared::{
     clock::{Clock, Timestamp},
     config::{Config, SyncRuns},
     engine,
+    file::{Files, Folder},
     limit::Limiter,
     model::settings::Settings,
     queue::{Chunk, Queue},
@@ -95,8 +96,10 @@ impl World {
             sole_epoch: self.plan.sole.then(|| format!("epoch-{number:04}")),
         };
         let clock = Clock::Simulated { began: BEGAN, since: self.since };
+        // No run of a simulation is shown a file.
+        let files = Files::Folder(Folder::new("no-files".into()));
         let store = Store::new(Backend::Simulated(self.rows.clone()));
-        App::new(config, clock, store, Queue::Simulated, Limiter::in_memory()).unwrap()
+        App::new(config, clock, store, Queue::Simulated, files, Limiter::in_memory()).unwrap()
     }
 
     /// Begins that work in that process, if it is there.

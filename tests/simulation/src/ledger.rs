@@ -119,15 +119,17 @@ impl Ledger {
             let key = write.key();
             let run = run_of(&key.partition).map(str::to_owned);
             match (write, key.table, run) {
-                (Write::Put(row, _), Table::Messages, Some(id)) => self.slot(id, row),
-                (Write::Delete(..), Table::Messages, Some(id)) => self.slot_gone(&id, &key.sort),
+                (Write::Put(row, _), Table::Messages, Some(id)) if key.sort.starts_with("J#") => self.slot(id, row),
+                (Write::Delete(..), Table::Messages, Some(id)) if key.sort.starts_with("J#") => {
+                    self.slot_gone(&id, &key.sort);
+                }
                 (Write::Put(row, _), Table::Runs, Some(id)) => {
                     self.run(&id, row, process, now_ms);
                     touched.push(id);
                 }
                 (Write::Delete(..), Table::Runs, Some(id)) => self.run_gone(&id),
                 (Write::Put(row, _), Table::Runs, None) if key.partition.contains("#B#") => self.batch(row),
-                (Write::Put(..) | Write::Delete(..) | Write::Check(..), ..) => {}
+                (Write::Put(..) | Write::Delete(..) | Write::Check(..) | Write::Add(_), ..) => {}
             }
         }
         touched.retain(|id| self.whole(id));

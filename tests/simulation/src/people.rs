@@ -142,6 +142,7 @@ async fn start_batch(
         custom_id: None,
         prompt: prompt(world, format!("{attempt}.{index}"), run),
         mode: None,
+        attachments: Vec::new(),
     };
     let new = NewBatch {
         agent_id: known.agent,
@@ -151,6 +152,7 @@ async fn start_batch(
         origin: Origin::Native,
         deadline_at: Some(app.now().plus_ms(runs.iter().map(|run| run.deadline_ms).min().unwrap_or(60_000))),
         metadata: Default::default(),
+        shared: Default::default(),
     };
     let planned = batch::plan(app, caller, new).await?;
     let claim = claim.with(|| Answer { status: 202, location: None, body: String::new() });

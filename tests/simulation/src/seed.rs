@@ -124,7 +124,7 @@ async fn given(world: &World) -> Known {
     let new = || NewKey { name: "simulation".to_owned(), ..NewKey::default() };
     let (_, minted) = api_key::create_for_organisation(&app, "simulation", new()).await.unwrap();
     let caller = api_key::authenticate(&app, Some(minted.secret.expose_secret()), None).await.unwrap();
-    let agent = agent::plan(&app, &caller, draft()).unwrap();
+    let agent = agent::plan(&app, &caller, draft()).await.unwrap();
     agent::create(&app, &caller, &agent, Claim::none()).await.unwrap();
     Known { caller, agent: agent.agent_id }
 }

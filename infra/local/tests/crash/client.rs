@@ -71,6 +71,44 @@ impl Client {
         Ok((status, serde_json::from_slice(&text).unwrap_or(Value::Null)))
     }
 
+    /// Reads server-sent events after that number, as far as they come, and says whether the answer came to its end.
+    pub(crate) async fn follow(
+        &self,
+        method: &str,
+        path: &str,
+        key: &str,
+        body: &str,
+        events: &mut Vec<Value>,
+    ) -> bool {
+        let mut request = axum::http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base))
+            .header("authorization", format!("Bearer {}", self.key))
+            .header("accept", "text/event-stream")
+            .header("last-event-id", events.len().to_string());
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+        let Ok(response) = self.http.request(request).await else { return false };
+        assert!([200, 204, 409].contains(&response.status().as_u16()), "{}", response.status());
+        let (mut body, mut text) = (response.into_body(), String::new());
+        loop {
+            match body.frame().await {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => {
+                    text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+                    while let Some((block, rest)) = text.split_once("\n\n") {
+                        let data = block.lines().find_map(|line| line.strip_prefix("data: "));
+                        events.extend(data.map(|data| serde_json::from_str::<Value>(data).unwrap()));
+                        text = rest.to_owned();
+                    }
+                }
+            }
+        }
+    }
+
     /// Asks until there is an answer, with the same idempotency key, as a careful caller does.
     pub(crate) async fn insist(&self, path: &str, key: &str, body: &str) {
         loop {

@@ -15,12 +15,14 @@
 
 mod accepted;
 mod client;
+mod families;
 #[cfg(feature = "fault-points")]
 mod faults;
 mod frozen;
 mod kills;
 mod random;
 mod served;
+mod streams;
 mod tools;
 
 #[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]

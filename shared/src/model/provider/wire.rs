@@ -81,9 +81,15 @@ fn takes_schema(vendor: Vendor, model: &str, request: &Request, schema: &Value) 
     }
 }
 
-/// Whether the model is told of the schema in the system prompt. `OpenRouter` ignores a schema that a model's host does not know.
+/// Whether the model is told of the schema in the system prompt. `OpenRouter` ignores a schema that a model's host does not know, and so
+/// do servers of other models that speak Anthropic's format, such as llama.cpp's.
 fn told_in_words(vendor: Vendor, model: &str, request: &Request, schema: &Value) -> bool {
-    vendor == Vendor::OpenRouter || !takes_schema(vendor, model, request, schema)
+    let ignored = match vendor {
+        Vendor::OpenRouter => true,
+        Vendor::Anthropic => !model.contains("claude"),
+        Vendor::OpenAi | Vendor::Gemini | Vendor::Mistral | Vendor::Bedrock | Vendor::Ollama | Vendor::Demo => false,
+    };
+    ignored || !takes_schema(vendor, model, request, schema)
 }
 
 fn tool(offer: &Offer) -> Tool {

@@ -16,6 +16,7 @@ use super::{
 use crate::tool::{
     Http, Method, Outcome,
     http::{Call, Found, call, lookup},
+    mcp,
 };
 
 /// The server that the operator allows; the canary is at 127.0.0.1.
@@ -82,11 +83,14 @@ async fn through_every_field(names: &Arc<Stub>, redirector: &Server, url: &str) 
         let outcome = tool(guard, Method::Post, url).await;
         assert!(matches!(outcome, Outcome::NotSent { .. }), "{url}: {outcome:?}");
         assert_eq!(tool_lookup(guard, url).await, Found::Unknown, "{url}");
+        assert!(mcp::listed(guard, url).await.is_err(), "{url}");
     }
     let [_, guard] = &guards;
     let outcome = tool(guard, Method::Get, &to(redirector, 302, url)).await;
     assert!(matches!(outcome, Outcome::Answered { failed: true, .. }), "redirect to {url}: {outcome:?}");
-    2 * guards.len() + 1
+    let away = mcp::listed(guard, &to(redirector, 307, url)).await;
+    assert_eq!(away, Err("the MCP server answered HTTP 307 Temporary Redirect".to_owned()), "redirect to {url}");
+    3 * guards.len() + 2
 }
 
 #[tokio::test]

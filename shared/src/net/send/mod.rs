@@ -9,9 +9,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::select_ok;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -67,6 +67,44 @@ pub struct Answer {
     pub cut: bool,
 }
 
+/// What comes back piece by piece. The connection ends with it.
+#[derive(Debug)]
+pub struct Streamed {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// Whether there is more of the body than was to be read.
+    pub cut: bool,
+    host: String,
+    rest: Incoming,
+    left_bytes: usize,
+    deadline: Instant,
+    _driver: JoinSet<hyper::Result<()>>,
+}
+
+impl Streamed {
+    /// The next piece of the body, as it was sent; `None` at its end, and where it is cut.
+    ///
+    /// # Errors
+    /// [`Failure::NoAnswer`] when the body ends too early, or does not come in time.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        while let Some(frame) = timeout_at(self.deadline, self.rest.frame()).await.map_err(|late| self.broken(&late))? {
+            let Ok(mut data) = frame.map_err(|error| self.broken(&error))?.into_data() else { continue };
+            self.cut = data.len() > self.left_bytes;
+            data.truncate(self.left_bytes);
+            self.left_bytes = self.left_bytes.saturating_sub(data.len());
+            return Ok(Some(data).filter(|data| !self.cut || !data.is_empty()));
+        }
+        Ok(None)
+    }
+
+    fn broken(&self, reason: &dyn std::error::Error) -> Failure {
+        tracing::info!(host = self.host, %reason, "a user's URL did not answer to the end");
+        Failure::NoAnswer
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -119,23 +157,45 @@ impl Guard {
         Some(location.to_str().ok().and_then(|to| self.check_redirect(from, to).ok()))
     }
 
+    /// Sends this, and gives what comes back as it comes. Redirects are not followed.
+    ///
+    /// # Errors
+    /// [`Failure`] when no answer begins.
+    pub async fn stream(&self, url: &GuardedUrl, sending: &Sending) -> Result<Streamed, Failure> {
+        self.open(url, sending, Instant::now() + sending.timeout).await
+    }
+
     async fn exchange(&self, url: &GuardedUrl, sending: &Sending, deadline: Instant) -> Result<Answer, Failure> {
+        let mut streamed = self.open(url, sending, deadline).await?;
+        let mut body = Vec::new();
+        while let Some(piece) = streamed.next().await? {
+            body.extend_from_slice(&piece);
+            if streamed.cut {
+                break;
+            }
+        }
+        let Streamed { status, headers, cut, .. } = streamed;
+        Ok(Answer { status, headers, body, cut })
+    }
+
+    async fn open(&self, url: &GuardedUrl, sending: &Sending, deadline: Instant) -> Result<Streamed, Failure> {
         let connected_by = deadline.min(Instant::now() + CONNECT_TIMEOUT);
         let connected = timeout_at(connected_by, self.connect(url)).await;
         let request = request(&url.url, sending);
+        let host = url.url.host_str().unwrap_or_default();
         let (stream, request) =
             connected.map_err(Fault::from).flatten().and_then(|stream| Ok((stream, request?))).map_err(|reason| {
-                tracing::info!(host = url.url.host_str(), %reason, "a user's URL was not reached");
+                tracing::info!(host, %reason, "a user's URL was not reached");
                 Failure::NotSent
             })?;
-        timeout_at(deadline, speak(stream, request, sending.body_limit_bytes))
-            .await
-            .map_err(Fault::from)
-            .flatten()
-            .map_err(|reason| {
-                tracing::info!(host = url.url.host_str(), %reason, "a user's URL did not answer");
+        let (answer, driver) =
+            timeout_at(deadline, speak(stream, request)).await.map_err(Fault::from).flatten().map_err(|reason| {
+                tracing::info!(host, %reason, "a user's URL did not answer");
                 Failure::NoAnswer
-            })
+            })?;
+        let (parts, rest) = answer.into_parts();
+        let (status, headers, left_bytes) = (parts.status, parts.headers, sending.body_limit_bytes);
+        Ok(Streamed { status, headers, cut: false, host: host.to_owned(), rest, left_bytes, deadline, _driver: driver })
     }
 
     /// A connection to where this URL leads: nothing is sent before its other end is known to be permitted.
@@ -204,22 +264,14 @@ fn request(url: &Url, sending: &Sending) -> Result<Request<Full<Bytes>>, Fault> 
     Ok(request)
 }
 
-/// One request and its answer over this connection, which ends with it.
-async fn speak(stream: Box<dyn Stream>, request: Request<Full<Bytes>>, limit_bytes: usize) -> Result<Answer, Fault> {
+/// One request over this connection, and the beginning of its answer; the rest comes for as long as the driver is kept.
+async fn speak(
+    stream: Box<dyn Stream>,
+    request: Request<Full<Bytes>>,
+) -> Result<(Response<Incoming>, JoinSet<hyper::Result<()>>), Fault> {
     let (mut sender, connection) =
         http1::Builder::new().max_header_size(HEADER_LIMIT_BYTES).handshake(TokioIo::new(stream)).await?;
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    let (parts, mut rest) = sender.send_request(request).await?.into_parts();
-    let mut answer = Answer { status: parts.status, headers: parts.headers, body: Vec::new(), cut: false };
-    while let Some(frame) = rest.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        let room = limit_bytes - answer.body.len();
-        answer.body.extend_from_slice(data.get(..room).unwrap_or(&data));
-        if data.len() > room {
-            answer.cut = true;
-            break;
-        }
-    }
-    Ok(answer)
+    Ok((sender.send_request(request).await?, driver))
 }

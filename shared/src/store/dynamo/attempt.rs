@@ -44,7 +44,7 @@ impl Dynamo {
             Write::Put(row, When::Rev(seen)) => self.update(&row.key, of_row(row, parts.as_ref()), *seen).await,
             Write::Put(row, when) => self.put(&row.key, of_row(row, parts.as_ref()), *when).await,
             Write::Delete(key, when) => self.delete(key, *when).await,
-            Write::Check(..) => Err(Setback::Final(broken("transact", "a check is a transaction"))),
+            Write::Check(..) | Write::Add(_) => Err(Setback::Final(broken("transact", "not a write by itself"))),
         }
     }
 
@@ -56,7 +56,7 @@ impl Dynamo {
             .table_name(self.table(key.table))
             .set_key(Some(of_key(key)))
             .update_expression(setting.expression)
-            .condition_expression(setting.condition)
+            .set_condition_expression(setting.condition.map(str::to_owned))
             .set_expression_attribute_names(Some(setting.names))
             .set_expression_attribute_values(Some(setting.values))
             .return_values_on_condition_check_failure(OLD);

@@ -1,9 +1,10 @@
 //! Rows as DynamoDB's attributes, and back. Knows no call.
 //!
 //! An item holds `rev`, `body`, the index keys `lpk`/`lsk` and `dpk`/`dsk`, `ttl`, and for a split body `parts` and
-//! `sum`. `h1`, `h2`, … are the revisions that it had before, the newest first: see [`super::outcome`].
+//! `sum`. `h1`, `h2`, … are the revisions that it had before, the newest first: see [`super::outcome`]. A counter has no
+//! `body`: each of its numbers is an attribute by itself, `n_` and its name.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::{error::BuildError, types::AttributeValue};
 
@@ -20,6 +21,9 @@ pub(super) const TTL: &str = "ttl";
 /// How many earlier revisions a row remembers: more than others write to a row, at some 10 ms each, while one writer
 /// waits for its second or third attempt. They take up to 14 bytes each.
 pub(super) const HISTORY: usize = 24;
+
+/// What the attribute of a counter's number begins with.
+pub(super) const NUMBER: &str = "n_";
 
 /// The attributes that an item may lack.
 pub(super) const OPTIONAL: [&str; 7] = ["lpk", "lsk", "dpk", "dsk", TTL, "parts", "sum"];
@@ -95,7 +99,7 @@ pub(super) fn stored(table: Table, mut item: Item) -> Result<Stored> {
     let rev = Rev(int(&item, REV).ok_or_else(|| broken("read", "an item has no revision"))?);
     let body = match item.remove("body") {
         Some(AttributeValue::S(body)) => body,
-        _ => return Err(broken("read", "an item has no body")),
+        _ => numbers(&item).ok_or_else(|| broken("read", "an item has no body"))?,
     };
     let parts = match int(&item, "parts") {
         None => None,
@@ -110,6 +114,13 @@ pub(super) fn stored(table: Table, mut item: Item) -> Result<Stored> {
     let row =
         Row { key, rev, body, listed: entry("lpk", "lsk"), due: entry("dpk", "dsk"), expires_at_s: int(&item, TTL) };
     Ok(Stored { row, parts })
+}
+
+/// A counter's numbers, as the JSON that a row of them has; `None` when it has none.
+fn numbers(item: &Item) -> Option<String> {
+    let number = |name: &String| Some((name.strip_prefix(NUMBER)?.to_owned(), int(item, name)?));
+    let numbers: BTreeMap<String, i64> = item.keys().filter_map(number).collect();
+    if numbers.is_empty() { None } else { serde_json::to_string(&numbers).ok() }
 }
 
 /// The revisions that the item remembers, the present one first.

@@ -32,7 +32,7 @@ pub(super) fn fate(write: &Write, there: Option<&Item>, unsure: bool) -> Fate {
         Write::Put(_, When::Rev(Rev(seen))) if revisions.contains(seen) => Fate::Refused,
         Write::Put(..) => Fate::Unknown,
         Write::Delete(_, When::Rev(_)) if there.is_none() => Fate::Applied,
-        Write::Delete(..) | Write::Check(..) => Fate::Refused,
+        Write::Delete(..) | Write::Check(..) | Write::Add(_) => Fate::Refused,
     }
 }
 

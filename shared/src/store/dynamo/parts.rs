@@ -80,7 +80,7 @@ pub(super) const fn is_split(body: &str) -> bool {
 pub(super) fn split(write: Write) -> Result<(Action, Vec<Row>)> {
     let (mut row, when) = match write {
         Write::Put(row, when) if is_split(&row.body) => (row, when),
-        Write::Put(..) | Write::Delete(..) | Write::Check(..) => {
+        Write::Put(..) | Write::Delete(..) | Write::Check(..) | Write::Add(_) => {
             return Ok((Action { write, parts: None }, Vec::new()));
         }
     };
@@ -173,7 +173,7 @@ impl Known {
             let (own, when) = match &action.write {
                 Write::Put(row, when) => (Some(row.rev.0), *when),
                 Write::Delete(_, when) => (None, *when),
-                Write::Check(..) => return None,
+                Write::Check(..) | Write::Add(_) => return None,
             };
             let place = *self.0.get(action.write.key())?;
             let replaced = match when {
@@ -192,7 +192,7 @@ impl Known {
             match (&action.write, place(action)) {
                 (Write::Put(row, _), Some(place)) => self.put(&row.key, place),
                 (Write::Put(..) | Write::Delete(..), _) => drop(self.0.pop(action.write.key())),
-                (Write::Check(..), _) => {}
+                (Write::Check(..) | Write::Add(_), _) => {}
             }
         }
     }
@@ -202,6 +202,6 @@ impl Known {
 pub(super) fn place(action: &Action) -> Option<Place> {
     match (&action.write, &action.parts) {
         (Write::Put(row, _), Some(parts)) => Some(Place { table: row.key.table, rev: row.rev.0, count: parts.count }),
-        (Write::Put(..) | Write::Delete(..) | Write::Check(..), _) => None,
+        (Write::Put(..) | Write::Delete(..) | Write::Check(..) | Write::Add(_), _) => None,
     }
 }

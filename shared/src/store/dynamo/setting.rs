@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 
-use super::item::{HISTORY, Item, OPTIONAL, PARTITION, REV, SORT, earlier, number};
-use crate::store::row::{Rev, When};
+use super::item::{HISTORY, Item, NUMBER, OPTIONAL, PARTITION, REV, SORT, TTL, earlier, number};
+use crate::store::row::{Add, Rev, When};
 
 /// A condition that fails answers with the row that is there.
 pub(super) const OLD: ReturnValuesOnConditionCheckFailure = ReturnValuesOnConditionCheckFailure::AllOld;
@@ -36,11 +36,11 @@ impl Condition {
     }
 }
 
-/// An update that replaces a whole item, but for the revisions that it remembers.
+/// An update: of a whole item, but for the revisions that it remembers, or of a counter's numbers.
 #[derive(Debug)]
 pub(super) struct Setting {
     pub(super) expression: String,
-    pub(super) condition: &'static str,
+    pub(super) condition: Option<&'static str>,
     pub(super) names: HashMap<String, String>,
     pub(super) values: Item,
 }
@@ -69,5 +69,30 @@ pub(super) fn of(attributes: Item, Rev(seen): Rev) -> Setting {
     if !removed.is_empty() {
         expression = format!("{expression} REMOVE {}", removed.join(", "));
     }
-    Setting { expression, condition: "#rev = :seen", names, values }
+    Setting { expression, condition: Some("#rev = :seen"), names, values }
+}
+
+/// Adds to a counter, which is made when it is missing; its revision tells readers that it changed.
+pub(super) fn adding(add: &Add) -> Setting {
+    let mut names = HashMap::from([("#rev".to_owned(), REV.to_owned())]);
+    let mut values = Item::from([(":rev".to_owned(), number(Rev::fresh().0))]);
+    let mut set = "#rev = :rev".to_owned();
+    if let Some(seconds) = add.expires_at_s {
+        names.insert("#ttl".to_owned(), TTL.to_owned());
+        values.insert(":ttl".to_owned(), number(seconds));
+        set.push_str(", #ttl = :ttl");
+    }
+    let mut added = Vec::with_capacity(add.amounts.len());
+    for (name, amount) in &add.amounts {
+        names.insert(format!("#{NUMBER}{name}"), format!("{NUMBER}{name}"));
+        values.insert(format!(":{NUMBER}{name}"), number(*amount));
+        added.push(format!("#{NUMBER}{name} :{NUMBER}{name}"));
+    }
+    let condition = add.bound().map(|(name, most_before)| {
+        names.insert("#bound".to_owned(), format!("{NUMBER}{name}"));
+        values.insert(":most".to_owned(), number(most_before));
+        // A number that is missing is 0.
+        if most_before >= 0 { "attribute_not_exists(#bound) OR #bound <= :most" } else { "#bound <= :most" }
+    });
+    Setting { expression: format!("SET {set} ADD {}", added.join(", ")), condition, names, values }
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     aws::{backoff::Backoff, fault::CallFault},
-    store::row::{Error, Key, Result, Rev, TRANSACTION_LIMIT, When, Write},
+    store::row::{Error, Key, Result, Rev, TRANSACTION_LIMIT, When, Write, provable},
 };
 
 /// The most bytes of one transaction.
@@ -82,7 +82,7 @@ impl Dynamo {
         let Ok(there) = self.items(&keys).await else { return Err(error) };
         let mut puts = actions.iter().filter_map(|action| match &action.write {
             Write::Put(row, _) => Some(row),
-            Write::Delete(..) | Write::Check(..) => None,
+            Write::Delete(..) | Write::Check(..) | Write::Add(_) => None,
         });
         let put = puts.any(|row| there.get(&row.key).is_some_and(|item| revisions(item).contains(&row.rev.0)));
         let only_deletions = actions.iter().all(|action| matches!(action.write, Write::Delete(..)));
@@ -97,6 +97,9 @@ fn check(writes: &[Write]) -> Result<()> {
     if writes.len() > TRANSACTION_LIMIT {
         return Err(Error::TooLarge("a transaction of more than 100 writes"));
     }
+    if !provable(writes) {
+        return Err(broken("transact", "a counter without a row that proves that it was added to"));
+    }
     let mut keys = HashSet::with_capacity(writes.len());
     if writes.iter().all(|write| keys.insert(write.key())) {
         return Ok(());
@@ -106,19 +109,23 @@ fn check(writes: &[Write]) -> Result<()> {
 
 /// What the failed conditions mean for all of the writes.
 fn judge(actions: &[Action], failed: &[(usize, Option<Item>)], unsure: bool) -> Result<()> {
-    let fates: Vec<(usize, bool, Fate)> = failed
+    let fates: Vec<(usize, &Write, Fate)> = failed
         .iter()
         .filter_map(|(index, there)| {
             let write = &actions.get(*index)?.write;
-            Some((*index, matches!(write, Write::Put(..)), fate(write, there.as_ref(), unsure)))
+            Some((*index, write, fate(write, there.as_ref(), unsure)))
         })
         .collect();
     // One row with our revision proves all; a row that is gone proves it only when nothing speaks against it.
-    let proven = fates.iter().any(|(_, put, fate)| *put && *fate == Fate::Applied);
-    if proven || fates.iter().all(|(_, _, fate)| *fate == Fate::Applied) {
+    let put = |wanted| fates.iter().any(|(_, write, fate)| matches!(write, Write::Put(..)) && *fate == wanted);
+    if put(Fate::Applied) || fates.iter().all(|(_, _, fate)| *fate == Fate::Applied) {
         return Ok(());
     }
-    match fates.iter().find(|(_, _, fate)| *fate == Fate::Refused) {
+    // A counter is full for our second attempt also when our first one filled it.
+    let open = put(Fate::Unknown);
+    let refused =
+        |(_, write, fate): &&(usize, &Write, Fate)| *fate == Fate::Refused && !(open && matches!(write, Write::Add(_)));
+    match fates.iter().find(refused) {
         Some((index, ..)) => Err(Error::Conflict { index: *index }),
         None => {
             let fault = CallFault::new("transact", "a reply was lost, and the row has been written too often since");
@@ -147,6 +154,7 @@ fn transaction(store: &Dynamo, actions: &[Action]) -> Result<Vec<TransactWriteIt
                 return Err(broken("transact", format!("nothing to check in {}", key.table.name())));
             }
             Write::Check(key, when) => item.condition_check(asked(table, key, Condition::of(*when))?).build(),
+            Write::Add(add) => item.update(update(table, &add.key, setting::adding(add))?).build(),
         });
     }
     if bytes > TRANSACTION_BYTES {
@@ -160,7 +168,7 @@ fn update(table: String, key: &Key, setting: Setting) -> Result<Update> {
         .table_name(table)
         .set_key(Some(of_key(key)))
         .update_expression(setting.expression)
-        .condition_expression(setting.condition)
+        .set_condition_expression(setting.condition.map(str::to_owned))
         .set_expression_attribute_names(Some(setting.names))
         .set_expression_attribute_values(Some(setting.values))
         .return_values_on_condition_check_failure(OLD)

@@ -2,6 +2,7 @@
 //!
 //! Several processes may have the file open. Nothing here knows what a row says.
 
+mod counter;
 mod read;
 mod readers;
 mod schema;

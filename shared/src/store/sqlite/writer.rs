@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Failed, statements::Statements, stopped};
+use super::{Failed, counter, statements::Statements, stopped};
 use crate::{
     clock::Clock,
     store::row::{Error, Key, Result, Rev, Row, Table, When, Write},
@@ -121,6 +121,7 @@ fn apply(connection: &Connection, writes: &[Write]) -> rusqlite::Result<Result<(
             Write::Put(row, _) => put(connection, row)?,
             Write::Delete(key, _) => delete(connection, key)?,
             Write::Check(..) => {}
+            Write::Add(add) => counter::add(connection, add)?,
         }
     }
     Ok(Ok(()))
@@ -140,6 +141,8 @@ fn check(connection: &Connection, write: &Write) -> rusqlite::Result<Verdict> {
     let (when, own) = match write {
         Write::Put(row, when) => (*when, Some(row.rev)),
         Write::Delete(_, when) | Write::Check(_, when) => (*when, None),
+        Write::Add(add) if counter::has_room(connection, add)? => return Ok(Verdict::Holds),
+        Write::Add(_) => return Ok(Verdict::Fails),
     };
     let wanted = match when {
         When::Any => return Ok(Verdict::Holds),
@@ -159,7 +162,7 @@ fn rev(connection: &Connection, key: &Key) -> rusqlite::Result<Option<Rev>> {
     statement.query_row(params![key.partition, key.sort], |columns| columns.get(0).map(Rev)).optional()
 }
 
-fn put(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
+pub(super) fn put(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
     let (listed, due) = (row.listed.as_ref(), row.due.as_ref());
     connection.prepare_cached(Statements::of(row.key.table).put)?.execute(params![
         row.key.partition,

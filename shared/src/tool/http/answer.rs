@@ -2,10 +2,7 @@
 
 use http::{StatusCode, header};
 
-use crate::{net::Answer, tool::ANSWER_LIMIT_BYTES};
-
-/// The note that stands where an answer was cut.
-const CUT: &str = "\n[The rest was cut off: the answer is too long.]";
+use crate::{net::Answer, tool::answer::within_limit};
 
 /// The answer of a call that succeeded.
 pub(super) fn content(answer: Answer) -> String {
@@ -53,19 +50,12 @@ fn text(answer: &Answer, media: &str) -> Option<String> {
     (whole || only_its_end || labelled).then(|| String::from_utf8_lossy(&answer.body).into_owned())
 }
 
-fn within_limit(mut text: String, cut: bool) -> String {
-    if cut || text.len() > ANSWER_LIMIT_BYTES {
-        text.truncate(text.floor_char_boundary(ANSWER_LIMIT_BYTES - CUT.len()));
-        text.push_str(CUT);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     use super::*;
+    use crate::tool::{ANSWER_LIMIT_BYTES, answer::CUT};
 
     fn answer(status: u16, headers: &[(HeaderName, &'static str)], body: &[u8]) -> Answer {
         let headers: HeaderMap =

@@ -1,6 +1,6 @@
 //! What is refused when an agent with such a tool is saved, so that it does not come up in a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{HeaderName, HeaderValue, header};
 use serde_json::{Map, Value};
@@ -53,7 +53,7 @@ pub fn check_http(guard: &Guard, http: &Http, policy: Policy, parameters: &Value
         }
         (None, Policy::Read | Policy::Idempotent | Policy::Once) => {}
     }
-    check_headers(http, &mut problems);
+    check_headers(&http.headers, &mut problems);
     problems
 }
 
@@ -80,12 +80,13 @@ fn check_url(guard: &Guard, url: &str, known: &BTreeSet<&str>) -> std::vec::Into
     texts.into_iter()
 }
 
-fn check_headers(http: &Http, problems: &mut Vec<Problem>) {
-    if http.headers.len() > HEADERS_LIMIT {
+/// Adds what is wrong with the headers of a tool, by `headers.<name>`.
+pub(in crate::tool) fn check_headers(headers: &BTreeMap<String, String>, problems: &mut Vec<Problem>) {
+    if headers.len() > HEADERS_LIMIT {
         problems.push(problem("headers", format!("must be at most {HEADERS_LIMIT}")));
     }
     let mut seen = BTreeSet::new();
-    for (name, value) in &http.headers {
+    for (name, value) in headers {
         let field = format!("headers.{name}");
         match HeaderName::try_from(name) {
             Err(_) => problems.push(problem(&field, "is not a header's name")),

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+pub(super) use self::check::check_headers;
 pub use self::check::check_http;
 use self::template::Template;
 use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome};
@@ -138,7 +139,7 @@ fn sending(method: Method, timeout: Duration) -> Sending {
     }
 }
 
-fn headers(filled: &BTreeMap<String, SecretString>) -> Result<HeaderMap, String> {
+pub(super) fn headers(filled: &BTreeMap<String, SecretString>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in filled {
         let unfit = || format!("the tool's header '{name}' has a value that cannot be sent");

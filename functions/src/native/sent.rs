@@ -1,0 +1,100 @@
+//! What a run had sent already when it was cancelled, on the native surface: it cannot be taken back.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use shared::run::{AttemptEnd, CallState, PendingCall, Run};
+
+/// What had been sent already.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct SentView {
+    /// The tool calls that were under way.
+    tool_calls: Vec<ToolCallView>,
+    /// The model calls that were under way.
+    model_calls: Vec<ModelCallView>,
+}
+
+/// A tool call of the model's last answer.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ToolCallView {
+    tool: String,
+    /// The step that its answer fills.
+    step: u32,
+    /// `ready`, `awaits_approval`, `sent` or `ended`.
+    state: &'static str,
+    /// How often it was sent.
+    attempts: u32,
+    /// When it was sent last.
+    sent_at: Option<String>,
+    /// The key that the tool is given, the same at every try.
+    idempotency_key: String,
+    /// The run that was started for it, if the tool is a sub-agent.
+    child_run_id: Option<String>,
+    /// Whether it was sent and nobody knows whether it took place, so that a person is asked.
+    outcome_unknown: bool,
+}
+
+/// A model call whose answer was not waited for.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ModelCallView {
+    step: u32,
+    model: String,
+    started_at: String,
+    /// What is booked for it: the most that it may use.
+    input_tokens: u64,
+    output_tokens: u64,
+    /// What that costs; `null` when the price is not known.
+    cost_micro_usd: Option<u64>,
+}
+
+impl From<&Run> for SentView {
+    fn from(run: &Run) -> Self {
+        let sent = run.calls.iter().enumerate().filter(|(_, call)| call.state == CallState::Sent);
+        let booked = run.attempts.iter().filter(|attempt| attempt.end == AttemptEnd::Cancelled);
+        let booked = booked.map(|attempt| ModelCallView {
+            step: attempt.slot,
+            model: attempt.model.to_string(),
+            started_at: attempt.started_at.rfc3339(),
+            input_tokens: attempt.tokens.input,
+            output_tokens: attempt.tokens.output,
+            cost_micro_usd: attempt.cost_micro_usd,
+        });
+        let reserved = run.in_flight.iter().map(|call| ModelCallView {
+            step: call.slot,
+            model: call.model.to_string(),
+            started_at: call.started_at.rfc3339(),
+            input_tokens: call.reserved.input,
+            output_tokens: call.reserved.output,
+            cost_micro_usd: call.reserved_micro_usd,
+        });
+        Self {
+            tool_calls: sent.map(|(index, call)| ToolCallView::new(run, index, call)).collect(),
+            model_calls: booked.chain(reserved).collect(),
+        }
+    }
+}
+
+impl ToolCallView {
+    /// Where each call of the model's last answer stands.
+    pub(super) fn all(run: &Run) -> Vec<Self> {
+        run.calls.iter().enumerate().map(|(index, call)| Self::new(run, index, call)).collect()
+    }
+
+    fn new(run: &Run, index: usize, call: &PendingCall) -> Self {
+        let step = run.call_slot(index);
+        Self {
+            tool: call.tool.clone(),
+            step,
+            state: match call.state {
+                CallState::Ready => "ready",
+                CallState::AwaitsApproval => "awaits_approval",
+                CallState::Sent => "sent",
+                CallState::Filled => "ended",
+            },
+            attempts: call.attempts,
+            sent_at: call.sent_at.map(|at| at.rfc3339()),
+            idempotency_key: run.idempotency_key(step),
+            child_run_id: run.child_at(step).map(|child| child.prefixed()),
+            outcome_unknown: call.unclear,
+        }
+    }
+}
