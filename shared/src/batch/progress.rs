@@ -134,6 +134,10 @@ pub(crate) async fn look_at(app: &App, tenant: Tenant, id: BatchId) -> Result<Ve
         return Ok(Vec::new());
     }
     let Versioned { value: batch, rev } = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?;
+    if batch.settled.is_some() {
+        // Another look has settled it meanwhile.
+        return Ok(Vec::new());
+    }
     let batch = Batch { next_check_at: app.now().plus_ms(app.config().lease_ms), ..batch };
     match app.store().save_batch(&batch, Some(rev), None).await {
         // A conflict is another who writes the row: it is still due.

@@ -45,20 +45,28 @@ pub struct Reaped {
 /// As the store says; the next tick goes on.
 pub async fn reap(app: &App) -> Result<Reaped> {
     let mut reaped = Reaped::default();
+    let mut outcome = Ok(());
     for shard in 0..DUE_SHARDS {
-        let (mut after, mut looked_at) = (None, 0_usize);
-        loop {
-            let (due, next) = app.store().due(shard, Some(app.now()), after).await?;
-            looked_at = looked_at.saturating_add(due.len());
-            look_at(app, due, &mut reaped).await?;
-            match next {
-                Some(next) if looked_at < PER_TICK => after = Some(next),
-                _ => break,
-            }
+        // What goes wrong in one shard must not keep the later ones waiting, tick after tick.
+        if let Err(error) = reap_shard(app, shard, &mut reaped).await {
+            outcome = Err(error);
         }
     }
     app.store().backend().sweep(app.now()).await?;
-    Ok(reaped)
+    outcome.map(|()| reaped)
+}
+
+async fn reap_shard(app: &App, shard: u8, reaped: &mut Reaped) -> Result<()> {
+    let (mut after, mut looked_at) = (None, 0_usize);
+    loop {
+        let (due, next) = app.store().due(shard, Some(app.now()), after).await?;
+        looked_at = looked_at.saturating_add(due.len());
+        look_at(app, due, reaped).await?;
+        match next {
+            Some(next) if looked_at < PER_TICK => after = Some(next),
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Work that an earlier process left behind.

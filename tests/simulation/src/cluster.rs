@@ -23,6 +23,8 @@ use crate::world::{BEGAN, State, World, sleep};
 pub const CALL_MS: u64 = 120_000;
 /// What an invocation keeps in hand beyond a call.
 const MARGIN_MS: u64 = 15_000;
+/// Less than any step takes, and more than it takes to begin one.
+pub const STEP_MS: u64 = 100;
 /// How long an invocation may take.
 const INVOCATION_MS: i64 = 870_000;
 
@@ -175,7 +177,7 @@ impl World {
         let mut guard = self.state();
         let state = &mut *guard;
         if state.chance.is(self.plan.rates.short_of_time) && (state.storm || self.plan.rates.short_of_time >= 1.0) {
-            return Some(app.now().plus_ms((CALL_MS + MARGIN_MS + 1) as i64));
+            return Some(app.now().plus_ms((CALL_MS + MARGIN_MS + STEP_MS) as i64));
         }
         (!self.plan.sole).then(|| app.now().plus_ms(INVOCATION_MS))
     }

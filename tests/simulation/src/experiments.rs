@@ -48,6 +48,9 @@ fn calm(seed: u64, wishes: Vec<Wish>) -> Plan {
     }
 }
 
+/// The place of the run that ends its workers, in its batch.
+const POISON: usize = 60;
+
 /// Six steps: three answers of the model, and calls of tools of all policies between them.
 fn six_steps() -> Run {
     run(vec![vec![Tool::Idempotent, Tool::Once], vec![Tool::Verify]])
@@ -123,7 +126,7 @@ fn r3(seed: u64) -> Line {
 /// A fifth of the messages cannot be sent.
 fn r4(seed: u64) -> Line {
     let mut plan = calm(seed, five_hundred());
-    plan.rates = Rates { send_fails: 0.2, short_of_time: 0.2, ..Rates::default() };
+    plan.rates = Rates { send_fails_once: 0.2, short_of_time: 0.2, ..Rates::default() };
     let (outcome, seen) = simulated(plan);
     let worst = seen.recoveries_ms.len().saturating_mul(99).div_ceil(100).saturating_sub(1);
     let p99 = seen.recoveries_ms.get(worst).copied().unwrap_or(0);
@@ -187,12 +190,12 @@ fn r6(seed: u64) -> Line {
     )
 }
 
-/// A run whose model calls end the process, among a hundred healthy ones.
+/// A run whose model calls end the process, among a hundred healthy ones of the same batch.
 fn r8(seed: u64) -> Line {
-    let mut wishes: Vec<Wish> = (0..100).map(|_| Wish::Run { run: six_steps(), here: false }).collect();
-    wishes.push(Wish::Run { run: Run { poison: true, ..six_steps() }, here: false });
-    let (outcome, seen) = simulated(calm(seed, wishes));
-    let poison = seen.ended.iter().find(|(label, ..)| label.starts_with("100."));
+    let mut runs = vec![six_steps(); 101];
+    runs[POISON].poison = true;
+    let (outcome, seen) = simulated(calm(seed, vec![Wish::Batch { runs, twins: 1 }]));
+    let poison = seen.ended.iter().find(|(label, ..)| label.ends_with(&format!(".{POISON}")));
     let (reason, takeovers) = poison.map_or((None, 0), |(_, _, reason, _, takeovers)| (*reason, *takeovers));
     let result = format!(
         "{} of 100 healthy runs done; the poison one: {reason:?}, {takeovers} take-overs seen, {} processes dead",

@@ -6,7 +6,10 @@ use shared::{
     simulation::Process,
 };
 
-use crate::world::{State, World, sleep};
+use crate::{
+    cluster::{CALL_MS, STEP_MS},
+    world::{State, World, sleep},
+};
 
 /// How a call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,7 @@ fn begin(world: &World, label: &str, tokens: Tokens) -> (End, u64) {
     let state = &mut *guard;
     let rates = &world.plan.rates;
     state.counts.model_calls += 1;
-    let mut ms = state.chance.within(1, world.plan.model_ms);
+    let mut ms = STEP_MS + state.chance.within(0, world.plan.model_ms);
     let mut end = End::Answers;
     if state.storm && state.chance.is(rates.model_fails) {
         end = match state.chance.within(0, 9) {
@@ -53,7 +56,7 @@ fn begin(world: &World, label: &str, tokens: Tokens) -> (End, u64) {
     } else if state.storm && state.chance.is(rates.model_slow) {
         ms += state.chance.about(60_000);
     }
-    let late = ms >= crate::cluster::CALL_MS;
+    let late = ms >= CALL_MS;
     let billed = late || matches!(end, End::Answers | End::Fails(FaultKind::Lost | FaultKind::Incomprehensible, _));
     let poison = state.ledger.wanted.get(label).is_some_and(|run| run.poison);
     if let Some(known) = state.ledger.labelled(label) {

@@ -94,6 +94,8 @@ pub struct Rates {
     pub lag: f64,
     /// Sending a message fails.
     pub send_fails: f64,
+    /// The same, but never twice in a row for the same run.
+    pub send_fails_once: f64,
     /// A message is lost.
     pub message_lost: f64,
     /// A message comes twice.
@@ -171,6 +173,7 @@ impl Plan {
             short_page: 0.05,
             lag: 0.3,
             send_fails: 0.1 * harsh,
+            send_fails_once: 0.0,
             message_lost: 0.1 * harsh,
             twice: 0.2,
             five_times: 0.05,

@@ -1,6 +1,6 @@
 //! The queue: messages are lost, late, out of order, and come up to five times.
 
-use shared::{queue::Chunk, simulation::Process};
+use shared::{id::RunId, queue::Chunk, simulation::Process};
 
 use crate::world::{World, sleep};
 
@@ -12,7 +12,11 @@ impl World {
             let mut guard = self.state();
             let state = &mut *guard;
             let rates = &self.plan.rates;
-            if state.storm && state.chance.is(rates.send_fails) {
+            let failed = |run: &RunId| {
+                state.ledger.runs.get(&run.to_string()).is_some_and(|known| known.send_failed_ms.is_some())
+            };
+            let again = chunk.runs.iter().any(failed);
+            if state.storm && (state.chance.is(rates.send_fails) || !again && state.chance.is(rates.send_fails_once)) {
                 taken = false;
                 let now_ms = self.now_ms();
                 for run in &chunk.runs {

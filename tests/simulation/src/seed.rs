@@ -17,7 +17,7 @@ use crate::{
     cluster,
     people::{self, Known},
     plan::{Plan, Tool},
-    world::{Counts, World, sleep},
+    world::{Counts, LONG_FREEZE_MS, World, sleep},
 };
 
 /// How long after the storm everything must have come to its end, in milliseconds: the longest pause between two looks at a run
@@ -25,9 +25,6 @@ use crate::{
 const CALM_MS: u64 = 90 * 60_000;
 /// How long staged runs stay before they are taken away, and a little more.
 const STAGED_MS: u64 = 64 * 60_000;
-
-/// Longer than a batch may take to be accepted, in milliseconds.
-const LONG_FREEZE_MS: u64 = 70 * 60_000;
 
 /// What came of a simulation.
 #[derive(Debug, Clone)]
@@ -186,9 +183,7 @@ async fn freezes(world: Arc<World>) {
             return;
         }
         if let Some((number, _)) = victim {
-            let longest = 4 * world.plan.lease_ms as u64;
-            // Now and then longer than a batch may take to be accepted.
-            let ms = if state.chance.is(0.03) { LONG_FREEZE_MS } else { state.chance.within(500, longest) };
+            let ms = world.frozen_ms(&mut state);
             world.freeze_in(&mut state, number, ms);
         }
     }

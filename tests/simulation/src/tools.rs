@@ -5,6 +5,7 @@ use shared::net::{Answer, Failure, Sending};
 use url::Url;
 
 use crate::{
+    cluster::STEP_MS,
     plan::Tool,
     world::{World, sleep},
 };
@@ -64,7 +65,7 @@ fn begin(world: &World, key: &str) -> (End, u64, u64) {
             _ => End::LostAfter,
         };
     }
-    let (arrives_ms, takes_ms) = (state.chance.within(1, 20), state.chance.about(800));
+    let (arrives_ms, takes_ms) = (state.chance.within(1, 20), STEP_MS + state.chance.about(700));
     world.note_in(state, "tool", key, || format!("{end:?} in {takes_ms} ms"));
     (end, arrives_ms, takes_ms)
 }

@@ -32,6 +32,9 @@ use crate::{
 /// The moment at which every simulation begins.
 pub const BEGAN: Timestamp = Timestamp::from_millis(1_795_372_200_000);
 
+/// Longer than a batch may take to be accepted, in milliseconds.
+pub const LONG_FREEZE_MS: u64 = 70 * 60_000;
+
 /// How often things went wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
@@ -171,6 +174,11 @@ impl World {
         tokio::spawn(work);
     }
 
+    /// How long a process freezes: up to four leases, and now and then for longer than a batch may take to be accepted.
+    pub fn frozen_ms(&self, state: &mut State) -> u64 {
+        if state.chance.is(0.05) { LONG_FREEZE_MS } else { state.chance.within(500, 4 * self.plan.lease_ms as u64) }
+    }
+
     /// Something may befall the process at this operation: it dies before it or after it, or freezes.
     fn befalls(&self, state: &mut State, process: Option<&Process>) {
         let rates = &self.plan.rates;
@@ -182,7 +190,7 @@ impl World {
                 state.dies_after = Some(process.number());
             }
         } else if state.chance.is(rates.freezes_at_operation) {
-            let ms = state.chance.within(500, 4 * self.plan.lease_ms as u64);
+            let ms = self.frozen_ms(state);
             self.freeze_in(state, process.number(), ms);
         }
     }
