@@ -6,7 +6,7 @@ use shared::{
     id::{AgentId, BatchId, RunId},
     idempotency::{Claim, Seen},
     run::{Origin, Prompt},
-    store::row::{Key, Row, Table},
+    store::row::{Error, Key, Row, Table, When, Write},
 };
 
 use crate::{
@@ -128,6 +128,11 @@ async fn a_batch_that_was_never_accepted_is_invisible_and_discarded(muster: Must
     assert_eq!(muster.reap().await.discarded, 2);
     assert_eq!(muster.reap().await.discarded, 0);
     assert_eq!((muster.models.calls_with("item 0"), muster.models.calls_with("item 1")), (1, 1));
+    // Who slept meanwhile does not accept what is not there any more.
+    let accepted = muster.app.store().backend().transact(vec![Write::Put(dying.accepts, When::Absent)]).await;
+    assert!(matches!(accepted, Err(Error::Conflict { index: 0 })), "{accepted:?}");
+    assert_eq!(muster.us.get(&format!("/v1/batches/{}", dying.batch.prefixed())).await.code, 404);
+    assert_eq!(muster.us.get("/v1/batches").await.ok()["data"].as_array().unwrap().len(), 1);
 }
 
 /// As many in one shard as a tick looks at, each due before the run whose message was lost. On one backend: DynamoDB's emulator

@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a batch may take to be accepted after its first run was written, in milliseconds; then its runs are taken away.
 const STAGED_MS: i64 = 60 * 60 * 1000;
+/// How long it is remembered that a batch was given up, in milliseconds: longer than a process sleeps.
+const GIVEN_UP_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// After how long at most a worker is asked for again, in milliseconds.
 const ASKED_AGAIN_MS: i64 = 15 * 60 * 1000;
 /// From how many take-overs on a run is a suspect: early enough that one alone can still be found out.
@@ -156,7 +158,12 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
         let mut outcome: Result<()> = Ok(());
         for found in runs {
             let id = found.value.id;
+            let alone = abandoned_again(&found.value);
             match look_at_run(app, tenant, found).await {
+                Ok(Looked::Asks) if alone => {
+                    reaped.asked = reaped.asked.saturating_add(1);
+                    ask_for_workers(app, tenant, &[id]).await;
+                }
                 Ok(Looked::Asks) => wanted.push(id),
                 Ok(Looked::Ended) => reaped.ended = reaped.ended.saturating_add(1),
                 Ok(Looked::Discarded) => reaped.discarded = reaped.discarded.saturating_add(1),
@@ -179,6 +186,12 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
     Ok(())
 }
 
+/// Whether workers died again while they held the run. It may be why, so it is asked for in a message of its own: those that were in
+/// one message with it shall not end with it.
+const fn abandoned_again(run: &Run) -> bool {
+    run.lease.is_some() && run.takeovers > 0
+}
+
 enum Looked {
     Asks,
     Ended,
@@ -191,7 +204,8 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     let now = app.now();
     if let Some(batch) = run.batch.as_ref().filter(|_| !run.accepted && !simulation::off(Guard::Staged)) {
         if app.store().batch(tenant, batch.id).await?.is_none() {
-            return look_at_staged(app, tenant, Versioned { value: run, rev }).await;
+            let batch = batch.id;
+            return look_at_staged(app, tenant, batch, Versioned { value: run, rev }).await;
         }
         run.accepted = true;
     }
@@ -225,11 +239,16 @@ fn of_store(error: Error) -> store::Error {
 
 /// A run whose batch is not accepted. It is looked at once more, when it is given up: as long as it were due it would stand before
 /// what can be repaired. Should its batch be accepted after all, the look at that finds it.
-async fn look_at_staged(app: &App, tenant: Tenant, found: Versioned<Run>) -> store::Result<Looked> {
+async fn look_at_staged(app: &App, tenant: Tenant, batch: BatchId, found: Versioned<Run>) -> store::Result<Looked> {
     let Versioned { value: mut run, rev } = found;
     let given_up_at = run.created_at.plus_ms(STAGED_MS);
     if given_up_at <= app.now() {
-        app.store().discard_staged(tenant, run.id, rev).await?;
+        let forgotten_at = app.now().plus_ms(GIVEN_UP_MS);
+        let Some(given_up) = app.store().given_up(tenant, batch, forgotten_at).await? else {
+            // It was accepted a moment ago.
+            return Ok(Looked::Nothing);
+        };
+        app.store().discard_staged(tenant, run.id, rev, given_up).await?;
         return Ok(Looked::Discarded);
     }
     run.next_check_at = given_up_at;

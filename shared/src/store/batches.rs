@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     batch::Batch,
+    clock::Timestamp,
     id::{BatchId, OrgId},
     tenant::Tenant,
 };
@@ -21,7 +22,22 @@ fn list_partition(org: OrgId) -> String {
 
 impl Store {
     pub(crate) async fn batch(&self, tenant: Tenant, id: BatchId) -> Result<Option<Versioned<Batch>>> {
-        self.get(&key(tenant.org(), id)).await
+        let found: Option<Versioned<Option<Batch>>> = self.get(&key(tenant.org(), id)).await?;
+        Ok(found.and_then(|Versioned { value, rev }| value.map(|value| Versioned { value, rev })))
+    }
+
+    /// The write that belongs to taking away what was staged for a batch: from then on the batch cannot be accepted, so that no
+    /// starter which slept meanwhile accepts runs that are not there any more. `None` when it is accepted.
+    pub(crate) async fn given_up(&self, tenant: Tenant, id: BatchId, expires: Timestamp) -> Result<Option<Write>> {
+        let key = key(tenant.org(), id);
+        Ok(match self.get::<Option<Batch>>(&key).await? {
+            Some(Versioned { value: Some(_), .. }) => None,
+            Some(Versioned { value: None, rev }) => Some(Write::Check(key, When::Rev(rev))),
+            None => {
+                let nothing = super::row(key, &None::<Batch>)?;
+                Some(Write::Put(Row { expires_at_s: Some(expires.seconds_ceil()), ..nothing }, When::Absent))
+            }
+        })
     }
 
     /// Writes the batch's row with the claim, if the row is as it was seen (`None`: if it is new).

@@ -219,12 +219,12 @@ impl Store {
             .await
     }
 
-    /// Takes a staged run away whose batch was never accepted, if nobody touched it.
-    pub(crate) async fn discard_staged(&self, tenant: Tenant, id: RunId, seen: Rev) -> Result<()> {
+    /// Takes a staged run away whose batch was never accepted, if nobody touched it, and gives the batch up with it: see
+    /// [`Store::given_up`].
+    pub(crate) async fn discard_staged(&self, tenant: Tenant, id: RunId, seen: Rev, given_up: Write) -> Result<()> {
         let org = tenant.org();
-        let writes =
-            vec![Write::Delete(run_key(org, id), When::Rev(seen)), Write::Delete(slot_key(org, id, 0), When::Any)];
-        self.backend.transact(writes).await
+        let run = Write::Delete(run_key(org, id), When::Rev(seen));
+        self.backend.transact(vec![run, Write::Delete(slot_key(org, id, 0), When::Any), given_up]).await
     }
 
     /// The filled slots of the run's journal with their numbers, in order.

@@ -194,7 +194,10 @@ fn r6(seed: u64) -> Line {
 fn r8(seed: u64) -> Line {
     let mut runs = vec![six_steps(); 101];
     runs[POISON].poison = true;
-    let (outcome, seen) = simulated(calm(seed, vec![Wish::Batch { runs, twins: 1 }]));
+    let mut plan = calm(seed, vec![Wish::Batch { runs, twins: 1 }]);
+    // As on Lambda: a process works on one message at a time.
+    (plan.workers, plan.side_by_side) = (12, 1);
+    let (outcome, seen) = simulated(plan);
     let poison = seen.ended.iter().find(|(label, ..)| label.ends_with(&format!(".{POISON}")));
     let (reason, takeovers) = poison.map_or((None, 0), |(_, _, reason, _, takeovers)| (*reason, *takeovers));
     let result = format!(

@@ -9,7 +9,10 @@ use shared::{
     store::row::{Row, Table, Write},
 };
 
-use crate::plan::{self, Tool};
+use crate::{
+    plan::{self, Tool},
+    world::BEGAN,
+};
 
 /// What is known of a run.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub struct Known {
     answers: u32,
     /// The process that holds it.
     pub holder: Option<u32>,
+    /// The process that began to write it last.
+    pub writer: Option<u32>,
     /// How often a process that held it died or froze.
     pub hits: u32,
     /// How often a store operation about it failed.
@@ -41,6 +46,8 @@ pub struct Known {
     /// When its last message could not be sent.
     pub send_failed_ms: Option<u64>,
     fence: u64,
+    /// When its row was committed first.
+    first_ms: u64,
 }
 
 /// What a tool has seen of one call.
@@ -67,6 +74,8 @@ pub struct Ledger {
     pub wanted: BTreeMap<String, plan::Run>,
     /// The batches that are accepted, as they were committed last.
     pub batches: BTreeMap<String, Batch>,
+    /// When they were accepted.
+    accepted_ms: BTreeMap<String, u64>,
     /// The tool calls by their idempotency key, with their tool.
     pub effects: BTreeMap<String, (Tool, Effect)>,
     /// What must not be.
@@ -128,7 +137,9 @@ impl Ledger {
                     touched.push(id);
                 }
                 (Write::Delete(..), Table::Runs, Some(id)) => self.run_gone(&id),
-                (Write::Put(row, _), Table::Runs, None) if key.partition.contains("#B#") => self.batch(row),
+                (Write::Put(row, _), Table::Runs, None) if key.partition.contains("#B#") => {
+                    self.batch(row, now_ms);
+                }
                 (Write::Put(..) | Write::Delete(..) | Write::Check(..) | Write::Add(_), ..) => {}
             }
         }
@@ -169,6 +180,9 @@ impl Ledger {
             return self.wrong(format!("the row of run {id} cannot be read"));
         };
         let known = self.runs.entry(id.to_owned()).or_default();
+        if known.row.is_none() {
+            known.first_ms = now_ms;
+        }
         known.batch = run.batch.as_ref().map(|batch| batch.id.to_string());
         known.label = run.title.split(' ').next().unwrap_or_default().to_owned();
         self.labels.insert(known.label.clone(), id.to_owned());
@@ -189,9 +203,10 @@ impl Ledger {
         }
     }
 
-    fn batch(&mut self, row: &Row) {
+    fn batch(&mut self, row: &Row, now_ms: u64) {
         let id = row.key.partition.split_once("#B#").map_or("", |(_, id)| id).to_owned();
         let Ok(batch) = serde_json::from_str::<Batch>(&row.body) else { return };
+        self.accepted_ms.entry(id.clone()).or_insert(now_ms);
         let settled = self.batches.get(&id).is_some_and(|before| before.settled.is_some() && *before != batch);
         self.batches.insert(id.clone(), batch);
         if settled {
@@ -217,7 +232,7 @@ impl Ledger {
 
     /// A process that held runs died or froze.
     pub fn hit(&mut self, process: u32) {
-        for known in self.runs.values_mut().filter(|known| known.holder == Some(process)) {
+        for known in self.runs.values_mut().filter(|known| [known.holder, known.writer].contains(&Some(process))) {
             known.hits += 1;
         }
     }
@@ -270,7 +285,11 @@ impl Ledger {
                 wrong.push(format!("run {id} ({}): {what}", known.label));
             }
         };
-        let late_ms = run.ended_at.map_or(i64::MAX, |ended| ended.millis() - run.deadline_at.millis());
+        // A process may sleep between setting the deadline and accepting the run.
+        let accepted_ms = known.batch.as_ref().map_or(Some(&known.first_ms), |batch| self.accepted_ms.get(batch));
+        let accepted = BEGAN.plus_ms(accepted_ms.map_or(0, |ms| *ms as i64));
+        let due = run.deadline_at.max(accepted);
+        let late_ms = run.ended_at.map_or(i64::MAX, |ended| ended.millis() - due.millis());
         check(run.status.terminal(), format!("lost: it is {} and nothing moves it", run.status.name()));
         check(late_ms <= slack_ms || !run.status.terminal(), format!("it ended {late_ms} ms after its deadline"));
         let stopped = run.cancel_requested || matches!(run.reason, Some(Reason::Deadline | Reason::ApprovalExpired));

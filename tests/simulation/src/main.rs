@@ -77,6 +77,12 @@ fn one(seed: u64, trace: bool) -> ExitCode {
 
 fn mutations(from: u64) -> bool {
     println!("\nguard switched off                       caught after seeds");
+    for (name, mutation) in Mutation::HALVES {
+        match mutation.caught(from, CAUGHT_WITHIN) {
+            Some((seeds, what)) => println!("{name:<40} {seeds:>5}  {what}"),
+            None => println!("{name:<40}     -  the other half holds for {CAUGHT_WITHIN} seeds"),
+        }
+    }
     Mutation::ALL.iter().fold(true, |well, (name, mutation)| {
         let caught = mutation.caught(from, CAUGHT_WITHIN);
         match &caught {

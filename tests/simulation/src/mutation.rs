@@ -11,6 +11,10 @@ pub enum Mutation {
     Intent,
     /// A slot is written whatever is there, and so is the run's row.
     WriteOnce,
+    /// A slot is written whatever is there; the run's row as ever.
+    SlotAlone,
+    /// The run's row is written whatever is there; a slot as ever.
+    RowAlone,
     /// The reaper never looks.
     Reaper,
     /// A slot and the row that counts it are two transactions.
@@ -29,12 +33,20 @@ impl Mutation {
         ("no guard of staged batches", Self::Staged),
     ];
 
+    /// One of two guards that stand for each other, switched off alone: what is left may be enough.
+    pub const HALVES: [(&str, Self); 2] = [
+        ("slots alone written unconditionally", Self::SlotAlone),
+        ("rows alone written unconditionally", Self::RowAlone),
+    ];
+
     /// The plan without that guard.
     #[must_use]
     pub fn of(self, mut plan: Plan) -> Plan {
         plan.off = match self {
             Self::Intent => vec![Guard::Intent],
             Self::WriteOnce => vec![Guard::Slot, Guard::Revision],
+            Self::SlotAlone => vec![Guard::Slot],
+            Self::RowAlone => vec![Guard::Revision],
             Self::OneTransaction => vec![Guard::OneTransaction],
             Self::Staged => vec![Guard::Staged],
             Self::Reaper => Vec::new(),

@@ -106,6 +106,8 @@ pub struct Rates {
     pub dies_at_operation: f64,
     /// The process freezes there.
     pub freezes_at_operation: f64,
+    /// The process sleeps for over an hour before it accepts a batch.
+    pub sleeps_before_acceptance: f64,
     /// A model call fails in one of its ways.
     pub model_fails: f64,
     /// A model call takes minutes.
@@ -179,6 +181,7 @@ impl Plan {
             five_times: 0.05,
             dies_at_operation: 0.004 * harsh,
             freezes_at_operation: 0.002 * harsh,
+            sleeps_before_acceptance: 0.01,
             model_fails: 0.05 * harsh,
             model_slow: 0.03,
             tool_fails: 0.15 * harsh,

@@ -14,7 +14,7 @@ use shared::{
     queue::Chunk,
     simulation::{Operation, Outside, Process, Weather},
     store::{
-        row::{Row, Write},
+        row::{Row, When, Write},
         simulated::Simulated,
     },
 };
@@ -221,6 +221,13 @@ fn runs(operation: &Operation<'_>) -> Vec<String> {
     }
 }
 
+/// Whether that writes a new batch, and so accepts its runs.
+fn accepts(operation: &Operation<'_>) -> bool {
+    let Operation::Write(writes) = operation else { return false };
+    let new = |write: &Write| matches!(write, Write::Put(row, When::Absent) if row.key.partition.contains("#B#"));
+    writes.iter().any(new)
+}
+
 impl Outside for World {
     fn weather(&self, operation: &Operation<'_>) -> Weather {
         let mut guard = self.state();
@@ -249,7 +256,16 @@ impl Outside for World {
                     state.ledger.runs.entry(id).or_default().outages += 1;
                 }
             }
+            if accepts(operation) && state.chance.is(rates.sleeps_before_acceptance) {
+                let number = process.as_ref().map_or(0, Process::number);
+                self.freeze_in(state, number, LONG_FREEZE_MS);
+            }
             self.befalls(state, process.as_ref());
+        }
+        if let (Operation::Write(_), Some(process)) = (operation, &process) {
+            for id in runs(operation) {
+                state.ledger.runs.entry(id).or_default().writer = Some(process.number());
+            }
         }
         let (what, of) = about(operation);
         // Keys' digests are no part of what replays.
