@@ -95,18 +95,27 @@ async fn go(world: &Arc<World>) {
     while over(world) && world.now_ms() < calm_at + CALM_MS && world.state().ledger.violations.is_empty() {
         sleep(5_000).await;
     }
-    let staged = { world.state().ledger.staged() };
-    if staged > 0 && world.plan.waits_for_discards && world.plan.reaper_ms.is_some() {
-        sleep(STAGED_MS).await;
-        let staged = { world.state().ledger.staged() };
-        if staged > 0 {
-            world.state().ledger.wrong(format!("{staged} runs of batches that were never accepted are still there"));
-        }
+    if world.plan.waits_for_discards && world.plan.reaper_ms.is_some() {
+        discarded(world).await;
     }
     let slack_ms = 3 * world.plan.lease_ms + 4 * world.plan.reaper_ms.unwrap_or(0) as i64 + 120_000;
     // Where there is one process, nobody ends anything while it is frozen.
     let alone_ms = if world.plan.sole { LONG_FREEZE_MS as i64 } else { 0 };
     world.state().ledger.check_end(slack_ms + alone_ms);
+}
+
+/// Waits until what was staged and never accepted is taken away. A process that slept may have staged it late.
+async fn discarded(world: &World) {
+    for _ in 0..3 {
+        if world.state().ledger.staged() == 0 {
+            return;
+        }
+        sleep(STAGED_MS).await;
+    }
+    let staged = { world.state().ledger.staged() };
+    if staged > 0 {
+        world.state().ledger.wrong(format!("{staged} runs of batches that were never accepted are still there"));
+    }
 }
 
 /// Whether something is still to come to its end.

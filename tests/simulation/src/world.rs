@@ -237,6 +237,11 @@ impl Outside for World {
         state.counts.operations += 1;
         let mut weather =
             Weather { before_ms: state.chance.within(1, 3), after_ms: state.chance.within(0, 2), ..Weather::default() };
+        if let (Operation::Write(_), Some(process)) = (operation, &process) {
+            for id in runs(operation) {
+                state.ledger.runs.entry(id).or_default().writer = Some(process.number());
+            }
+        }
         if state.storm {
             weather.throttled = state.chance.is(rates.throttled);
             weather.reply_lost = !weather.throttled && state.chance.is(rates.reply_lost);
@@ -261,11 +266,6 @@ impl Outside for World {
                 self.freeze_in(state, number, LONG_FREEZE_MS);
             }
             self.befalls(state, process.as_ref());
-        }
-        if let (Operation::Write(_), Some(process)) = (operation, &process) {
-            for id in runs(operation) {
-                state.ledger.runs.entry(id).or_default().writer = Some(process.number());
-            }
         }
         let (what, of) = about(operation);
         // Keys' digests are no part of what replays.
