@@ -124,10 +124,8 @@ impl Store {
             None => self.run_row(run)?,
             Some(_) => self.run_row(&Run { placed: run.takes_place(), ..run.clone() })?,
         };
-        let when = match seen.map_or(When::Absent, When::Rev) {
-            When::Rev(_) if simulation::off(Guard::Revision) => When::Any,
-            when => when,
-        };
+        let as_seen = seen.map_or(When::Absent, When::Rev);
+        let when = if seen.is_some() && simulation::off(Guard::Revision) { When::Any } else { as_seen };
         let mut writes = vec![Write::Put(Row { rev, ..row }, when)];
         writes.extend(others);
         writes.extend(self.bookings(run));

@@ -114,12 +114,15 @@ enum Verdict {
 /// A place in an index; the row's own key last, since two rows may have the same place.
 type Place = (Table, bool, String, String, Key);
 
+/// When the indexes show it, what a row was, and what it is.
+type Lagging = (Instant, Option<Arc<Row>>, Option<Arc<Row>>);
+
 #[derive(Debug, Default)]
 struct Rows {
     rows: BTreeMap<Key, Arc<Row>>,
     index: BTreeMap<Place, Arc<Row>>,
     /// What the indexes do not show yet, in order.
-    lagging: VecDeque<(Instant, Option<Arc<Row>>, Option<Arc<Row>>)>,
+    lagging: VecDeque<Lagging>,
 }
 
 impl Rows {

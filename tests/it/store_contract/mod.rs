@@ -115,7 +115,6 @@ async fn sqlite() -> Fixture {
     Fixture { backend, _keep: Box::new(folder) }
 }
 
-#[expect(clippy::unused_async, reason = "every backend is made alike")]
 async fn simulated() -> Fixture {
     Fixture { backend: Backend::Simulated(Simulated::default()), _keep: Box::new(()) }
 }

@@ -19,8 +19,11 @@ pub struct Line {
     pub violations: Vec<String>,
 }
 
+/// An experiment with a seed.
+pub type Experiment = fn(u64) -> Line;
+
 /// All experiments by name.
-pub const ALL: [(&str, fn(u64) -> Line); 5] = [("r3", r3), ("r4", r4), ("r5", r5), ("r6", r6), ("r8", r8)];
+pub const ALL: [(&str, Experiment); 5] = [("r3", r3), ("r4", r4), ("r5", r5), ("r6", r6), ("r8", r8)];
 
 const LEASE_MS: u64 = 60_000;
 const REAPER_MS: u64 = 60_000;

@@ -98,22 +98,25 @@ fn seeds(arguments: &Arguments) -> bool {
     let (next, sum) = (AtomicU64::new(0), Mutex::new(Sum::default()));
     thread::scope(|scope| {
         for _ in 0..arguments.threads {
-            scope.spawn(|| {
-                while let Some(seed) = following(&next, arguments) {
-                    let outcome = simulate(Plan::of_seed(seed), false);
-                    if let Some(what) = outcome.violations.first() {
-                        println!("VIOLATION SEED={seed} {what}");
-                    }
-                    if let Ok(mut sum) = sum.lock() {
-                        sum.add(&outcome);
-                    }
-                }
-            });
+            scope.spawn(|| work(&next, &sum, arguments));
         }
     });
     let sum = sum.into_inner().unwrap_or_default();
     sum.print(began.elapsed().as_secs_f64());
     sum.bad == 0
+}
+
+/// Simulates the seeds that nobody else does.
+fn work(next: &AtomicU64, sum: &Mutex<Sum>, arguments: &Arguments) {
+    while let Some(seed) = following(next, arguments) {
+        let outcome = simulate(Plan::of_seed(seed), false);
+        if let Some(what) = outcome.violations.first() {
+            println!("VIOLATION SEED={seed} {what}");
+        }
+        if let Ok(mut sum) = sum.lock() {
+            sum.add(&outcome);
+        }
+    }
 }
 
 fn following(next: &AtomicU64, arguments: &Arguments) -> Option<u64> {

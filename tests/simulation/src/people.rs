@@ -14,6 +14,7 @@ use shared::{
 use tokio::sync::oneshot;
 
 use crate::{
+    ledger,
     plan::{Run, Tool, Wish},
     world::{State, World, sleep},
 };
@@ -53,7 +54,7 @@ async fn asks(world: Arc<World>, known: Known, number: usize, twin: u32, wish: W
             let (known, wish) = (known.clone(), wish.clone());
             let attempt = format!("{number}.{twin}{attempt:02}");
             let within = world.clone();
-            world.within(process, async move { take(within, app, known, wish, number, attempt, told).await });
+            world.within(process, Box::pin(take(within, app, known, wish, number, attempt, told)));
             if let Ok(Ok(Ok(()))) = tokio::time::timeout(PATIENCE, answer).await {
                 return;
             }
@@ -166,31 +167,17 @@ fn cancels_later(world: &World, known: &Known, number: usize, wish: &Wish) {
         Wish::Batch { runs, .. } => runs,
     };
     let Some(after_ms) = runs.iter().find_map(|run| run.cancelled_after_ms) else { return };
-    let (world, known) = (world.handle(), known.clone());
     let whole = matches!(wish, Wish::Batch { .. });
-    let witness = world.clone();
-    witness.beside(async move {
-        sleep(after_ms).await;
-        for _ in 0..TRIES {
-            let found = {
-                let state = world.state();
-                let prefix = format!("{number}.");
-                let of = state.ledger.runs.iter().find(|(_, known)| {
-                    known.label.starts_with(&prefix) && known.row.is_some() && state.ledger.accepted(known)
-                });
-                of.and_then(|(id, known)| Some((id.parse::<RunId>().ok()?, known.batch.clone())))
-            };
-            let Some((id, batch)) = found else {
-                sleep(5_000).await;
-                continue;
-            };
-            let Some((process, app)) = world.any(|member| member.answers) else {
-                sleep(1_000).await;
-                continue;
-            };
+    world.beside(cancels(world.handle(), known.caller.clone(), number, after_ms, whole));
+}
+
+async fn cancels(world: Arc<World>, caller: Caller, number: usize, after_ms: u64, whole: bool) {
+    sleep(after_ms).await;
+    for _ in 0..TRIES {
+        let wanted = accepted(&world, number).zip(world.any(|member| member.answers));
+        if let Some(((id, batch), (process, app))) = wanted {
             let (told, answer) = oneshot::channel();
-            let caller = known.caller.clone();
-            let batch: Option<BatchId> = batch.filter(|_| whole).and_then(|batch| batch.parse().ok());
+            let (caller, batch) = (caller.clone(), batch.filter(|_| whole));
             world.within(process, async move {
                 let outcome = match batch {
                     Some(batch) => batch::cancel(&app, &caller, batch).await.map(|_| ()),
@@ -201,9 +188,19 @@ fn cancels_later(world: &World, known: &Known, number: usize, wish: &Wish) {
             if let Ok(Ok(Ok(()))) = tokio::time::timeout(PATIENCE, answer).await {
                 return;
             }
-            sleep(2_000).await;
         }
-    });
+        sleep(4_000).await;
+    }
+}
+
+/// A run that was accepted of that wish, and its batch.
+fn accepted(world: &World, number: usize) -> Option<(RunId, Option<BatchId>)> {
+    let state = world.state();
+    let prefix = format!("{number}.");
+    let fits =
+        |known: &ledger::Known| known.label.starts_with(&prefix) && known.row.is_some() && state.ledger.accepted(known);
+    let (id, known) = state.ledger.runs.iter().find(|(_, known)| fits(known))?;
+    Some((id.parse().ok()?, known.batch.as_ref().and_then(|batch| batch.parse().ok())))
 }
 
 /// A person is asked about a run's calls, and says something a little later, unless nobody ever does.
@@ -279,13 +276,18 @@ pub async fn looks(world: Arc<World>, known: Known) {
         world.within(process, async move {
             let Ok(page) = PageRequest::new(Some(100), None) else { return };
             let Ok(page) = run::list(&app, &caller, &Filter::default(), &page).await else { return };
-            let mut state = witness.state();
-            for run in page.entries {
-                let id = run.id.to_string();
-                if !state.ledger.runs.get(&id).is_some_and(|known| state.ledger.accepted(known)) {
-                    state.ledger.wrong(format!("run {id} is in the list, and its batch is not accepted"));
-                }
-            }
+            listed(&witness, page.entries.into_iter().map(|run| run.id));
         });
+    }
+}
+
+/// These runs were in a list.
+fn listed(world: &World, runs: impl Iterator<Item = RunId>) {
+    let ledger = &mut world.state().ledger;
+    for id in runs.map(|id| id.to_string()) {
+        let accepted = ledger.runs.get(&id).is_some_and(|known| ledger.accepted(known));
+        if !accepted {
+            ledger.wrong(format!("run {id} is in the list, and its batch is not accepted"));
+        }
     }
 }

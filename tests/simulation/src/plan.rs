@@ -79,6 +79,17 @@ pub enum Wish {
     },
 }
 
+impl Wish {
+    /// How many runs that are.
+    #[must_use]
+    pub const fn runs(&self) -> usize {
+        match self {
+            Self::Run { .. } => 1,
+            Self::Batch { runs, .. } => runs.len(),
+        }
+    }
+}
+
 /// How often something goes wrong, from 0 to 1.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rates {
@@ -206,18 +217,11 @@ impl Plan {
             off: Vec::new(),
             waits_for_discards: chance.is(0.25),
         };
-        let mut runs = 0;
-        while runs < RUNS {
-            if chance.is(0.25) {
-                let size = (chance.within(2, 6) as usize).min(RUNS - runs);
-                let twins = if chance.is(0.3) { 2 } else { 1 };
-                plan.wishes.push(Wish::Batch { runs: (0..size).map(|_| run(&mut chance)).collect(), twins });
-                runs += size;
-            } else {
-                let here = chance.is(0.3);
-                plan.wishes.push(Wish::Run { run: run(&mut chance), here });
-                runs += 1;
-            }
+        let mut left = RUNS;
+        while left > 0 {
+            let wish = wish(&mut chance, left);
+            left -= wish.runs();
+            plan.wishes.push(wish);
         }
         plan
     }
@@ -225,12 +229,19 @@ impl Plan {
     /// How many runs are asked for.
     #[must_use]
     pub fn runs(&self) -> usize {
-        let of = |wish: &Wish| match wish {
-            Wish::Run { .. } => 1,
-            Wish::Batch { runs, .. } => runs.len(),
-        };
-        self.wishes.iter().map(of).sum()
+        self.wishes.iter().map(Wish::runs).sum()
     }
+}
+
+/// A run, or a batch of at most so many.
+fn wish(chance: &mut Chance, most: usize) -> Wish {
+    if !chance.is(0.25) {
+        let here = chance.is(0.3);
+        return Wish::Run { run: run(chance), here };
+    }
+    let size = (chance.within(2, 6) as usize).min(most);
+    let twins = 1 + u32::from(chance.is(0.3));
+    Wish::Batch { runs: (0..size).map(|_| run(chance)).collect(), twins }
 }
 
 /// A run of 1 to 6 steps.

@@ -91,17 +91,24 @@ async fn go(world: &Arc<World>) {
     }
     world.state().storm = false;
     world.note("calm", "", String::new);
-    let calm_at = world.now_ms();
-    while over(world) && world.now_ms() < calm_at + CALM_MS && world.state().ledger.violations.is_empty() {
-        sleep(5_000).await;
-    }
+    ended(world).await;
     if world.plan.waits_for_discards && world.plan.reaper_ms.is_some() {
         discarded(world).await;
+        // Who slept all that time may have had something accepted only now.
+        ended(world).await;
     }
     let slack_ms = 3 * world.plan.lease_ms + 4 * world.plan.reaper_ms.unwrap_or(0) as i64 + 120_000;
     // Where there is one process, nobody ends anything while it is frozen.
     let alone_ms = if world.plan.sole { LONG_FREEZE_MS as i64 } else { 0 };
     world.state().ledger.check_end(slack_ms + alone_ms);
+}
+
+/// Waits until all that was accepted has ended, as long as that may take in calm weather.
+async fn ended(world: &World) {
+    let until_ms = world.now_ms() + CALM_MS;
+    while open(world) && world.now_ms() < until_ms && world.state().ledger.violations.is_empty() {
+        sleep(5_000).await;
+    }
 }
 
 /// Waits until what was staged and never accepted is taken away. A process that slept may have staged it late.
@@ -119,7 +126,7 @@ async fn discarded(world: &World) {
 }
 
 /// Whether something is still to come to its end.
-fn over(world: &World) -> bool {
+fn open(world: &World) -> bool {
     let state = world.state();
     state.callers > 0 || state.ledger.open() > 0
 }

@@ -257,9 +257,8 @@ impl Outside for World {
             }
             if weather.throttled || weather.reply_lost {
                 state.counts.store_faults += 1;
-                for id in runs(operation) {
-                    state.ledger.runs.entry(id).or_default().outages += 1;
-                }
+                let about = runs(operation);
+                about.into_iter().for_each(|id| state.ledger.runs.entry(id).or_default().outages += 1);
             }
             if accepts(operation) && state.chance.is(rates.sleeps_before_acceptance) {
                 let number = process.as_ref().map_or(0, Process::number);
