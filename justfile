@@ -25,6 +25,10 @@ template:
 deploy-test:
     infra/deploy-test.sh
 
+# The core under a deterministic simulation: 100,000 seeds, each guard switched off, R3 to R6 and R8
+simulate *args:
+    tests/simulate.sh {{args}}
+
 # Print the figures of the README
 bench:
     tests/bench.sh

@@ -241,7 +241,9 @@ impl Turn<'_> {
         self.here.remove(&index);
         let Some(asked) = self.asked.get(index) else { return };
         let policy = tool::named(&self.definition.tools, &asked.name).map(|tool| tool.policy);
-        let Some(call) = held.run.calls.get_mut(index) else { return };
+        // What an earlier holder's answer has filled meanwhile stays filled.
+        let call = held.run.calls.get_mut(index).filter(|call| call.state != CallState::Filled);
+        let Some(call) = call else { return };
         let again = call.failures.saturating_add(1) < FAILURES;
         let repeatable = matches!(policy, Some(Policy::Read | Policy::Idempotent));
         let (end, content) = match came {

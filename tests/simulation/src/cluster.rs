@@ -1,6 +1,6 @@
 //! The processes: each an application of its own over the same store. They die, freeze and come again.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use secrecy::SecretString;
 use shared::{
@@ -134,7 +134,8 @@ impl World {
         member.process.kill();
         member.tasks.iter().for_each(AbortHandle::abort);
         state.counts.kills += 1;
-        state.ledger.hit(number);
+        let in_hand = state.cluster.in_hand(number);
+        state.ledger.hit(number, &in_hand);
         self.note_in(state, "dies", "", || format!("process {number}"));
         if self.plan.sole {
             state.generation += 1;
@@ -162,7 +163,8 @@ impl World {
         let process = member.process.clone();
         process.freeze();
         state.counts.freezes += 1;
-        state.ledger.hit(number);
+        let in_hand = state.cluster.in_hand(number);
+        state.ledger.hit(number, &in_hand);
         self.note_in(state, "freezes", "", || format!("process {number} for {ms} ms"));
         let world = self.handle();
         self.beside(async move {
@@ -186,6 +188,12 @@ impl World {
 impl Cluster {
     fn place(&self, number: u32) -> Option<usize> {
         self.members.iter().position(|member| member.as_ref().is_some_and(|member| member.process.number() == number))
+    }
+
+    /// The runs that messages name which the process has in hand.
+    fn in_hand(&self, number: u32) -> BTreeSet<String> {
+        let of = self.in_hand.iter().filter(|(by, _)| *by == number);
+        of.flat_map(|(_, chunk)| chunk.runs.iter().map(ToString::to_string)).collect()
     }
 
     fn member(&mut self, number: u32) -> Option<&mut Member> {

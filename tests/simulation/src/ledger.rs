@@ -230,10 +230,11 @@ impl Ledger {
         asks
     }
 
-    /// A process that held runs died or froze.
-    pub fn hit(&mut self, process: u32) {
-        for known in self.runs.values_mut().filter(|known| [known.holder, known.writer].contains(&Some(process))) {
-            known.hits += 1;
+    /// A process died or froze that held runs, or was about to take them.
+    pub fn hit(&mut self, process: u32, in_hand: &BTreeSet<String>) {
+        for (id, known) in &mut self.runs {
+            let held = [known.holder, known.writer].contains(&Some(process));
+            known.hits += u32::from(held || in_hand.contains(id));
         }
     }
 
