@@ -14,7 +14,7 @@ use shared::{
     queue::Chunk,
     simulation::{Operation, Outside, Process, Weather},
     store::{
-        row::{Row, When, Write},
+        row::{Key, Row, Table, When, Write},
         simulated::Simulated,
     },
 };
@@ -199,16 +199,20 @@ impl World {
 /// What an operation is about, for the notes.
 fn about(operation: &Operation<'_>) -> (&'static str, String) {
     match operation {
-        Operation::Get(keys) => (
-            "get",
-            keys.first().map_or_else(String::new, |key| format!("{}/{} +{}", key.partition, key.sort, keys.len())),
-        ),
+        Operation::Get(keys) => {
+            ("get", keys.first().map_or_else(String::new, |key| format!("{} +{}", named(key), keys.len())))
+        }
         Operation::Query(query) => ("query", query.partition.clone()),
         Operation::Write(writes) => {
-            let key = |write: &Write| format!("{}/{}", write.key().partition, write.key().sort);
-            ("write", writes.iter().take(4).map(key).collect::<Vec<_>>().join(" "))
+            ("write", writes.iter().take(4).map(|write| named(write.key())).collect::<Vec<_>>().join(" "))
         }
     }
+}
+
+/// A row's name. The digest of an API key is no part of what replays: keys are drawn from the machine's randomness.
+fn named(key: &Key) -> String {
+    let partition = if key.table == Table::ApiKeys { "a key" } else { key.partition.as_str() };
+    format!("{partition}/{}", key.sort)
 }
 
 /// The runs that an operation is about.
@@ -267,8 +271,6 @@ impl Outside for World {
             self.befalls(state, process.as_ref());
         }
         let (what, of) = about(operation);
-        // Keys' digests are no part of what replays.
-        let of = if of.starts_with("K#") { String::new() } else { of };
         self.note_in(state, what, &of, || format!("{weather:?}"));
         weather
     }
