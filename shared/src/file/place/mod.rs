@@ -74,7 +74,10 @@ impl Files {
     /// What was uploaded for a pending file past this process. A folder's uploads come through it, and are put when they do.
     pub(super) async fn uploaded(&self, tenant: Tenant, id: FileId) -> Result<Option<Bytes>> {
         match self {
-            Self::Folder(_) => Ok(None),
+            Self::Folder(_) => {
+                let _ = (tenant, id);
+                Ok(None)
+            }
             #[cfg(feature = "aws")]
             Self::S3(s3) => s3.uploaded(tenant, id).await,
         }

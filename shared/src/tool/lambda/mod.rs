@@ -48,6 +48,7 @@ impl Functions {
         let mut refuse = |field: &str, message: String| problems.push(Problem { field: field.to_owned(), message });
         match self {
             Self::Unavailable => {
+                let _ = function;
                 let message = "lambda is not available: this host does not run on AWS Lambda; use an http tool";
                 refuse("type", message.to_owned());
             }
