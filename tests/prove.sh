@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The long forms of the proofs, one after the other, each with its table: `tests/prove.sh`, about an hour on two cores.
+# The long forms of the proofs, one after the other, each with its table where it has one: `tests/prove.sh`.
 # Seeds are printed; MUSTER_TEST_SEED=… repeats the random kills. What fails is named at the end, and the others still run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -14,7 +14,7 @@ prove() {
 crash() { cargo test -p muster --features fault-points --test crash -- --nocapture --test-threads 1 "$@"; }
 
 if [ -x tests/simulate.sh ]; then prove "the run protocol under a deterministic simulation" tests/simulate.sh; fi
-prove "kills, freezes, tools, idempotency keys and failing models, with processes" crash
+prove "kills, freezes and tools, with processes" crash
 prove "the border, on every backend" cargo test -p tests --test it
 prove "queue, files and Lambda functions, against an emulator" tests/emulators.sh
 prove "the OpenAPI document against the embedded host" tests/openapi-check.sh

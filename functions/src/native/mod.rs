@@ -171,7 +171,7 @@ crate::route::routes! { Native;
         query: BatchQuery,
         body: CreateBatch,
         answer: 202 BatchView | 200 BatchView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models, use tools],
+        access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models],
     }
     /// List batches, newest first
     list_batches = GET "/v1/batches" => batches::list_batches {
