@@ -1,6 +1,6 @@
 //! Workers: take runs and go on with each until it ends, waits, or the time is up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use tokio::task::JoinSet;
 
@@ -78,13 +78,13 @@ async fn wanting(app: &App, runs: impl Iterator<Item = Versioned<Run>>) -> Vec<V
 }
 
 /// Which of the batches that these rows belong to are accepted.
-async fn accepted(app: &App, tenant: Tenant, runs: impl Iterator<Item = &Versioned<Run>>) -> Result<HashSet<BatchId>> {
-    let staged: HashSet<BatchId> = runs
+async fn accepted(app: &App, tenant: Tenant, runs: impl Iterator<Item = &Versioned<Run>>) -> Result<BTreeSet<BatchId>> {
+    let staged: BTreeSet<BatchId> = runs
         .filter(|run| !run.value.accepted)
         .filter_map(|run| run.value.batch.as_ref())
         .map(|batch| batch.id)
         .collect();
-    let mut accepted = HashSet::new();
+    let mut accepted = BTreeSet::new();
     for id in staged {
         if app.store().batch(tenant, id).await?.is_some() {
             accepted.insert(id);

@@ -1,6 +1,6 @@
 //! Looking at runs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -232,9 +232,9 @@ pub async fn list_pages(
 /// A page of the list as it is stored, without the runs whose batch was never accepted.
 async fn listed(app: &App, tenant: Tenant, before: Option<String>, limit: usize) -> Result<(Vec<Run>, Option<String>)> {
     let (mut runs, next) = app.store().listed_runs(tenant, before, limit).await?;
-    let staged: HashSet<BatchId> =
+    let staged: BTreeSet<BatchId> =
         runs.iter().filter(|run| !run.accepted).filter_map(|run| run.batch.as_ref()).map(|batch| batch.id).collect();
-    let mut missing = HashSet::new();
+    let mut missing = BTreeSet::new();
     for batch in staged {
         if app.store().batch(tenant, batch).await?.is_none() {
             missing.insert(batch);
