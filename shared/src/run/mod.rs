@@ -1,6 +1,7 @@
 //! Runs: one execution of one version of an agent. The type and its states are here; what callers do with it beside.
 
 mod approve;
+mod attempt;
 mod booking;
 mod call;
 mod cancel;
@@ -11,6 +12,7 @@ mod passed_over;
 mod prompt;
 mod read;
 mod start;
+mod status;
 mod told;
 mod transition;
 mod watch;
@@ -18,6 +20,7 @@ mod watch;
 use serde::{Deserialize, Serialize};
 
 pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
+pub use attempt::{Attempt, AttemptEnd, InFlight, Usage};
 pub use call::{CallState, Decision, PendingCall};
 pub use cancel::cancel;
 pub(crate) use cancel::{before_end, request_cancel, written};
@@ -31,6 +34,7 @@ pub use read::{Chat, Filter, PAGES_LIMIT, ParentIs, chat, get, list, list_pages,
 pub(crate) use read::{Glance, outputs_of, visible};
 pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, start};
 pub(crate) use start::{Pinned, first_row, pin};
+pub use status::{Reason, Status};
 pub(crate) use told::{CallEvent, Delta, Told};
 pub(crate) use transition::Acquired;
 pub use watch::{Seen, Watch, events};
@@ -39,255 +43,10 @@ use crate::{
     agent::{Metadata, Mode},
     clock::Timestamp,
     id::{AgentId, BatchId, KeyId, OrgId, RunId},
-    model::{FaultKind, ModelName, Tokens},
-    money::{Books, Budget, KeyBudget, Ledger},
+    model::ModelName,
+    money::{Books, Budget, KeyBudget},
     tenant::Tenant,
 };
-
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Accepted; no worker has begun, or one has put it back.
-    Queued,
-    /// A worker holds it.
-    Running,
-    /// It waits for a time or an event, and costs nothing meanwhile.
-    Waiting,
-    /// It ended well.
-    Done,
-    /// It ended badly: see the reason.
-    Error,
-    /// It was cancelled.
-    Interrupted,
-}
-
-impl Status {
-    /// Every status.
-    pub const ALL: [Self; 6] = [Self::Queued, Self::Running, Self::Waiting, Self::Done, Self::Error, Self::Interrupted];
-
-    /// Whether the run has ended.
-    #[must_use]
-    pub const fn terminal(self) -> bool {
-        matches!(self, Self::Done | Self::Error | Self::Interrupted)
-    }
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Done => "done",
-            Self::Error => "error",
-            Self::Interrupted => "interrupted",
-        }
-    }
-
-    /// The status of this name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
-    }
-}
-
-/// Why a run ended as it did, or waits: for machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The next model call could have cost more than what is left of a budget.
-    BudgetExceeded,
-    /// A budget applies, and what the next model call may cost is not known.
-    UnknownPrice,
-    /// As many model calls as the agent allows.
-    MaxSteps,
-    /// Its deadline passed.
-    Deadline,
-    /// The provider says that the account's quota or money is used up.
-    ProviderQuota,
-    /// The provider asks to wait.
-    ProviderRateLimit,
-    /// Most calls of the model failed a moment ago, so it is left alone for a while.
-    CircuitOpen,
-    /// The model could not be called, after retries.
-    ModelError,
-    /// The model's answer was cut off by the most tokens that it may write.
-    MaxTokens,
-    /// The provider's filter stopped the answer.
-    ContentFiltered,
-    /// The model's answer is not what the agent's output schema asks for, and was not when it was asked again.
-    OutputInvalid,
-    /// The model asked for a tool, and the agent has none.
-    UnknownTool,
-    /// The model asked for more tool calls than a run may make.
-    MaxToolCalls,
-    /// A person is asked about a tool call.
-    ApprovalRequired,
-    /// Nobody said anything about a tool call before the deadline.
-    ApprovalExpired,
-    /// A tool call may or may not have taken place, and a person is asked.
-    OutcomeUnknown,
-    /// A tool is not what it was when the agent was saved, and a person is asked whether to call it nevertheless.
-    ToolChanged,
-    /// It goes on when runs that it started as sub-agents have ended.
-    SubAgent,
-    /// Worker after worker died while it held the run.
-    WorkerCrashLoop,
-    /// The run was handed on more often than a run may be.
-    HopLimit,
-    /// Somebody cancelled it.
-    Cancelled,
-}
-
-impl Reason {
-    /// Why a person is asked about a tool call: its tool has changed, or nobody knows whether it took place, or neither.
-    pub(crate) const fn of_question(unclear: bool, changed: bool) -> Self {
-        match (changed, unclear) {
-            (true, _) => Self::ToolChanged,
-            (false, true) => Self::OutcomeUnknown,
-            (false, false) => Self::ApprovalRequired,
-        }
-    }
-
-    /// The word for it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BudgetExceeded => "budget_exceeded",
-            Self::UnknownPrice => "unknown_price",
-            Self::MaxSteps => "max_steps",
-            Self::Deadline => "deadline",
-            Self::ProviderQuota => "provider_quota",
-            Self::ProviderRateLimit => "provider_rate_limit",
-            Self::CircuitOpen => "circuit_open",
-            Self::ModelError => "model_error",
-            Self::MaxTokens => "max_tokens",
-            Self::ContentFiltered => "content_filtered",
-            Self::OutputInvalid => "output_invalid",
-            Self::UnknownTool => "unknown_tool",
-            Self::MaxToolCalls => "max_tool_calls",
-            Self::ApprovalRequired => "approval_required",
-            Self::ApprovalExpired => "approval_expired",
-            Self::OutcomeUnknown => "outcome_unknown",
-            Self::ToolChanged => "tool_changed",
-            Self::SubAgent => "sub_agent",
-            Self::WorkerCrashLoop => "worker_crash_loop",
-            Self::HopLimit => "hop_limit",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// What a run or batch has used: of every attempt, also of failed and killed ones.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Attempts to call a model.
-    pub model_calls: u32,
-    /// Tokens; of an attempt whose answer was lost, an estimate on the high side.
-    pub tokens: Tokens,
-    /// What the priced attempts cost, in micro-USD.
-    pub priced_micro_usd: u64,
-    /// Attempts that used tokens at a price that is not known.
-    pub unpriced_calls: u32,
-}
-
-impl Usage {
-    /// The whole cost in micro-USD; `None` when the price of a part is not known.
-    #[must_use]
-    pub fn cost_micro_usd(&self) -> Option<u64> {
-        (self.unpriced_calls == 0).then_some(self.priced_micro_usd)
-    }
-
-    fn of(attempt: &Attempt) -> Self {
-        Self {
-            model_calls: 1,
-            tokens: attempt.tokens,
-            priced_micro_usd: attempt.cost_micro_usd.unwrap_or(0),
-            unpriced_calls: u32::from(attempt.cost_micro_usd.is_none()),
-        }
-    }
-
-    /// Takes away what another used that is part of this.
-    fn subtract(&mut self, other: &Self) {
-        self.model_calls = self.model_calls.saturating_sub(other.model_calls);
-        self.tokens.input = self.tokens.input.saturating_sub(other.tokens.input);
-        self.tokens.cached_input = self.tokens.cached_input.saturating_sub(other.tokens.cached_input);
-        self.tokens.output = self.tokens.output.saturating_sub(other.tokens.output);
-        self.priced_micro_usd = self.priced_micro_usd.saturating_sub(other.priced_micro_usd);
-        self.unpriced_calls = self.unpriced_calls.saturating_sub(other.unpriced_calls);
-    }
-
-    /// Adds what another used.
-    pub fn add(&mut self, other: &Self) {
-        self.model_calls = self.model_calls.saturating_add(other.model_calls);
-        self.tokens.input = self.tokens.input.saturating_add(other.tokens.input);
-        self.tokens.cached_input = self.tokens.cached_input.saturating_add(other.tokens.cached_input);
-        self.tokens.output = self.tokens.output.saturating_add(other.tokens.output);
-        self.priced_micro_usd = self.priced_micro_usd.saturating_add(other.priced_micro_usd);
-        self.unpriced_calls = self.unpriced_calls.saturating_add(other.unpriced_calls);
-    }
-}
-
-/// How an attempt to call a model ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptEnd {
-    /// With an answer.
-    Answered,
-    /// With a fault.
-    Failed(FaultKind),
-    /// The worker that made it died or was stopped before it could write the answer down.
-    Lost,
-    /// The run was cancelled meanwhile.
-    Cancelled,
-}
-
-/// One attempt to call a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// The slot of the journal that it was made for.
-    pub slot: u32,
-    /// Which model.
-    pub model: ModelName,
-    /// When it was made.
-    pub started_at: Timestamp,
-    /// When its end was known.
-    pub ended_at: Timestamp,
-    /// How it ended.
-    pub end: AttemptEnd,
-    /// What it used, or an estimate on the high side.
-    pub tokens: Tokens,
-    /// Whether `tokens` is an estimate.
-    pub estimated: bool,
-    /// What it cost, in micro-USD; `None` when the price is not known.
-    pub cost_micro_usd: Option<u64>,
-    /// The provider's message when it failed.
-    pub message: Option<String>,
-    /// The ledgers that its cost is in.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) ledgers: Vec<Ledger>,
-}
-
-/// What a worker said that it is about to do, before it did it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InFlight {
-    /// The slot of the journal that it fills.
-    pub slot: u32,
-    /// Which try of this model for this slot it is, from 1.
-    pub attempt: u32,
-    /// The model that is called.
-    pub model: ModelName,
-    /// When.
-    pub started_at: Timestamp,
-    /// The most tokens that it may use.
-    pub reserved: Tokens,
-    /// What they cost at most, in micro-USD; `None` when the price is not known.
-    pub reserved_micro_usd: Option<u64>,
-    /// The ledgers in which that is reserved.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) ledgers: Vec<Ledger>,
-}
 
 /// The batch that a run belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

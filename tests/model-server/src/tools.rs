@@ -70,6 +70,12 @@ impl Tools {
         Ok(Self { addr, state, accepting })
     }
 
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// The URL of that path.
     #[must_use]
     pub fn url(&self, path: &str) -> String {

@@ -8,6 +8,8 @@
 
 mod content;
 mod events;
+mod known;
+mod message;
 mod pin;
 mod save;
 mod session;
@@ -19,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub(crate) use self::save::Pins;
+use self::{known::Trouble, session::Session, wire::Wire};
 pub use self::{
     pin::Change,
     save::{PINNED_LIMIT_BYTES, SERVER_NAME_LIMIT, SERVERS_LIMIT},
@@ -27,7 +30,6 @@ pub(super) use self::{
     pin::{callable, named},
     save::check,
 };
-use self::{session::Session, wire::Wire};
 use super::{Arguments, Outcome, Policy, execute::headers, http};
 use crate::{app::App, secret::Unfilled, tenant::Tenant};
 
@@ -73,7 +75,7 @@ pub(super) async fn call(call: &Call<'_>, server: &Mcp, arguments: &Arguments, k
     let opened = async {
         let session = Session::open(wire).await?;
         let listed = session.tools().await?;
-        Ok::<_, wire::Trouble>((session, listed))
+        Ok::<_, Trouble>((session, listed))
     };
     let (session, listed) = match opened.await {
         Ok(opened) => opened,

@@ -17,7 +17,8 @@ use tokio::time::timeout_at;
 
 use super::{
     content,
-    wire::{ANSWER_READ_LIMIT_BYTES, Called, Trouble, Wire, passes},
+    known::{Called, Trouble, passes},
+    wire::{ANSWER_READ_LIMIT_BYTES, Wire},
 };
 use crate::tool::{Arguments, Outcome};
 

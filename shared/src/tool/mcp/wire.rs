@@ -13,7 +13,7 @@ use futures_util::stream::BoxStream;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use rmcp::{
     ErrorData,
-    model::{ClientJsonRpcMessage, ClientRequest, RequestId, ServerJsonRpcMessage},
+    model::{ClientJsonRpcMessage, RequestId, ServerJsonRpcMessage},
     transport::streamable_http_client::{
         SseError, StreamableHttpClient, StreamableHttpError, StreamableHttpPostResponse as Posted,
     },
@@ -21,7 +21,11 @@ use rmcp::{
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::events::Events;
+use super::{
+    events::Events,
+    known::{Called, Trouble},
+    message::{Message, SESSION, answers, media, session_id, values},
+};
 use crate::{
     net::{Failure, Guard, GuardedUrl, Sending, Streamed},
     secret::Opened,
@@ -38,68 +42,9 @@ const VALUES_LIMIT: usize = 50_000;
 const REFUSAL_LIMIT_BYTES: usize = 64 * 1024;
 /// How long the end of a session may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The longest session id, in bytes.
-const SESSION_ID_LIMIT: usize = 1_024;
 
-const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// What is known of the call of a tool.
-#[derive(Debug, Clone, Default)]
-pub(super) enum Called {
-    /// Nothing was sent.
-    #[default]
-    Not,
-    /// It was sent, or may have been, and no complete answer came.
-    Unclear,
-    /// The server does not know the session, so it did nothing.
-    Expired,
-    /// The server answered with this status, which is no success, and this text.
-    Refused(StatusCode, String),
-    /// The server's JSON-RPC message.
-    Answered(Value),
-}
-
-/// Why a server could not be spoken with. `Display` is for whoever named it, and for the model: no text of the server.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Trouble {
-    /// Nobody is there, or it may not be called.
-    #[error("the MCP server could not be reached")]
-    Unreached,
-    /// It took too long, or hung up.
-    #[error("the MCP server gave no complete answer")]
-    Silent,
-    /// It refuses.
-    #[error("the MCP server answered HTTP {0}")]
-    Status(StatusCode),
-    /// It says more than is read.
-    #[error("the MCP server says more than is read of it")]
-    TooMuch,
-    /// What it says is not MCP.
-    #[error("the server did not answer as an MCP server does")]
-    Foreign,
-    /// Its list does not end.
-    #[error("the MCP server lists more than {0} tools")]
-    TooMany(usize),
-}
-
-impl Trouble {
-    /// Whether it may be gone later.
-    pub(super) fn passing(&self) -> bool {
-        match self {
-            Self::Unreached | Self::Silent => true,
-            Self::Status(status) => passes(*status),
-            Self::TooMuch | Self::Foreign | Self::TooMany(_) => false,
-        }
-    }
-}
-
-/// Whether what was answered with this status may succeed later. That a session is gone is one of these.
-pub(super) fn passes(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
-}
 
 type Error = StreamableHttpError<Trouble>;
 
@@ -125,27 +70,6 @@ struct State {
     trouble: Option<Trouble>,
     /// How much was read of what answers no call, in bytes.
     read_bytes: usize,
-}
-
-/// What a message is, as far as it matters here.
-struct Message {
-    /// The id of the answer that is waited for, if one is.
-    id: Option<RequestId>,
-    calls: bool,
-    discovers: bool,
-}
-
-impl Message {
-    fn of(message: &ClientJsonRpcMessage) -> Self {
-        let ClientJsonRpcMessage::Request(request) = message else {
-            return Self { id: None, calls: false, discovers: false };
-        };
-        Self {
-            id: Some(request.id.clone()),
-            calls: matches!(request.request, ClientRequest::CallToolRequest(_)),
-            discovers: matches!(request.request, ClientRequest::DiscoverRequest(_)),
-        }
-    }
 }
 
 impl Wire {
@@ -335,42 +259,6 @@ impl Wire {
     }
 }
 
-/// How many values a JSON text has, about: without taking room for them.
-fn values(text: &[u8]) -> usize {
-    let (mut count, mut in_string, mut escaped): (usize, _, _) = (0, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' | b',' if !in_string => count = count.saturating_add(1),
-            _ => {}
-        }
-    }
-    count
-}
-
-/// Whether the message answers the request of this id.
-fn answers(message: &Value, id: &RequestId) -> bool {
-    let theirs = message.get("id");
-    let same = match id {
-        RequestId::Number(number) => theirs.and_then(Value::as_i64) == Some(*number),
-        RequestId::String(text) => theirs.and_then(Value::as_str) == Some(text),
-    };
-    same && (message.get("result").is_some() || message.get("error").is_some())
-}
-
-fn session_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get(SESSION)?.to_str().ok()?;
-    (1..=SESSION_ID_LIMIT).contains(&id.len()).then(|| id.to_owned())
-}
-
-/// The media type, without its parameters.
-fn media(headers: &HeaderMap) -> String {
-    let named = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
 impl StreamableHttpClient for Wire {
     type Error = Trouble;
 
@@ -415,34 +303,5 @@ impl StreamableHttpClient for Wire {
         _custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<BoxStream<'static, Result<sse_stream::Sse, SseError>>, Error> {
         Err(StreamableHttpError::ServerDoesNotSupportSse)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_are_counted_outside_of_texts() {
-        for (text, count) in [("", 0), ("[]", 1), ("[1,[2],{}]", 5), (r#"{"a":",[{\",","b":1}"#, 2), (r#"["\\",1]"#, 2)]
-        {
-            assert_eq!(values(text.as_bytes()), count, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_answer_has_the_id_that_was_asked_with_and_a_result_or_an_error() {
-        let id = RequestId::Number(3);
-        for (message, expected) in [
-            (json!({"id": 3, "result": null}), true),
-            (json!({"id": 3, "error": {}}), true),
-            (json!({"id": 3, "method": "ping"}), false),
-            (json!({"id": "3", "result": {}}), false),
-            (json!({"id": 4, "result": {}}), false),
-            (json!({"result": {}}), false),
-            (json!([{"id": 3, "result": {}}]), false),
-        ] {
-            assert_eq!(answers(&message, &id), expected, "{message}");
-        }
     }
 }
