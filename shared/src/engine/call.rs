@@ -186,7 +186,7 @@ fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer) {
     let price = app.models().price(&model);
     held.run.book(AttemptEnd::Answered, answer.tokens, price.as_ref(), None, now);
     let Answer { text, tool_calls, finish, tokens } = answer;
-    let calls = tool_step::expected(&agent.definition, held.run.mode, &tool_calls);
+    let calls = tool_step::expected(&agent.definition, held.run.mode, finish, &tool_calls);
     held.fill(app, held.run.step, Record::Answer { text, tool_calls, finish, model, tokens }.at(now), calls);
     fault::point("K7");
 }

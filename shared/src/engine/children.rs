@@ -15,7 +15,8 @@ use crate::{
     id::RunId,
     message::{Record, Slot, ToolEnd},
     model::ToolCall,
-    money, random,
+    money::{self, Budget},
+    random,
     run::{self, CallState, DEPTH_LIMIT, FAMILY_LIMIT, Pinned, Prompt, Run, Status, Usage},
     store::{self, Versioned},
     tool::{self, Arguments, SubAgent},
@@ -213,6 +214,8 @@ pub(super) async fn take_results(app: &App, held: &mut Held, asked: &[ToolCall])
                 return Ok(saved);
             }
         }
+        // The batch looks at its own runs, and a child is none of them.
+        held.run.refused_by = held.run.refused_by.or(child.refused_by.filter(|by| *by == Budget::Batch));
         let (end, content) = answer(child, said);
         held.answer(app, asked, index, end, content, child.usage);
     }

@@ -34,18 +34,19 @@ pub(super) fn longest_ms(definition: &Definition) -> u64 {
 }
 
 /// Where the calls that an answer asks for stand at first. Without tools there are none: the run will not go on.
-pub(super) fn expected(definition: &Definition, mode: Mode, asked: &[ToolCall]) -> Vec<PendingCall> {
+pub(super) fn expected(definition: &Definition, mode: Mode, finish: Finish, asked: &[ToolCall]) -> Vec<PendingCall> {
     if definition.tools.is_empty() {
         return Vec::new();
     }
-    let state = |call: &ToolCall| match tool::named(&definition.tools, &call.name) {
+    let state = |index: usize, call: &ToolCall| match tool::named(&definition.tools, &call.name) {
         // What must not be called at all needs nobody's approval.
+        _ if finish == Finish::Length || index >= CALLS_PER_TURN => CallState::Ready,
         Some(tool) if (mode == Mode::Manual || tool.approval == Approval::Always) && arguments(&tool, call).is_ok() => {
             CallState::AwaitsApproval
         }
         _ => CallState::Ready,
     };
-    asked.iter().map(|call| PendingCall::new(&call.name, state(call))).collect()
+    asked.iter().enumerate().map(|(index, call)| PendingCall::new(&call.name, state(index, call))).collect()
 }
 
 pub(super) fn arguments(tool: &Tool, call: &ToolCall) -> Result<tool::Arguments, String> {

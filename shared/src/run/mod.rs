@@ -177,7 +177,7 @@ pub struct Run {
     /// The budgets that it shares with its relatives: its own, those of the runs above it, and that of their batch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) shared_budgets: Vec<SharedBudget>,
-    /// The budget that had no room for its next model call.
+    /// The budget that had no room for its next model call, or the batch's if it had none for one below this run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_by: Option<Budget>,
     /// Whether it is counted among the runs of its batch that are in hand.
