@@ -1,5 +1,5 @@
 //! The reaper: looks at what is due and brings it back to work, or to its end. It repairs lost messages, dead workers, passed
-//! deadlines, and batches that were never accepted.
+//! deadlines, batches that were never accepted, and bytes of files without a row.
 
 use std::collections::HashMap;
 
@@ -9,6 +9,7 @@ use crate::{
     batch,
     clock::Timestamp,
     error::{Error, Result},
+    file,
     id::{BatchId, RunId},
     queue::Chunk,
     run::{self, Run, SOLE_TAKEOVERS_LIMIT},
@@ -55,6 +56,7 @@ pub async fn reap(app: &App) -> Result<Reaped> {
         }
     }
     app.store().backend().sweep(app.now()).await?;
+    file::sweep(app).await?;
     outcome.map(|()| reaped)
 }
 

@@ -1,0 +1,173 @@
+//! How much there may be of files: of an organisation, in memory, and of bytes without a row.
+
+use std::{pin::pin, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::{StreamExt, poll, stream};
+use serde_json::{Value, json};
+use shared::file::{Limits, TOGETHER_LIMIT_BYTES, UNCLAIMED_MS};
+
+use crate::harness::{Client, Muster, on_every_backend, text};
+
+on_every_backend!(
+    an_organisation_keeps_so_many_files,
+    an_organisation_keeps_so_many_bytes,
+    of_many_at_once_as_many_are_kept_as_may_be,
+    runs_wait_until_there_is_memory_for_their_files,
+    bytes_whose_row_was_never_written_go_after_a_day,
+    bytes_that_were_swept_are_named_by_no_row,
+    bytes_of_an_upload_that_came_too_late_go_after_a_day,
+);
+
+fn limited(muster: Muster, files: u64, bytes: u64) -> Muster {
+    muster.with_file_limits(Limits { files, bytes, ..Limits::default() })
+}
+
+fn file(content: &str) -> Value {
+    json!({"name": "a.txt", "media_type": "text/plain", "data": STANDARD.encode(content)})
+}
+
+fn announced(bytes: usize) -> Value {
+    json!({"name": "a.txt", "media_type": "text/plain", "bytes": bytes})
+}
+
+/// What a refusal says.
+fn full(answer: crate::harness::Answer) -> String {
+    let refused = answer.status(409);
+    assert_eq!(refused["error"]["code"], "conflict", "{refused}");
+    text(&refused["error"], "message")
+}
+
+async fn files(client: &Client) -> usize {
+    client.get("/v1/files").await.ok()["data"].as_array().unwrap().len()
+}
+
+async fn an_organisation_keeps_so_many_files(muster: Muster) {
+    let muster = limited(muster, 3, 1_000);
+    let us = &muster.us;
+    let limits = us.get("/v1/limits").await.ok();
+    assert_eq!((&limits["files"], &limits["files_bytes"]), (&json!(3), &json!(1_000)));
+    let upload = us.post("/v1/files", announced(1)).await.status(201);
+    let first = text(&us.post("/v1/files", file("1")).await.status(201), "id");
+    for content in ["2", "3"] {
+        us.post("/v1/files", file(content)).await.status(201);
+    }
+    let message = "an organisation has at most 3 files of at most 1000 bytes together: delete some";
+    assert_eq!(full(us.post("/v1/files", file("4")).await), message);
+    assert_eq!(full(us.post("/v1/files", announced(1)).await), message);
+    let agent = us.agent("demo/scripted-l0").await;
+    let attachment = json!({"media_type": "text/plain", "data": "YQ=="});
+    let body = json!({"message": "a", "attachments": [attachment]});
+    assert_eq!(full(us.post(&format!("/v1/agents/{agent}/runs"), body.clone()).await), message);
+    assert_eq!(full(us.post(&format!("/v1/agents/{agent}/batches"), json!({ "items": [body] })).await), message);
+    let url = text(&upload["upload"], "url");
+    assert_eq!(full(us.nobody().send("PUT", &url, "u").await), message);
+    assert_eq!((files(us).await, muster.bytes_kept()), (4, 3), "nothing of what was refused is kept");
+    assert_eq!(us.get("/v1/runs").await.ok()["data"], json!([]));
+    muster.them.post("/v1/files", file("theirs")).await.status(201);
+
+    us.delete(&format!("/v1/files/{first}")).await.status(204);
+    us.nobody().send("PUT", &url, "u").await.ok();
+    assert_eq!(full(us.post("/v1/files", file("4")).await), message);
+}
+
+async fn an_organisation_keeps_so_many_bytes(muster: Muster) {
+    let muster = limited(muster, 100, 10);
+    let us = &muster.us;
+    let first = text(&us.post("/v1/files", file("123456")).await.status(201), "id");
+    full(us.post("/v1/files", file("12345")).await);
+    full(us.post("/v1/files", announced(5)).await);
+    us.post("/v1/files", file("1234")).await.status(201);
+    full(us.post("/v1/files", file("1")).await);
+    us.delete(&format!("/v1/files/{first}")).await.status(204);
+    us.post("/v1/files", file("654321")).await.status(201);
+    assert_eq!((files(us).await, muster.bytes_kept()), (2, 2));
+}
+
+async fn of_many_at_once_as_many_are_kept_as_may_be(muster: Muster) {
+    let muster = limited(muster, 5, 1_000);
+    let made = (0..16).map(|_| muster.us.post("/v1/files", file("x")));
+    let mut codes: Vec<u16> = stream::iter(made).buffer_unordered(16).map(|answer| answer.code).collect().await;
+    codes.sort_unstable();
+    let expected = [[201_u16; 5].as_slice(), &[409; 11]].concat();
+    assert_eq!((codes, files(&muster.us).await), (expected, 5));
+    muster.pass(UNCLAIMED_MS + 1);
+    muster.reap().await;
+    assert_eq!(muster.bytes_kept(), 5);
+}
+
+async fn runs_wait_until_there_is_memory_for_their_files(muster: Muster) {
+    // Room for the files of one run; leases that end while the others wait unless they are renewed.
+    let limits = Limits { shown_bytes: TOGETHER_LIMIT_BYTES, ..Limits::default() };
+    let muster = muster.with_file_limits(limits).with_lease(1_500).at_work();
+    let large = "x".repeat(11 * 1024 * 1024);
+    let made = muster.us.post("/v1/files", announced(large.len())).await.status(201);
+    muster.us.nobody().send("PUT", &text(&made["upload"], "url"), large).await.ok();
+    let agent = muster.us.agent("openai/fake-l500").await;
+    let item = json!({"message": "what is this?", "attachments": [{"file_id": made["id"]}]});
+    let body = json!({"items": vec![item; 5]});
+    let batch = muster.us.post(&format!("/v1/agents/{agent}/batches"), body).await.status(202);
+    let path = format!("/v1/batches/{}", text(&batch, "id"));
+    while muster.us.get(&path).await.ok()["ended_at"].is_null() {
+        muster.reap().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(muster.us.get(&path).await.ok()["counts"]["done"], 5);
+    let stats = muster.models.stats();
+    assert_eq!((stats.max_in_flight, stats.calls), (1, 5), "one after the other, and each once");
+    for run in muster.us.get("/v1/runs").await.ok()["data"].as_array().unwrap() {
+        let explained = muster.us.get(&format!("/v1/runs/{}/explain", text(run, "id"))).await.ok();
+        assert_eq!(explained["attempts"].as_array().unwrap().len(), 1, "{explained}");
+    }
+}
+
+/// Does what is asked until the bytes are there, and no further: as when the process died then.
+async fn until_bytes_are_there(
+    muster: &Muster,
+    mut request: std::pin::Pin<&mut impl Future<Output = crate::harness::Answer>>,
+) {
+    while muster.bytes_kept() == 0 {
+        assert!(poll!(&mut request).is_pending());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn bytes_whose_row_was_never_written_go_after_a_day(muster: Muster) {
+    {
+        let mut request = pin!(muster.us.post("/v1/files", file("lost")));
+        until_bytes_are_there(&muster, request.as_mut()).await;
+    }
+    muster.reap().await;
+    assert_eq!((files(&muster.us).await, muster.bytes_kept()), (0, 1));
+    let kept = text(&muster.us.post("/v1/files", file("kept")).await.status(201), "id");
+    muster.pass(UNCLAIMED_MS + 1);
+    muster.reap().await;
+    assert_eq!((files(&muster.us).await, muster.bytes_kept()), (1, 1));
+    assert_eq!(muster.us.get(&format!("/v1/files/{kept}/content")).await.text, "kept");
+}
+
+async fn bytes_that_were_swept_are_named_by_no_row(muster: Muster) {
+    let mut request = pin!(muster.us.post("/v1/files", file("slow")));
+    until_bytes_are_there(&muster, request.as_mut()).await;
+    muster.pass(UNCLAIMED_MS + 1);
+    muster.reap().await;
+    assert_eq!(muster.bytes_kept(), 0);
+    request.await.status(409);
+    assert_eq!(files(&muster.us).await, 0);
+}
+
+async fn bytes_of_an_upload_that_came_too_late_go_after_a_day(muster: Muster) {
+    let made = muster.us.post("/v1/files", announced(4)).await.status(201);
+    let (url, anyone) = (text(&made["upload"], "url"), muster.us.nobody());
+    let mut slow = pin!(anyone.send("PUT", &url, "slow"));
+    until_bytes_are_there(&muster, slow.as_mut()).await;
+    anyone.send("PUT", &url, "fast").await.ok();
+    slow.await.status(409);
+    assert_eq!(muster.bytes_kept(), 2);
+    muster.pass(UNCLAIMED_MS + 1);
+    muster.reap().await;
+    let path = format!("/v1/files/{}", text(&made, "id"));
+    assert_eq!((muster.us.get(&format!("{path}/content")).await.text, muster.bytes_kept()), ("fast".to_owned(), 1));
+    muster.us.delete(&path).await.status(204);
+    assert_eq!(muster.bytes_kept(), 0, "a deletion does not wait for a day");
+}
