@@ -1,5 +1,6 @@
 //! The local host: what only a connection shows.
 
+use muster::host::Host;
 use serde_json::json;
 use shared::{App, file::FILE_LIMIT_BYTES};
 use tokio::{
@@ -77,4 +78,20 @@ async fn begin(app: &App, head: &str) -> String {
     let read = connection.read(&mut answer).await.unwrap();
     host.abort();
     String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+#[tokio::test]
+async fn what_a_process_had_begun_to_write_of_a_file_when_it_died_is_gone_when_the_next_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let unfinished = folder.path().join("files/.unfinished");
+    std::fs::create_dir_all(&unfinished).unwrap();
+    std::fs::write(unfinished.join("half"), "half").unwrap();
+    let host = Host::start(folder.path(), "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    assert!(!unfinished.join("half").exists());
+    // Another does not serve the folder, and so takes nothing away.
+    std::fs::create_dir_all(&unfinished).unwrap();
+    std::fs::write(unfinished.join("whole"), "half").unwrap();
+    assert!(Host::start(folder.path(), "127.0.0.1:0".parse().unwrap()).await.is_err());
+    assert!(unfinished.join("whole").exists());
+    host.stop().await;
 }

@@ -104,7 +104,9 @@ impl Store {
         self.backend.transact(writes).await.map_err(|error| match error {
             super::Error::Conflict { index } if counters.contains(&index) => Unsaved::Full,
             super::Error::Conflict { .. } => Unsaved::Changed,
-            error => Unsaved::Failed(error),
+            super::Error::Unavailable(_) | super::Error::TooLarge(_) | super::Error::Broken(_) => {
+                Unsaved::Failed(error)
+            }
         })
     }
 
