@@ -25,8 +25,7 @@ use shared::{
     api_key::{self, NewKey},
     clock::Clock,
     config::{Config, LEASE_MS, SyncRuns},
-    engine,
-    file::{Files, Limits, S3, UNCLAIMED_MS},
+    file::{self, Files, Limits, S3, UNCLAIMED_MS},
     limit::Limiter,
     model::settings::Settings,
     queue::{Queue, embedded::Embedded},
@@ -177,10 +176,10 @@ async fn bytes_in_a_bucket_whose_row_was_never_written_go_after_a_day() {
     }
     assert_eq!(muster.send("GET", "/v1/files", Value::Null).await.2["data"], json!([]));
     let (_, _, kept) = muster.send("POST", "/v1/files", body).await;
-    engine::reap(&muster.app).await.unwrap();
+    file::sweep(&muster.app).await.unwrap();
     assert_eq!(muster.objects("files/").await, 2);
     muster.shift.fetch_add(UNCLAIMED_MS + 1, Ordering::Relaxed);
-    engine::reap(&muster.app).await.unwrap();
+    file::sweep(&muster.app).await.unwrap();
     assert_eq!(muster.objects("files/").await, 1);
     assert_eq!(muster.content(kept["id"].as_str().unwrap()).await, PNG);
 }

@@ -15,7 +15,7 @@ use shared::{
     clock::Clock,
     config::{self, Config, LONG_WAIT_MS, SyncRuns},
     engine,
-    file::{Files, Folder},
+    file::{self, Files, Folder},
     limit::Limiter,
     queue::{
         Chunk, Queue,
@@ -260,6 +260,9 @@ async fn reap(app: App) {
         ticks.tick().await;
         if let Err(error) = engine::reap(&app).await {
             tracing::error!(error = ?error, "the reaper could not look; it looks again");
+        }
+        if let Err(error) = file::sweep(&app).await {
+            tracing::error!(error = ?error, "files without a row could not be looked for; they are looked for again");
         }
     }
 }

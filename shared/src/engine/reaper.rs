@@ -1,5 +1,5 @@
 //! The reaper: looks at what is due and brings it back to work, or to its end. It repairs lost messages, dead workers, passed
-//! deadlines, batches that were never accepted, and bytes of files without a row.
+//! deadlines, and batches that were never accepted.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,6 @@ use crate::{
     batch,
     clock::Timestamp,
     error::{Error, Result},
-    file,
     id::{BatchId, RunId},
     queue::Chunk,
     run::{self, Run, SOLE_TAKEOVERS_LIMIT},
@@ -56,7 +55,6 @@ pub async fn reap(app: &App) -> Result<Reaped> {
         }
     }
     app.store().backend().sweep(app.now()).await?;
-    file::sweep(app).await?;
     outcome.map(|()| reaped)
 }
 

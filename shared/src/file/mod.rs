@@ -17,12 +17,12 @@ pub use self::{
     content::MEDIA_TYPES,
     limits::Limits,
     place::{Files, Folder},
-    unclaimed::UNCLAIMED_MS,
+    unclaimed::{UNCLAIMED_MS, sweep},
 };
 pub(crate) use self::{
     attach::{Search, find_all, keep_all, shown, shown_bytes},
     limits::{Room, Taken},
-    unclaimed::{Unclaimed, sweep},
+    unclaimed::Unclaimed,
 };
 use crate::{
     app::App,

@@ -1,5 +1,5 @@
 //! Bytes that no row names. Before bytes are put it is noted that they will be there, and the write of the file's row takes the note
-//! away; the deletion of a row writes one. So whoever dies in between leaves a note, and [`sweep`] takes the bytes away.
+//! away; the deletion of a row writes one. So whoever dies in between leaves a note, and [`sweep`], beside the reaper, takes the bytes away.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ pub(super) async fn remove(app: &App, unclaimed: &Unclaimed, note: Note) -> Resu
 ///
 /// # Errors
 /// As the store says. What cannot be deleted now is logged, and is looked at again.
-pub(crate) async fn sweep(app: &App) -> Result<()> {
+pub async fn sweep(app: &App) -> Result<()> {
     for (note, unclaimed) in app.store().notes(app.now().plus_ms(-UNCLAIMED_MS), SWEPT_AT_ONCE).await? {
         if let Err(error) = sweep_one(app, note, &unclaimed).await {
             tracing::warn!(org = %unclaimed.org, file = %unclaimed.id, error = ?error, "bytes without a row are not deleted yet");

@@ -25,7 +25,7 @@ use shared::{
     clock::Clock,
     config::{Config, LEASE_MS, SyncRuns},
     engine,
-    file::{Files, Folder, Limits},
+    file::{self, Files, Folder, Limits},
     limit::Limiter,
     model::settings::Settings,
     queue::{
@@ -262,7 +262,9 @@ impl Muster {
     }
 
     pub(crate) async fn reap(&self) -> engine::Reaped {
-        engine::reap(&self.app).await.unwrap()
+        let reaped = engine::reap(&self.app).await.unwrap();
+        file::sweep(&self.app).await.unwrap();
+        reaped
     }
 
     /// What the store lives in: a folder, or a database.
