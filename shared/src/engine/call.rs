@@ -128,6 +128,14 @@ pub(super) async fn call(
 
 /// Waits until this process has the memory for files of so many bytes; then it is looked anew whether there is still time for the call.
 async fn wait_for_room(app: &App, held: &mut Held, room: &mut Option<Taken>, bytes: u64) -> Result<Called> {
+    // What tools have answered is not lost with a process that dies meanwhile.
+    if held.unwritten() {
+        match held.save(app).await? {
+            Saved::Yes => {}
+            Saved::Changed | Saved::Refused => return Ok(Called::Again),
+            Saved::Gone => return Ok(Called::Gone),
+        }
+    }
     Ok(match beside(app, held, app.room().take(bytes)).await? {
         Beside::Ended(taken) => {
             *room = Some(taken?);

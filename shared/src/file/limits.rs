@@ -19,13 +19,13 @@ pub struct Limits {
     /// The most bytes that they may have together.
     pub bytes: u64,
     /// The most bytes of files that this process holds for model calls at a time: further runs wait for their turn. What a call needs
-    /// of memory is about four times the bytes of its files. Never less than [`TOGETHER_LIMIT_BYTES`], so that every run gets its turn.
+    /// of memory is up to six times the bytes of its files. Never less than [`TOGETHER_LIMIT_BYTES`], so that every run gets its turn.
     pub shown_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { files: 10_000, bytes: 10 * 1024 * 1024 * 1024, shown_bytes: 128 * 1024 * 1024 }
+        Self { files: 10_000, bytes: 10 * 1024 * 1024 * 1024, shown_bytes: 100 * 1024 * 1024 }
     }
 }
 

@@ -4,6 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_util::{StreamExt, poll, stream};
+use model_server::Tools;
 use serde_json::{Value, json};
 use shared::file::{Limits, TOGETHER_LIMIT_BYTES, UNCLAIMED_MS};
 
@@ -14,6 +15,7 @@ on_every_backend!(
     an_organisation_keeps_so_many_bytes,
     of_many_at_once_as_many_are_kept_as_may_be,
     runs_wait_until_there_is_memory_for_their_files,
+    a_run_that_waits_for_memory_after_a_tool_keeps_its_lease_and_what_it_knows,
     bytes_whose_row_was_never_written_go_after_a_day,
     bytes_that_were_swept_are_named_by_no_row,
     bytes_of_an_upload_that_came_too_late_go_after_a_day,
@@ -96,16 +98,20 @@ async fn of_many_at_once_as_many_are_kept_as_may_be(muster: Muster) {
     assert_eq!(muster.bytes_kept(), 5);
 }
 
+/// A message with a file that there is room for, but not for two.
+async fn about_a_large_file(muster: &Muster) -> Value {
+    let large = "x".repeat(11 * 1024 * 1024);
+    let made = muster.us.post("/v1/files", announced(large.len())).await.status(201);
+    muster.us.nobody().send("PUT", &text(&made["upload"], "url"), large).await.ok();
+    json!({"message": "what is this?", "attachments": [{"file_id": made["id"]}]})
+}
+
 async fn runs_wait_until_there_is_memory_for_their_files(muster: Muster) {
     // Room for the files of one run; leases that end while the others wait unless they are renewed.
     let limits = Limits { shown_bytes: TOGETHER_LIMIT_BYTES, ..Limits::default() };
     let muster = muster.with_file_limits(limits).with_lease(1_500).at_work();
-    let large = "x".repeat(11 * 1024 * 1024);
-    let made = muster.us.post("/v1/files", announced(large.len())).await.status(201);
-    muster.us.nobody().send("PUT", &text(&made["upload"], "url"), large).await.ok();
+    let body = json!({"items": vec![about_a_large_file(&muster).await; 5]});
     let agent = muster.us.agent("openai/fake-l500").await;
-    let item = json!({"message": "what is this?", "attachments": [{"file_id": made["id"]}]});
-    let body = json!({"items": vec![item; 5]});
     let batch = muster.us.post(&format!("/v1/agents/{agent}/batches"), body).await.status(202);
     let path = format!("/v1/batches/{}", text(&batch, "id"));
     while muster.us.get(&path).await.ok()["ended_at"].is_null() {
@@ -119,6 +125,39 @@ async fn runs_wait_until_there_is_memory_for_their_files(muster: Muster) {
         let explained = muster.us.get(&format!("/v1/runs/{}/explain", text(run, "id"))).await.ok();
         assert_eq!(explained["attempts"].as_array().unwrap().len(), 1, "{explained}");
     }
+}
+
+async fn a_run_that_waits_for_memory_after_a_tool_keeps_its_lease_and_what_it_knows(muster: Muster) {
+    let limits = Limits { shown_bytes: TOGETHER_LIMIT_BYTES, ..Limits::default() };
+    let muster = muster.with_file_limits(limits).with_lease(1_500).at_work();
+    let (us, body, server) = (&muster.us, about_a_large_file(&muster).await, Tools::start().await.unwrap());
+    let parameters = json!({"type": "object", "properties": {"city": {"type": "string"}}});
+    let tool = json!({"type": "http", "name": "act", "method": "POST", "url": server.url("/do/it?rest=1000"), "parameters": parameters});
+    let actor = json!({"name": "actor", "model": "openai/fake-t1", "tools": [tool]});
+    let actor = text(&us.post("/v1/agents", actor).await.status(201), "id");
+    let acting = us.post(&format!("/v1/agents/{actor}/runs"), body.clone()).await.status(202);
+    let acting = format!("/v1/runs/{}", text(&acting, "id"));
+    let tool_is_called = async {
+        while server.effects().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await
+        }
+    };
+    tool_is_called.await;
+    // Another has the memory from before the tool answers until long after a lease.
+    let slow = us.agent("openai/fake-l5000").await;
+    let other = us.post(&format!("/v1/agents/{slow}/runs"), body).await.status(202);
+    let other = format!("/v1/runs/{}", text(&other, "id"));
+    let answers =
+        |messages: &Value| messages["data"].as_array().unwrap().iter().any(|message| message["role"] == "tool");
+    muster.until(&format!("{acting}/messages"), answers).await;
+    while us.get(&other).await.ok()["terminal"] == false {
+        assert_eq!(us.get(&acting).await.ok()["status"], "running", "its tool's answer is known, and it waits");
+        assert_eq!(muster.reap().await.asked, 0, "both are in hand");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ended = muster.until(&acting, |run| run["terminal"] == true).await;
+    assert_eq!((&ended["status"], &ended["usage"]["model_calls"]), (&json!("done"), &json!(2)), "{ended}");
+    assert_eq!((muster.models.stats().calls, server.requests()), (3, 1));
 }
 
 /// Does what is asked until the bytes are there, and no further: as when the process died then.
