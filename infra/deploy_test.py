@@ -5,6 +5,7 @@ any other and does not understand what comes back, hence `ResponseStreaming=off`
 KMS, alarms, and the gateway's own error bodies.
 """
 
+import hashlib
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import zipfile
 
 import boto3
@@ -118,6 +120,14 @@ class Api:
             return answer.status, json.loads(text)
         except ValueError:
             return answer.status, text.decode(errors="replace")
+
+    def location(self, method, path):
+        """What is at the address that an answer leads to."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(method, f"/prod{path}", headers={"Host": self.host, "Authorization": f"Bearer {self.key}"})
+        answer = connection.getresponse()
+        check(answer.status == 302, f"{method} {path}: {answer.status}")
+        return urllib.request.urlopen(answer.headers["Location"], timeout=60)
 
     def want(self, status, method, path, body=None):
         got, answer = self.ask(method, path, body)
@@ -230,6 +240,33 @@ class Test:
         check(status == 200 and lines.count("\n") == 50, lines[:200])
         return "50 done, in order"
 
+    def file(self):
+        """A file that no body of a call could bring goes to the bucket by its signed URL, and a run shows it to its model."""
+        picture = b"\x89PNG\r\n\x1a\n" + b"not really a picture" * 400_000
+        announced = {"name": "a.png", "media_type": "image/png", "bytes": len(picture)}
+        made = self.api.want(201, "POST", "/v1/files", announced)
+        path, upload = f"/v1/files/{made['id']}", made["upload"]
+        check(made["status"] == "pending", made)
+        request = urllib.request.Request(upload["url"], picture, upload["headers"], method=upload["method"])
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            check(answer.status == 200, answer.status)
+        ready = self.api.want(200, "GET", path)
+        check(ready["status"] == "ready" and ready["sha256"] == hashlib.sha256(picture).hexdigest(), ready)
+        check(self.api.location("GET", f"{path}/content").read() == picture, "other bytes")
+        body = {"message": "what is this?", "attachments": [{"file_id": made["id"]}]}
+        run = self.api.want(202, "POST", f"/v1/agents/{self.agent_id}/runs", body)
+        ended = lambda: self.api.want(200, "GET", f"/v1/runs/{run['id']}")["terminal"]  # noqa: E731
+        until("the run has ended", ended, 60)
+        run = self.api.want(200, "GET", f"/v1/runs/{run['id']}")
+        check(run["status"] == "done" and "1 image" in run["result"], run)
+        # Uploads to this stack go to the bucket and nowhere else.
+        refused = self.api.want(404, "PUT", f"{path}/content?token=x")
+        check(refused["error"]["code"] == "not_found", refused)
+        self.api.want(204, "DELETE", path)
+        left = self.emulator.client("s3").list_objects_v2(Bucket=self.outputs["FilesBucket"])
+        check(left["KeyCount"] == 0, left)
+        return f"{len(picture) / 1e6:.1f} MB uploaded, shown and deleted"
+
     def refusals(self):
         native = self.api.want(404, "GET", "/v1/nowhere")
         check(native["error"]["code"] == "not_found", native)
@@ -304,7 +341,7 @@ class Test:
 def main():
     steps = [
         "build", "measure", "deploy", "first_key", "documents", "agent", "chat", "cotera_batch", "native_batch",
-        "refusals", "lose", "poison", "repair", "remove",
+        "file", "refusals", "lose", "poison", "repair", "remove",
     ]  # fmt: skip
     begun, ok = time.monotonic(), True
     with Emulator() as emulator:

@@ -10,7 +10,7 @@ use lambda_http::{IntoResponse, RequestExt};
 use lambda_runtime::{LambdaEvent, service_fn};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
-use shared::{App, clock::Timestamp, engine};
+use shared::{App, clock::Timestamp, engine, file};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -133,6 +133,7 @@ async fn invoked(app: &App, function: Function, event: LambdaEvent<Value>) -> Re
         }
         Function::Reaper | Function::Route(_) | Function::Fallback => {
             engine::reap(app).await?;
+            file::sweep(app).await?;
             Ok(Value::Null)
         }
     }

@@ -12,6 +12,9 @@ use crate::{Request, Response, Surface};
 /// Answers one request.
 pub type Handler = for<'a> fn(&'a App, Request) -> BoxFuture<'a, Result<Response>>;
 
+/// Whether a request may go on, by its head alone.
+pub type Admit = fn(&App, &Request) -> Result<()>;
+
 /// Makes a type's JSON schema.
 pub type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -49,6 +52,10 @@ pub struct Operation {
     pub wait: Wait,
     /// The largest body, in bytes.
     pub body_limit_bytes: usize,
+    /// What is asked before the body is read, where that is large: of a request without its body, which the handler refuses too.
+    pub admit: Option<Admit>,
+    /// Whether a function of AWS answers it; otherwise only the embedded host does.
+    pub deployed: bool,
 }
 
 /// One way in which a route answers when all is well.
@@ -71,8 +78,10 @@ pub enum Access {
     Write(Table),
     /// Reads files.
     ReadFiles,
-    /// Reads, keeps and deletes files.
+    /// Reads and keeps files.
     WriteFiles,
+    /// Deletes files.
+    DeleteFiles,
     /// Sends to the queue.
     Send,
     /// Asks models, lists them, or checks a name or a budget against them.
@@ -147,18 +156,22 @@ fn panicked(payload: &(dyn Any + Send)) -> Error {
 /// ```
 ///
 /// `query: ListAgents,` goes before `body`; answers are separated by `|` and may name a content type (`200 "text/csv"`);
-/// `wait: Long,` and `limit: …`, the largest body in bytes, come last.
+/// `wait: Long,`, `limit: …`, the largest body in bytes, `admit: …`, what is asked before that is read, and `deployed: false`, for a call
+/// that only the embedded host answers, come last.
 macro_rules! routes {
     (@optional) => { None };
     (@optional $value:expr) => { Some($value) };
     (@limit) => { $crate::BODY_LIMIT_BYTES };
     (@limit $limit:expr) => { $limit };
+    (@deployed) => { true };
+    (@deployed $deployed:literal) => { $deployed };
     (@wait) => { $crate::route::Wait::Short };
     (@wait $wait:ident) => { $crate::route::Wait::$wait };
     (@access send queue) => { $crate::route::Access::Send };
     (@access use tools) => { $crate::route::Access::Tools };
     (@access read files) => { $crate::route::Access::ReadFiles };
     (@access write files) => { $crate::route::Access::WriteFiles };
+    (@access delete files) => { $crate::route::Access::DeleteFiles };
     (@access use models) => { $crate::route::Access::Models };
     (@access read $table:ident) => { $crate::route::Access::Read($crate::route::routes!(@table $table)) };
     (@access write $table:ident) => { $crate::route::Access::Write($crate::route::routes!(@table $table)) };
@@ -173,7 +186,8 @@ macro_rules! routes {
             $(body: $body:ty,)?
             answer: $($status:literal $($media:literal)? $($answer:ty)?)|+,
             access: [$($mode:ident $what:ident),*]
-            $(, wait: $wait:ident)? $(, limit: $limit:expr)? $(,)?
+            $(, wait: $wait:ident)? $(, limit: $limit:expr)? $(, admit: $admit:path)?
+            $(, deployed: $deployed:literal)? $(,)?
         }
     )+) => {
         /// The surface's routes.
@@ -195,6 +209,8 @@ macro_rules! routes {
                 access: &[$($crate::route::routes!(@access $mode $what)),*],
                 wait: $crate::route::routes!(@wait $($wait)?),
                 body_limit_bytes: $crate::route::routes!(@limit $($limit)?),
+                admit: $crate::route::routes!(@optional $($admit)?),
+                deployed: $crate::route::routes!(@deployed $($deployed)?),
             },
         }),+];
     };

@@ -25,10 +25,16 @@ pub fn refuse<T>(request: &http::Request<T>) -> Response {
     envelope.seal(envelope.refuse(&error))
 }
 
-/// The largest body of a request for this, in bytes: what has no route is refused whatever its body is.
+/// The largest body of a request with this head, in bytes; 0 when it is refused whatever its body is, so that nobody needs to read it.
+/// [`handle`] then refuses it, too, without a body.
 #[must_use]
-pub fn body_limit_bytes(method: &Method, path: &str) -> usize {
-    Routes::all().find(method, path).map_or(BODY_LIMIT_BYTES, |(route, _)| route.operation.body_limit_bytes)
+pub fn body_limit_bytes(app: &App, head: &http::request::Parts) -> usize {
+    let Ok((route, parameters)) = Routes::all().find(&head.method, head.uri.path()) else { return BODY_LIMIT_BYTES };
+    let limit_bytes = route.operation.body_limit_bytes;
+    let Some(admit) = route.operation.admit else { return limit_bytes };
+    let request = http::Request::from_parts(head.clone(), Bytes::new());
+    let envelope = Envelope::of(&request);
+    if admit(app, &Request::new(request, parameters, envelope)).is_ok() { limit_bytes } else { 0 }
 }
 
 /// Routes, to be found by method and path.

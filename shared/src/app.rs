@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     engine::Signals,
     error::Fault,
-    file::Files,
+    file::{Files, Room},
     id::{AgentId, OrgId},
     limit::Limiter,
     model::{catalogue::Models, settings::SettingsError},
@@ -55,6 +55,7 @@ struct Parts {
     store: Store,
     queue: Queue,
     files: Files,
+    room: Room,
     models: Models,
     guard: Guard,
     functions: Functions,
@@ -86,6 +87,7 @@ impl App {
         let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));
         let owner = config.sole_epoch.clone().unwrap_or_else(|| crate::id::process(clock.now()));
         let signals = Signals::default();
+        let room = Room::new(config.files.shown_bytes);
         Ok(Self {
             parts: Arc::new(Parts {
                 config,
@@ -93,6 +95,7 @@ impl App {
                 store,
                 queue,
                 files,
+                room,
                 models,
                 guard,
                 functions: Functions::default(),
@@ -143,6 +146,12 @@ impl App {
     #[must_use]
     pub(crate) fn files(&self) -> &Files {
         &self.parts.files
+    }
+
+    /// The memory that this process has for files that models are shown.
+    #[must_use]
+    pub(crate) fn room(&self) -> &Room {
+        &self.parts.room
     }
 
     /// The models that this deployment can call.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
-use crate::model::settings;
+use crate::{file, model::settings};
 
 /// How long calls that wait for a run may wait, and who runs it meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Config {
     pub sync_runs: SyncRuns,
     /// The ranges that tools, MCP servers and webhooks may reach besides public addresses, also by plain http.
     pub allow_cidrs: Vec<IpNet>,
+    /// How much there may be of files.
+    pub files: file::Limits,
     /// What distinguishes this process from one that held leases before it on the same store and is dead: the embedded
     /// host knows that it is alone. `None` where others may be alive.
     pub sole_epoch: Option<String>,
@@ -91,9 +93,19 @@ impl Config {
             model_timeout_ms: number("MUSTER_MODEL_TIMEOUT_MS", MODEL_TIMEOUT_MS)?,
             sync_runs,
             allow_cidrs: ranges("MUSTER_ALLOW_CIDRS", &variable("MUSTER_ALLOW_CIDRS").unwrap_or_default())?,
+            files: file_limits()?,
             sole_epoch,
         })
     }
+}
+
+fn file_limits() -> Result<file::Limits, Invalid> {
+    let default = file::Limits::default();
+    Ok(file::Limits {
+        files: number("MUSTER_FILES_LIMIT", default.files)?,
+        bytes: number("MUSTER_FILES_LIMIT_BYTES", default.bytes)?,
+        shown_bytes: number("MUSTER_SHOWN_LIMIT_BYTES", default.shown_bytes)?,
+    })
 }
 
 /// The variable's value, if it is set and not empty.

@@ -41,10 +41,16 @@ fn resource<'a>(template: &'a str, id: &str) -> &'a str {
 async fn every_operation_of_the_openapi_document_is_a_function_behind_its_path() {
     let written = std::fs::read_to_string(NAME).unwrap();
     let (_, _, document) = ask("GET", "/openapi.json").await;
+    let embedded_only = Route::all().filter(|route| !route.operation.deployed).map(|route| route.name);
+    assert_eq!(embedded_only.collect::<Vec<_>>(), ["upload_file"]);
     let mut names = BTreeSet::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let name = operation["operationId"].as_str().unwrap();
+            if !Route::named(name).unwrap().operation.deployed {
+                assert!(!written.contains(&format!("Handler: {name}\n")), "{name}");
+                continue;
+            }
             let id = template::logical_id(name);
             assert!(resource(&written, &id).contains(&format!("      Handler: {name}\n")), "{name}");
             let api = resource(&written, "Api");
@@ -59,7 +65,7 @@ async fn every_operation_of_the_openapi_document_is_a_function_behind_its_path()
     let written: BTreeSet<String> =
         written.lines().filter_map(|line| line.trim().strip_prefix("operationId: ")).map(str::to_owned).collect();
     assert_eq!(written, names);
-    assert_eq!(written.len(), Route::all().count());
+    assert_eq!(written.len(), template::deployed().count());
 }
 
 #[test]
@@ -83,6 +89,36 @@ fn every_function_has_a_role_of_its_own_with_what_it_needs_and_nothing_else() {
     assert!(!role("list_runs").contains("sqs:") && role("create_run").contains("sqs:SendMessage"));
     assert!(!role("fallback").contains("dynamodb:") && !role("coagent_health").contains("dynamodb:"));
     assert!(role("worker").contains("sqs:ReceiveMessage") && !writes("worker", "ApiKeys"));
+}
+
+#[test]
+fn only_functions_that_take_files_away_may_delete_objects() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let may = |name: &str, action: &str| {
+        resource(&written, &format!("{}Role", template::logical_id(name))).contains(&format!("s3:{action}"))
+    };
+    let with = |action: &str| {
+        template::all().map(|function| function.name).filter(|name| may(name, action)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(with("DeleteObject"), BTreeSet::from(["delete_file", "reaper"]));
+    assert!(may("create_file", "PutObject") && !may("worker", "PutObject") && !may("delete_file", "PutObject"));
+    assert!(!written.contains("Allow, Action: s3:*") && written.matches("s3:*").count() == 1);
+}
+
+#[test]
+fn the_bucket_refuses_what_comes_by_plain_http() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let policy = resource(&written, "FilesBucketPolicy");
+    for part in [
+        "Bucket: !Ref FilesBucket\n",
+        "Effect: Deny\n",
+        "Principal: \"*\"\n",
+        "Action: s3:*\n",
+        "Resource: [!GetAtt FilesBucket.Arn, !Sub \"${FilesBucket.Arn}/*\"]\n",
+        "Condition: { Bool: { aws:SecureTransport: \"false\" } }\n",
+    ] {
+        assert!(policy.contains(part), "{part}");
+    }
 }
 
 #[test]

@@ -1,9 +1,18 @@
 //! Files in a bucket, through the border and signed URLs, against the emulator's S3.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use futures_util::poll;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{
     client::legacy::{Client as Http, connect::HttpConnector},
@@ -16,7 +25,7 @@ use shared::{
     api_key::{self, NewKey},
     clock::Clock,
     config::{Config, LEASE_MS, SyncRuns},
-    file::{Files, S3},
+    file::{self, Files, Limits, S3, UNCLAIMED_MS},
     limit::Limiter,
     model::settings::Settings,
     queue::{Queue, embedded::Embedded},
@@ -31,6 +40,8 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\nnot really a picture";
 struct Muster {
     app: App,
     key: String,
+    bucket: String,
+    shift: Arc<AtomicI64>,
     http: Http<HttpConnector, Full<Bytes>>,
     _emulator: Emulator,
     _folder: tempfile::TempDir,
@@ -52,14 +63,17 @@ impl Muster {
             model_timeout_ms: 1_000,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
             allow_cidrs: Vec::new(),
+            files: Limits::default(),
             sole_epoch: None,
         };
         let files = Files::S3(S3::new(&emulator.config().await, &bucket).unwrap());
         let (queue, _) = Embedded::new();
-        let app = App::new(config, Clock::System, store, Queue::Embedded(queue), files, Limiter::in_memory()).unwrap();
+        let shift = Arc::new(AtomicI64::new(0));
+        let clock = Clock::Shifted(Arc::clone(&shift));
+        let app = App::new(config, clock, store, Queue::Embedded(queue), files, Limiter::in_memory()).unwrap();
         let (_, minted) = api_key::create_for_organisation(&app, "us", NewKey::default()).await.unwrap();
         let key = minted.secret.expose_secret().to_owned();
-        Self { app, key, http, _emulator: emulator, _folder: folder }
+        Self { app, key, bucket, shift, http, _emulator: emulator, _folder: folder }
     }
 
     /// Through our border.
@@ -77,6 +91,14 @@ impl Muster {
         let request = request(method, url, headers, Bytes::copy_from_slice(body));
         let response = self.http.request(request).await.unwrap();
         (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes())
+    }
+
+    /// How many objects the bucket has below that.
+    async fn objects(&self, prefix: &str) -> usize {
+        let (code, listed) =
+            self.direct("GET", &format!("{}?list-type=2&prefix={prefix}", self.bucket), &[], b"").await;
+        assert_eq!(code, 200);
+        String::from_utf8_lossy(&listed).matches("<Key>").count()
     }
 
     async fn content(&self, id: &str) -> Bytes {
@@ -138,4 +160,26 @@ async fn an_upload_to_a_bucket_is_checked_and_then_never_changes() {
     let rejected = muster.send("GET", &path, Value::Null).await.2;
     assert_eq!(rejected["status"], "rejected", "{rejected}");
     assert!(rejected["problem"].as_str().unwrap().contains("UTF-8"), "{rejected}");
+}
+
+#[tokio::test]
+async fn bytes_in_a_bucket_whose_row_was_never_written_go_after_a_day() {
+    let muster = Muster::start().await;
+    let body = json!({"name": "dot.png", "media_type": "image/png", "data": STANDARD.encode(PNG)});
+    {
+        // Asked until the bytes are there, and no further: as when the process died then.
+        let mut request = pin!(muster.send("POST", "/v1/files", body.clone()));
+        while muster.objects("files/").await == 0 {
+            assert!(poll!(&mut request).is_pending());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert_eq!(muster.send("GET", "/v1/files", Value::Null).await.2["data"], json!([]));
+    let (_, _, kept) = muster.send("POST", "/v1/files", body).await;
+    file::sweep(&muster.app).await.unwrap();
+    assert_eq!(muster.objects("files/").await, 2);
+    muster.shift.fetch_add(UNCLAIMED_MS + 1, Ordering::Relaxed);
+    file::sweep(&muster.app).await.unwrap();
+    assert_eq!(muster.objects("files/").await, 1);
+    assert_eq!(muster.content(kept["id"].as_str().unwrap()).await, PNG);
 }

@@ -222,6 +222,12 @@ pub(super) struct UploadQuery {
     token: String,
 }
 
+/// Whether the address holds: asked before up to 20 MiB are read.
+pub(super) fn may_upload(app: &App, request: &Request) -> Result<()> {
+    let UploadQuery { token } = request.query()?;
+    file::may_receive(app, request.id("file_id")?, &token)
+}
+
 pub(super) async fn upload_file(app: &App, request: Request) -> Result<Response> {
     let id = request.id("file_id")?;
     let UploadQuery { token } = request.query()?;

@@ -224,17 +224,19 @@ crate::route::routes! { Native;
         answer: 200 "application/octet-stream" String | 302,
         access: [write api_keys, write runs, write messages, write files],
     }
-    /// Upload a file's bytes to the address that its making answered: where files are in a folder of this host
+    /// Upload a file's bytes to the address that its making answered: only where files are in a folder of this host
     upload_file = PUT "/v1/files/{file_id}/content" => files::upload_file {
         query: UploadQuery,
         answer: 200 FileView,
         access: [write messages, write files],
         limit: shared::file::FILE_LIMIT_BYTES,
+        admit: files::may_upload,
+        deployed: false,
     }
     /// Delete a file: runs that were shown it keep its name
     delete_file = DELETE "/v1/files/{file_id}" => files::delete_file {
         answer: 204,
-        access: [write api_keys, write runs, write messages, write files],
+        access: [write api_keys, write runs, write messages, delete files],
     }
     /// Keep a secret for tools to send, or give it another value: nobody can read it again
     put_secret = PUT "/v1/secrets/{name}" => secrets::put_secret {

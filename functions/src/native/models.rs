@@ -73,6 +73,10 @@ pub(super) struct LimitsView {
     run_ms: i64,
     /// The most runs of a chat that go on with its first.
     chat_runs: usize,
+    /// The most files of the organisation.
+    files: u64,
+    /// The most bytes that they may have together.
+    files_bytes: u64,
     /// The budgets of this key and of its organisation, and how much of each is committed.
     budgets: Vec<BudgetStateView>,
 }
@@ -96,6 +100,8 @@ pub(super) async fn get_limits(app: &App, request: Request) -> Result<Response> 
         page_entries: page::LIMIT,
         run_ms: run::DEADLINE_MS,
         chat_runs: run::CHAT_LIMIT,
+        files: app.config().files.files,
+        files_bytes: app.config().files.bytes,
         budgets: budgets.into_iter().map(BudgetStateView::from).collect(),
     }))
 }

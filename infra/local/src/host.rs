@@ -15,7 +15,7 @@ use shared::{
     clock::Clock,
     config::{self, Config, LONG_WAIT_MS, SyncRuns},
     engine,
-    file::{Files, Folder},
+    file::{self, Files, Folder},
     limit::Limiter,
     queue::{
         Chunk, Queue,
@@ -92,9 +92,14 @@ fn open(data: &Path) -> Result<(App, Receiver), Failure> {
     let (queue, receiver) = Embedded::new();
     let epoch = uuid::Uuid::now_v7().to_string();
     let config = Config::from_environment(pepper, SyncRuns::InProcess { limit_ms: LONG_WAIT_MS }, Some(epoch))?;
-    let files = Files::Folder(Folder::new(data.join("files")));
+    let files = Files::Folder(files(data));
     let app = App::new(config, Clock::System, store, Queue::Embedded(queue), files, Limiter::in_memory())?;
     Ok((app, receiver))
+}
+
+/// Where the bytes of files are.
+fn files(data: &Path) -> Folder {
+    Folder::new(data.join("files"))
 }
 
 /// The folder's secret: made at the first start, readable by its owner alone.
@@ -144,6 +149,7 @@ impl Host {
         let _ = rlimit::increase_nofile_limit(OPEN_FILES);
         fs::create_dir_all(data).map_err(|source| Failure::Folder { path: data.to_owned(), source })?;
         let lock = lock(data)?;
+        files(data).clear_unfinished().map_err(|source| Failure::Folder { path: data.to_owned(), source })?;
         let (app, receiver) = open(data)?;
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|source| Failure::Listen { address: listen, source })?;
@@ -254,6 +260,9 @@ async fn reap(app: App) {
         ticks.tick().await;
         if let Err(error) = engine::reap(&app).await {
             tracing::error!(error = ?error, "the reaper could not look; it looks again");
+        }
+        if let Err(error) = file::sweep(&app).await {
+            tracing::error!(error = ?error, "files without a row could not be looked for; they are looked for again");
         }
     }
 }

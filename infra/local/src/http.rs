@@ -5,7 +5,7 @@ use std::{future::Future, io};
 use axum::{
     Router,
     extract::{Request, State},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
     serve::ListenerExt,
 };
@@ -36,8 +36,11 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
 
 async fn answer(State(app): State<App>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let limit = functions::body_limit_bytes(&parts.method, parts.uri.path());
-    let Ok(body) = collected(body, limit).await else {
+    let limit = functions::body_limit_bytes(&app, &parts);
+    // A client that asks before it sends a body that nobody wants is answered instead.
+    let asks = parts.headers.contains_key(header::EXPECT);
+    let body = if limit == 0 && asks { Ok(Bytes::new()) } else { collected(body, limit).await };
+    let Ok(body) = body else {
         return StatusCode::BAD_REQUEST.into_response();
     };
     let request = axum::http::Request::from_parts(parts, body);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use functions::{Route, route::Wait};
 
-use crate::logical_id;
+use crate::{deployed, logical_id};
 
 /// What a REST API knows: written out, because not every importer knows `any`.
 const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
@@ -12,7 +12,7 @@ const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post",
 /// The paths, and those above them: also there a wrong method is ours to refuse.
 pub(crate) fn paths() -> String {
     let mut paths: BTreeMap<&str, String> = above().into_iter().map(|path| (path, String::new())).collect();
-    for route in Route::all() {
+    for route in deployed() {
         paths.entry(route.path).or_default().push_str(&of_route(route));
     }
     let mut text: String = paths.iter().map(|(path, methods)| format!("          {path}:\n{methods}{ANY}")).collect();
@@ -26,7 +26,7 @@ pub(crate) fn paths() -> String {
 /// Every path that another goes on from.
 fn above() -> BTreeSet<&'static str> {
     let starts = |path: &'static str| path.match_indices('/').filter_map(move |(end, _)| path.get(..end));
-    Route::all().flat_map(|route| starts(route.path)).filter(|path| !path.is_empty()).collect()
+    deployed().flat_map(|route| starts(route.path)).filter(|path| !path.is_empty()).collect()
 }
 
 /// How a method is refused that a path does not have.

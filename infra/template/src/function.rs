@@ -20,7 +20,9 @@ const WRITE: [&str; 5] = [
 const SEND: [&str; 2] = ["sqs:SendMessage", "sqs:GetQueueAttributes"];
 /// What is not there is a 404 only for who may list.
 const READ_FILES: [&str; 2] = ["s3:GetObject", "s3:ListBucket"];
-const FILES: [&str; 4] = ["s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"];
+const FILES: [&str; 3] = ["s3:GetObject", "s3:ListBucket", "s3:PutObject"];
+/// Every object of the bucket.
+const OBJECTS: &str = "!Sub \"${FilesBucket.Arn}/*\"";
 const RECEIVE: [&str; 2] = ["sqs:ReceiveMessage", "sqs:DeleteMessage"];
 
 /// A function, as it is deployed.
@@ -86,7 +88,11 @@ impl Function {
             Self {
                 timeout_s: 300,
                 more: REAPER,
-                ..plain("reaper", "Looks after runs that nobody works on", [every_table(), vec![Access::Send]].concat())
+                ..plain(
+                    "reaper",
+                    "Looks after runs that nobody works on",
+                    [every_table(), vec![Access::Send, Access::DeleteFiles]].concat(),
+                )
             },
             plain(
                 "first_key",
@@ -181,6 +187,9 @@ impl Function {
         } else if self.access.contains(&Access::ReadFiles) {
             all.push((READ_FILES.to_vec(), files()));
         }
+        if self.access.contains(&Access::DeleteFiles) {
+            all.push((vec!["s3:DeleteObject"], vec![OBJECTS.to_owned()]));
+        }
         if self.name == "worker" {
             all.push((RECEIVE.to_vec(), queue()));
         }
@@ -216,7 +225,7 @@ impl Function {
 }
 
 fn files() -> Vec<String> {
-    vec!["!GetAtt FilesBucket.Arn".to_owned(), "!Sub \"${FilesBucket.Arn}/*\"".to_owned()]
+    vec!["!GetAtt FilesBucket.Arn".to_owned(), OBJECTS.to_owned()]
 }
 
 fn table_arns(table: Table) -> [String; 2] {

@@ -38,7 +38,12 @@ pub fn render() -> Result<String, Fault> {
 
 /// Every function: one for each route, and those that no route reaches.
 pub fn all() -> impl Iterator<Item = Function> {
-    Route::all().map(Function::of_route).chain(Function::others())
+    deployed().map(Function::of_route).chain(Function::others())
+}
+
+/// The routes that are deployed: all but those that only the embedded host answers.
+pub fn deployed() -> impl Iterator<Item = &'static Route> {
+    Route::all().filter(|route| route.operation.deployed)
 }
 
 /// What a function's resource is called: `create_agent` is `CreateAgent`.

@@ -8,7 +8,7 @@ use super::{
     choice::{Choice, choose},
     fault,
     held::Saved,
-    request::{most_tokens, request},
+    request::{most_tokens, request, said},
     tool_step,
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     app::App,
     clock::Timestamp,
     error::Result,
+    file::Taken,
     message::Record,
     model::{Answer, FaultKind, ModelFault, ModelName, Request, Tokens, retry::Next as Retry},
     money::{self, Budget, Limit},
@@ -43,16 +44,33 @@ pub(super) async fn intend_first(app: &App, held: &mut Held) -> bool {
     let Ok(agent) = crate::agent::version(app, held.tenant(), held.run.agent_id, held.run.agent_version).await else {
         return false;
     };
-    let Ok(mut request) = request(app, held, &agent).await else { return false };
+    let Ok(said) = said(app, held).await else { return false };
+    if said.file_bytes > 0 {
+        // There may be no room for them yet, and nobody waits for that before the run is accepted.
+        return false;
+    }
+    let Ok(mut request) = request(app, held, &agent, said).await else { return false };
     let Choice::Call(model) = choose(app, &mut held.run, &agent) else { return false };
     request.model = model;
     let Ok(budgets) = money::organisation_budgets(app, held.tenant()).await else { return false };
     intend(app, held, &request, 1, budgets)
 }
 
-/// Calls a model until the next slot is filled, or another model is to be called.
-pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) -> Result<Called> {
-    let mut request = request(app, held, agent).await?;
+/// Calls a model until the next slot is filled, or another model is to be called. `room` is the memory for the files of the call, once it
+/// was waited for.
+pub(super) async fn call(
+    app: &App,
+    held: &mut Held,
+    agent: &Arc<AgentVersion>,
+    room: &mut Option<Taken>,
+) -> Result<Called> {
+    let said = said(app, held).await?;
+    let taken = room.take().filter(|taken| taken.holds(said.file_bytes));
+    // Held until the call has ended, as the files are.
+    let Some(_room) = taken.or_else(|| app.room().now(said.file_bytes)) else {
+        return wait_for_room(app, held, room, said.file_bytes).await;
+    };
+    let mut request = request(app, held, agent, said).await?;
     request.deltas = held.deltas();
     let mut attempt: u32 = 0;
     loop {
@@ -106,6 +124,30 @@ pub(super) async fn call(app: &App, held: &mut Held, agent: &Arc<AgentVersion>) 
             }
         }
     }
+}
+
+/// Waits until this process has the memory for files of so many bytes; then it is looked anew whether there is still time for the call.
+async fn wait_for_room(app: &App, held: &mut Held, room: &mut Option<Taken>, bytes: u64) -> Result<Called> {
+    // What tools have answered is not lost with a process that dies meanwhile.
+    if held.unwritten() {
+        match held.save(app).await? {
+            Saved::Yes => {}
+            Saved::Changed | Saved::Refused => return Ok(Called::Again),
+            Saved::Gone => return Ok(Called::Gone),
+        }
+    }
+    Ok(match beside(app, held, app.room().take(bytes)).await? {
+        Beside::Ended(taken) => {
+            *room = Some(taken?);
+            Called::Again
+        }
+        Beside::Stopped => {
+            held.run.ends_now(app.now());
+            Called::Ended
+        }
+        Beside::Changed => Called::Again,
+        Beside::Gone => Called::Gone,
+    })
 }
 
 /// The number of a model's first attempt: those for this slot by earlier workers count, unless the provider only asked to wait.

@@ -18,12 +18,29 @@ const BYTES_PER_TOKEN: usize = 2;
 /// Tokens that a provider adds around each message, at most.
 const TOKENS_PER_TURN: u64 = 16;
 
-/// The call that fills the next slot: the chat so far, and the run's journal.
-pub(super) async fn request(app: &App, held: &Held, agent: &AgentVersion) -> Result<Request> {
+/// What was said in the chat before this run, and how many bytes of files the model is shown with that and the run's journal.
+pub(super) struct Said {
+    earlier: Vec<Slot>,
+    pub(super) file_bytes: u64,
+}
+
+/// What a request is made of. Reads no file.
+pub(super) async fn said(app: &App, held: &Held) -> Result<Said> {
     let earlier = earlier(app, held).await?;
+    let mut room_bytes = TOGETHER_LIMIT_BYTES;
+    let file_bytes = |slot: &Slot| match &slot.record {
+        Record::Input { attachments, .. } => file::shown_bytes(attachments, &mut room_bytes),
+        Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => 0,
+    };
+    let file_bytes = earlier.iter().chain(&held.journal).rev().map(file_bytes).sum();
+    Ok(Said { earlier, file_bytes })
+}
+
+/// The call that fills the next slot: the chat so far, and the run's journal.
+pub(super) async fn request(app: &App, held: &Held, agent: &AgentVersion, said: Said) -> Result<Request> {
     // The newest first: of a long chat, what was shown last is what there is room for.
     let (mut turns, mut room_bytes) = (Vec::new(), TOGETHER_LIMIT_BYTES);
-    for slot in earlier.iter().chain(&held.journal).rev() {
+    for slot in said.earlier.iter().chain(&held.journal).rev() {
         turns.push(turn(app, held.tenant(), slot, &mut room_bytes).await?);
     }
     turns.reverse();

@@ -145,6 +145,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
         Err(Error::NotFound(_)) => return Err(Error::Internal("a run's agent version is missing".into())),
         Err(error) => return Err(error),
     };
+    let mut room = None;
     loop {
         if held.run.ends_now(app.now()) {
             return save_end(app, held).await;
@@ -164,7 +165,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
                 Called::Again
             }
             Next::Call if !time_for(app, until, app.config().model_timeout_ms) => return put_back(app, held).await,
-            Next::Call => call::call(app, held, &agent).await?,
+            Next::Call => call::call(app, held, &agent, &mut room).await?,
             Next::Tools if !time_for(app, until, tool_step::longest_ms(&agent.definition)) => {
                 return put_back(app, held).await;
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use url::Url;
 
-use super::{FILE_LIMIT_BYTES, File, Kept, NAME_LIMIT, Planned, Status, content, keep, planned, settled};
+use super::{FILE_LIMIT_BYTES, File, Kept, NAME_LIMIT, Planned, Status, content, keep_checked, planned, settled};
 use crate::{
     app::App,
     error::{Error, Problem, Result},
@@ -88,6 +88,8 @@ pub(crate) struct Search {
     known: HashMap<FileId, File>,
     /// How many bytes may yet be fetched or taken along: what is held in memory for one request.
     room_bytes: usize,
+    /// How many files were found that are yet to be kept.
+    new: u64,
     urls: usize,
     until: Instant,
 }
@@ -97,6 +99,7 @@ impl Search {
         Self {
             known: HashMap::new(),
             room_bytes: FILE_LIMIT_BYTES,
+            new: 0,
             urls: URLS_LIMIT,
             until: Instant::now() + FETCH_TIMEOUT,
         }
@@ -106,7 +109,8 @@ impl Search {
 /// Finds these files, and keeps none: see [`keep_all`]. `at` stands before names of fields.
 ///
 /// # Errors
-/// [`Error::Invalid`] with each that is not there, not ready, or cannot be had.
+/// [`Error::Invalid`] with each that is not there, not ready, or cannot be had; [`Error::Conflict`] when the organisation has no room for
+/// those that are new.
 pub(crate) async fn find_all(
     app: &App,
     tenant: Tenant,
@@ -131,18 +135,25 @@ pub(crate) async fn find_all(
         let message = format!("have {together} bytes together, and may have {TOGETHER_LIMIT_BYTES}");
         problems.push(Problem { field: format!("{at}attachments"), message });
     }
-    if problems.is_empty() { Ok(found) } else { Err(Error::Invalid(problems)) }
+    if !problems.is_empty() {
+        return Err(Error::Invalid(problems));
+    }
+    if found.iter().any(|found| matches!(found, Found::New(_))) {
+        let new_bytes = u64::try_from(FILE_LIMIT_BYTES - search.room_bytes).unwrap_or(u64::MAX);
+        app.config().files.check(app, tenant, search.new, new_bytes).await?;
+    }
+    Ok(found)
 }
 
 /// Keeps those of the files that are new.
 ///
 /// # Errors
-/// [`Error::Unavailable`].
+/// [`Error::Unavailable`]; [`Error::Conflict`] when others took the room that there was.
 pub(crate) async fn keep_all(app: &App, found: Vec<Found>) -> Result<Vec<Attachment>> {
     let kept = found.into_iter().map(|found| async {
         let file = match found {
             Found::Kept(file) => file,
-            Found::New(planned) => keep(app, planned, Claim::none()).await?,
+            Found::New(planned) => keep_checked(app, planned, Claim::none()).await?,
         };
         let File { id, name, media_type, bytes, sha256, .. } = file;
         let sha256 = sha256.ok_or_else(|| Error::Internal("a file that is ready has no digest".into()))?;
@@ -196,6 +207,7 @@ fn checked(
     }
     content::check(media_type, &bytes).map_err(|message| ("data", message))?;
     search.room_bytes = search.room_bytes.checked_sub(bytes.len()).ok_or_else(|| ("data", too_much()))?;
+    search.new = search.new.saturating_add(1);
     Ok(planned(app, tenant, name, media_type, bytes))
 }
 
@@ -240,6 +252,18 @@ fn named_by(url: &str) -> String {
     if name.is_empty() { "attachment".to_owned() } else { name }
 }
 
+/// Takes so many bytes from the room that there is, if they fit.
+fn fits(bytes: u64, room_bytes: &mut u64) -> bool {
+    let left = room_bytes.checked_sub(bytes);
+    *room_bytes = left.unwrap_or(*room_bytes);
+    left.is_some()
+}
+
+/// How many bytes [`shown`] would read of these files, with as much room. Takes them from it in the same way.
+pub(crate) fn shown_bytes(attachments: &[Attachment], room_bytes: &mut u64) -> u64 {
+    attachments.iter().map(|attachment| attachment.bytes).filter(|bytes| fits(*bytes, room_bytes)).sum()
+}
+
 /// What a model is shown of these files: images, and the text that goes behind the message. A file that is gone is said to be, and one
 /// that has more bytes than there is room for, which are taken from it, too.
 ///
@@ -254,11 +278,10 @@ pub(crate) async fn shown(
     let (mut text, mut images) = (String::new(), Vec::new());
     for attachment in attachments {
         let Attachment { file_id, name, media_type, bytes, sha256 } = attachment;
-        let Some(room) = room_bytes.checked_sub(*bytes) else {
+        if !fits(*bytes, room_bytes) {
             text.push_str(&format!("\n\n[the file {name:?} was shown here, and is left out now]"));
             continue;
-        };
-        *room_bytes = room;
+        }
         let Some(data) = app.files().get(tenant, Kept { id: *file_id, sha256 }).await? else {
             text.push_str(&format!("\n\n[the file {name:?} was deleted]"));
             continue;

@@ -2,19 +2,27 @@
 
 mod attach;
 mod content;
+mod limits;
 mod place;
+mod unclaimed;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::attach::{Search, find_all, keep_all, shown};
 use self::place::Kept;
 #[cfg(feature = "aws")]
 pub use self::place::S3;
 pub use self::{
     attach::{ATTACHMENTS_LIMIT, Attachment, NewAttachment, TOGETHER_LIMIT_BYTES, URLS_LIMIT},
     content::MEDIA_TYPES,
+    limits::Limits,
     place::{Files, Folder},
+    unclaimed::{UNCLAIMED_MS, sweep},
+};
+pub(crate) use self::{
+    attach::{Search, find_all, keep_all, shown, shown_bytes},
+    limits::{Room, Taken},
+    unclaimed::Unclaimed,
 };
 use crate::{
     app::App,
@@ -24,7 +32,7 @@ use crate::{
     idempotency::Claim,
     page::{Page, PageRequest},
     random,
-    store::{self, Versioned},
+    store::{self, Versioned, files::Unsaved},
     tenant::{Caller, Scope, Tenant},
 };
 
@@ -185,20 +193,27 @@ fn announced(app: &App, tenant: Tenant, name: &str, media_type: &str, bytes: u64
 /// Keeps the file, its bytes first: a file that is there has them.
 ///
 /// # Errors
-/// [`Error::Conflict`] when a request with the same idempotency key was faster; [`Error::Unavailable`].
+/// [`Error::Conflict`] when the organisation has no room for it ([`Limits`]), or when a request with the same idempotency key was
+/// faster; [`Error::Unavailable`].
 pub async fn keep(app: &App, planned: Planned, claim: Claim) -> Result<File> {
+    let File { org, bytes, .. } = planned.file;
+    app.config().files.check(app, Tenant::of(org), 1, bytes).await?;
+    keep_checked(app, planned, claim).await
+}
+
+/// Keeps a file that there was room for. What stays behind when this fails has a note.
+async fn keep_checked(app: &App, planned: Planned, claim: Claim) -> Result<File> {
     let Planned { file, bytes } = planned;
-    let tenant = Tenant::of(file.org);
-    if let Some(bytes) = bytes {
-        put(app, tenant, &file, bytes).await?;
-    }
-    match app.store().save_file(&file, None, claim.write(app, None)?).await {
-        Err(store::Error::Conflict { .. }) => {
-            // Nobody will ask for it: what stays behind when this fails is only room.
-            let _ = unput(app, tenant, &file).await;
-            Err(Claim::in_progress())
-        }
-        other => Ok(other.map(|()| file)?),
+    let note = match bytes {
+        Some(bytes) => Some(unclaimed::put(app, &file, bytes).await?),
+        None => None,
+    };
+    let limits = &app.config().files;
+    match app.store().save_file(&file, None, note, limits, claim.write(app, None)?).await {
+        Ok(()) => Ok(file),
+        Err(Unsaved::Full) => Err(limits.full()),
+        Err(Unsaved::Changed) => Err(Claim::in_progress()),
+        Err(Unsaved::Failed(error)) => Err(error.into()),
     }
 }
 
@@ -213,54 +228,46 @@ pub async fn upload(app: &App, file: &File) -> Result<Option<Upload>> {
     app.files().upload(app, file, until).await.map(Some)
 }
 
+/// Whether this is an address that [`upload`] gave, and still holds. To be asked before bytes are read; [`receive`] asks too.
+///
+/// # Errors
+/// [`Error::NotFound`] for an address that was not given, or does not hold any more.
+pub fn may_receive(app: &App, id: FileId, token: &str) -> Result<()> {
+    place::opened(app, id, token).map(|_| ()).ok_or(Error::NotFound("file"))
+}
+
 /// Takes the bytes of a pending file, for whoever has the address that [`upload`] gave.
 ///
 /// # Errors
-/// [`Error::NotFound`] for an address that was not given, or does not hold any more; [`Error::Conflict`] when they have come;
-/// [`Error::Invalid`] when they are not what was announced.
+/// As [`may_receive`]; [`Error::Conflict`] when they have come, or the organisation has no room for them; [`Error::Invalid`] when they
+/// are not what was announced.
 pub async fn receive(app: &App, id: FileId, token: &str, bytes: Bytes) -> Result<File> {
     let tenant = place::opened(app, id, token).ok_or(Error::NotFound("file"))?;
     let Versioned { value: file, rev } = app.store().file(tenant, id).await?.ok_or(Error::NotFound("file"))?;
+    let come_before = || Error::Conflict("the file's bytes have come before".to_owned());
     if file.status != Status::Pending {
-        return Err(Error::Conflict("the file's bytes have come before".to_owned()));
+        return Err(come_before());
     }
     content::announced(&file, &bytes).map_err(|message| Error::invalid("", message))?;
+    let limits = &app.config().files;
+    limits.check(app, tenant, 1, file.bytes).await?;
     let file = ready(file, &bytes);
-    put(app, tenant, &file, bytes).await?;
-    match app.store().save_file(&file, Some(rev), None).await {
-        Err(store::Error::Conflict { .. }) => match overtaken(app, tenant, &file).await? {
-            Some(_) => Err(Error::Conflict("the file's bytes have come before".to_owned())),
+    let note = unclaimed::put(app, &file, bytes).await?;
+    match app.store().save_file(&file, Some(rev), Some(note), limits, None).await {
+        Ok(()) => Ok(file),
+        Err(Unsaved::Full) => Err(limits.full()),
+        Err(Unsaved::Changed) => match app.store().file(tenant, id).await? {
+            Some(_) => Err(come_before()),
             None => Err(Error::NotFound("file")),
         },
-        other => Ok(other.map(|()| file)?),
+        Err(Unsaved::Failed(error)) => Err(error.into()),
     }
-}
-
-/// The file as it is after another wrote it first, or deleted it. Bytes that were put for what it is not are taken away.
-async fn overtaken(app: &App, tenant: Tenant, file: &File) -> Result<Option<File>> {
-    let now = app.store().file(tenant, file.id).await?.map(|found| found.value);
-    if now.as_ref().and_then(|now| now.sha256.as_ref()) != file.sha256.as_ref() {
-        unput(app, tenant, file).await?;
-    }
-    Ok(now)
 }
 
 impl File {
     /// Where its bytes are, once they have come.
     fn kept(&self) -> Option<Kept<'_>> {
         self.sha256.as_deref().map(|sha256| Kept { id: self.id, sha256 })
-    }
-}
-
-async fn put(app: &App, tenant: Tenant, file: &File, bytes: Bytes) -> Result<()> {
-    let kept = file.kept().ok_or_else(|| Error::Internal("a file without a digest has no bytes".into()))?;
-    app.files().put(tenant, kept, &file.media_type, bytes).await
-}
-
-async fn unput(app: &App, tenant: Tenant, file: &File) -> Result<()> {
-    match file.kept() {
-        Some(kept) => app.files().delete(tenant, kept).await,
-        None => Ok(()),
     }
 }
 
@@ -284,21 +291,29 @@ async fn settled(app: &App, tenant: Tenant, id: FileId) -> Result<Option<File>> 
         return Ok(Some(file));
     }
     let Some(bytes) = app.files().uploaded(tenant, id).await? else { return Ok(Some(file)) };
-    let settled = match content::announced(&file, &bytes) {
+    let limits = &app.config().files;
+    let (mut settled, mut note) = match content::announced(&file, &bytes) {
         Ok(()) => {
             // To where no address that was given out leads: it cannot change any more.
-            let file = ready(file, &bytes);
-            put(app, tenant, &file, bytes).await?;
-            file
+            let file = ready(file.clone(), &bytes);
+            let note = unclaimed::put(app, &file, bytes).await?;
+            (file, Some(note))
         }
-        Err(problem) => File { status: Status::Rejected, problem: Some(problem), upload_until: None, ..file },
+        Err(problem) => (rejected(file.clone(), problem), None),
     };
-    match app.store().save_file(&settled, Some(rev), None).await {
-        Ok(()) => Ok(Some(settled)),
-        // Another has looked too, or it was deleted.
-        Err(store::Error::Conflict { .. }) => overtaken(app, tenant, &settled).await,
-        Err(error) => Err(error.into()),
+    loop {
+        match app.store().save_file(&settled, Some(rev), note.take(), limits, None).await {
+            Ok(()) => return Ok(Some(settled)),
+            Err(Unsaved::Full) => settled = rejected(file.clone(), limits.full().to_string()),
+            // Another has looked too, or it was deleted.
+            Err(Unsaved::Changed) => return Ok(app.store().file(tenant, id).await?.map(|found| found.value)),
+            Err(Unsaved::Failed(error)) => return Err(error.into()),
+        }
     }
+}
+
+fn rejected(file: File, problem: String) -> File {
+    File { status: Status::Rejected, problem: Some(problem), upload_until: None, ..file }
 }
 
 /// The file's bytes, or where they can be had.
@@ -334,14 +349,26 @@ pub async fn delete(app: &App, caller: &Caller, id: FileId) -> Result<()> {
     let tenant = caller.tenant();
     for attempt in 1..=DELETE_TRIES {
         let Versioned { value: file, rev } = app.store().file(tenant, id).await?.ok_or(Error::NotFound("file"))?;
-        // The bytes first: as long as they may be there, the file can be found and deleted again.
-        unput(app, tenant, &file).await?;
-        app.files().forget_upload(tenant, id).await?;
-        match app.store().delete_file(tenant, id, rev).await {
+        match app.store().delete_file(&file, rev, app.now()).await {
+            Ok(note) => {
+                if let Err(error) = forget(app, &file, note).await {
+                    tracing::warn!(org = %file.org, file = %id, error = ?error, "a deleted file's bytes are still there; they go within a day");
+                }
+                return Ok(());
+            }
             // Its bytes came meanwhile.
             Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
-            other => return Ok(other?),
+            Err(error) => return Err(error.into()),
         }
     }
     Err(Error::Unavailable("the file is being written".into()))
+}
+
+/// Takes the bytes away that are left of a file without a row.
+async fn forget(app: &App, file: &File, note: Option<store::files::Note>) -> Result<()> {
+    app.files().forget_upload(Tenant::of(file.org), file.id).await?;
+    match Unclaimed::of(file).zip(note) {
+        Some((unclaimed, note)) => unclaimed::remove(app, &unclaimed, note).await,
+        None => Ok(()),
+    }
 }

@@ -37,6 +37,7 @@ fn app(store: &Store, pepper: &str) -> App {
         model_timeout_ms: MODEL_TIMEOUT_MS,
         sync_runs: SyncRuns::InProcess { limit_ms: 1_000 },
         allow_cidrs: Vec::new(),
+        files: crate::file::Limits::default(),
         sole_epoch: None,
     };
     let (queue, _) = Embedded::new();

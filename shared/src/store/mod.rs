@@ -6,7 +6,7 @@ mod batches;
 #[cfg(feature = "aws")]
 pub mod dynamo;
 mod families;
-mod files;
+pub(crate) mod files;
 mod idempotency;
 pub(crate) mod limits;
 mod money;

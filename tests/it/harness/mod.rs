@@ -25,7 +25,7 @@ use shared::{
     clock::Clock,
     config::{Config, LEASE_MS, SyncRuns},
     engine,
-    file::{Files, Folder},
+    file::{self, Files, Folder, Limits},
     limit::Limiter,
     model::settings::Settings,
     queue::{
@@ -140,6 +140,7 @@ impl Muster {
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
             // The tool server of the tests is on this machine.
             allow_cidrs: vec!["127.0.0.1/32".parse().unwrap()],
+            files: Limits::default(),
             sole_epoch,
         };
         let (queue, receiver) = Embedded::new();
@@ -159,8 +160,32 @@ impl Muster {
     }
 
     /// The same with leases of so many milliseconds.
-    pub(crate) fn with_lease(mut self, lease_ms: i64) -> Self {
-        self.app = self.beside(Config { lease_ms, ..self.app.config().clone() }, Limiter::in_memory());
+    pub(crate) fn with_lease(self, lease_ms: i64) -> Self {
+        let config = Config { lease_ms, ..self.app.config().clone() };
+        self.with(config)
+    }
+
+    /// The same with these limits for files.
+    pub(crate) fn with_file_limits(self, files: Limits) -> Self {
+        let config = Config { files, ..self.app.config().clone() };
+        self.with(config)
+    }
+
+    /// The same with these models.
+    pub(crate) fn with_models(self, models: Settings) -> Self {
+        let config = Config { models, ..self.app.config().clone() };
+        self.with(config)
+    }
+
+    /// How many files of bytes there are, whoever they belong to.
+    pub(crate) fn bytes_kept(&self) -> usize {
+        let folders = std::fs::read_dir(self.files.path()).unwrap().map(|folder| folder.unwrap().path());
+        folders.map(|folder| std::fs::read_dir(folder).unwrap().count()).sum()
+    }
+
+    /// The same with these settings.
+    fn with(mut self, config: Config) -> Self {
+        self.app = self.beside(config, Limiter::in_memory());
         (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
         self
     }
@@ -237,7 +262,9 @@ impl Muster {
     }
 
     pub(crate) async fn reap(&self) -> engine::Reaped {
-        engine::reap(&self.app).await.unwrap()
+        let reaped = engine::reap(&self.app).await.unwrap();
+        file::sweep(&self.app).await.unwrap();
+        reaped
     }
 
     /// What the store lives in: a folder, or a database.

@@ -39,6 +39,8 @@ const OPERATION: Operation = Operation {
     access: &[],
     wait: Wait::Short,
     body_limit_bytes: functions::BODY_LIMIT_BYTES,
+    admit: None,
+    deployed: true,
 };
 
 const fn route(method: Method, path: &'static str, handler: functions::route::Handler) -> Route {

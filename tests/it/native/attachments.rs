@@ -9,6 +9,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use model_server::{Format, Tools};
 use serde_json::{Value, json};
+use shared::model::settings::Settings;
 
 use crate::harness::{Muster, on_every_backend, text};
 
@@ -18,6 +19,7 @@ on_every_backend!(
     no_url_leads_to_where_none_may,
     a_batch_brings_files_along_or_keeps_none,
     an_image_stays_with_tools_and_a_schema_through_a_chat,
+    an_image_is_shown_in_anthropics_format,
     of_a_long_chat_what_was_shown_last_is_shown,
 );
 
@@ -140,6 +142,23 @@ async fn an_image_stays_with_tools_and_a_schema_through_a_chat(muster: Muster) {
     for part in [format!("data:image/png;base64,{}", STANDARD.encode(PNG)), "call_0".to_owned(), "and now?".to_owned()]
     {
         assert!(sent.contains(&part), "{part}: {sent}");
+    }
+}
+
+async fn an_image_is_shown_in_anthropics_format(muster: Muster) {
+    let base_url = format!("http://{}", muster.models.addr());
+    let muster = muster.with_models(Settings::from_lookup(|name| match name {
+        "ANTHROPIC_BASE_URL" => Some(base_url.clone()),
+        "ANTHROPIC_API_KEY" => Some("key".to_owned()),
+        _ => None,
+    }));
+    let agent = muster.us.agent("anthropic/fake").await;
+    for (bytes, media_type) in [(PNG, "image/png"), (b"\xff\xd8\xff\xe0 no picture", "image/jpeg")] {
+        ended(&muster, &agent, json!({"message": "What is this?", "attachments": [inline(bytes, media_type)]})).await;
+        let body = muster.models.last(Format::Anthropic).unwrap().body;
+        let source = json!({"type": "base64", "media_type": media_type, "data": STANDARD.encode(bytes)});
+        let content = json!([{"type": "text", "text": "What is this?"}, {"type": "image", "source": source}]);
+        assert_eq!(body["messages"], json!([{"role": "user", "content": content}]));
     }
 }
 

@@ -7,6 +7,7 @@ mod budgets;
 mod chats;
 mod concurrency;
 mod events;
+mod file_room;
 mod files;
 mod keys;
 mod results;

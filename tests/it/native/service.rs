@@ -31,7 +31,7 @@ async fn the_models_that_can_be_called_are_listed_with_prices(muster: Muster) {
 async fn the_limits_that_hold_are_told(muster: Muster) {
     let mut expected = json!({
         "requests_per_minute": 6_000, "in_flight": 200, "body_bytes": 6_291_456, "message_bytes": 4_194_304,
-        "batch_items_inline": 1_000, "batch_items": 10_000, "page_entries": 100, "run_ms": "<ms>", "chat_runs": 200,
+        "batch_items_inline": 1_000, "batch_items": 10_000, "page_entries": 100, "run_ms": "<ms>", "chat_runs": 200, "files": 10_000, "files_bytes": 10_737_418_240_u64,
         "budgets": [],
     });
     assert_eq!(muster.us.get("/v1/limits").await.shape(200), expected);

@@ -8,7 +8,7 @@ use shared::{
     clock::{Clock, Timestamp},
     config::{Config, SyncRuns},
     engine,
-    file::{Files, Folder},
+    file::{Files, Folder, Limits},
     limit::Limiter,
     model::settings::Settings,
     queue::{Chunk, Queue},
@@ -95,6 +95,7 @@ impl World {
             model_timeout_ms: CALL_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 870_000 },
             allow_cidrs: Vec::new(),
+            files: Limits::default(),
             sole_epoch: self.plan.sole.then(|| format!("epoch-{number:04}")),
         };
         let clock = Clock::Simulated { began: BEGAN, since: self.since };

@@ -1,4 +1,5 @@
-//! A folder of this machine: a folder for each organisation, in it a file for each id and digest. Paths are made of those alone.
+//! A folder of this machine: a folder for each organisation, in it a file for each id and digest. Paths are made of those alone. Another
+//! folder, [`UNFINISHED`], has what is being written.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,6 +16,9 @@ use crate::{
     tenant::Tenant,
 };
 
+/// What the folder of unfinished files is called: no organisation is called so.
+const UNFINISHED: &str = ".unfinished";
+
 /// The folder.
 #[derive(Debug, Clone)]
 pub struct Folder(PathBuf);
@@ -26,13 +30,21 @@ impl Folder {
         Self(path)
     }
 
+    /// Removes what earlier processes had begun to write when they died. Only for a process that knows that no other writes here.
+    ///
+    /// # Errors
+    /// When the folder cannot be changed.
+    pub fn clear_unfinished(&self) -> io::Result<()> {
+        found(fs::remove_dir_all(self.0.join(UNFINISHED))).map(|_| ())
+    }
+
     fn path(&self, tenant: Tenant, kept: Kept<'_>) -> PathBuf {
         self.0.join(tenant.org().to_string()).join(kept.name())
     }
 
     pub(super) async fn put(&self, tenant: Tenant, kept: Kept<'_>, bytes: Bytes) -> Result<()> {
-        let path = self.path(tenant, kept);
-        beside(move || put(&path, &bytes)).await
+        let (path, unfinished) = (self.path(tenant, kept), self.0.join(UNFINISHED));
+        beside(move || put(&path, &unfinished, &bytes)).await
     }
 
     pub(super) async fn get(&self, tenant: Tenant, kept: Kept<'_>) -> Result<Option<Bytes>> {
@@ -46,15 +58,16 @@ impl Folder {
     }
 }
 
-/// Under another name first: what has the id's name is whole, and on the disk with its name when this returns.
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// In another folder first: what has the id's name is whole, and on the disk with its name when this returns.
+fn put(path: &Path, unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)?;
-    let beside = folder.join(format!(".{}", Uuid::now_v7()));
+    builder.create(unfinished)?;
+    let beside = unfinished.join(Uuid::now_v7().to_string());
     let mut made = OpenOptions::new();
     made.write(true).create_new(true);
     #[cfg(unix)]
