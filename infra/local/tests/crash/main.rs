@@ -23,6 +23,8 @@ mod kills;
 mod random;
 mod served;
 mod streams;
+#[cfg(feature = "fault-points")]
+mod tool_points;
 mod tools;
 
 #[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]
