@@ -21,6 +21,7 @@ mod faults;
 mod frozen;
 mod keys;
 mod kills;
+mod model_faults;
 mod random;
 mod served;
 mod streams;
