@@ -1,8 +1,10 @@
 //! `muster serve` as a child process over a folder of its own, with a model server in this process.
 
 use std::{
+    fs::File,
     net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -74,10 +76,15 @@ impl Served {
     pub(crate) async fn ready(&mut self) {
         let started = Instant::now();
         while self.client.get("/health").await.is_err() {
-            assert!(self.child.try_wait().unwrap().is_none(), "the process ended");
+            assert!(self.child.try_wait().unwrap().is_none(), "the process ended: {}", self.log());
             assert!(started.elapsed() < PATIENCE, "the process does not become ready");
             sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// What its processes have said.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     pub(crate) fn kill(&mut self) {
@@ -152,8 +159,17 @@ impl Drop for Served {
     }
 }
 
+/// An address that nobody else is given, also while the process that listens there is dead: not among those (from 32,768 on) that
+/// the system gives to whoever asks for any.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + (number % 20_000) as u16));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 fn spawn(folder: &TempDir, address: SocketAddr, model: &Server, settings: &[(&str, &str)]) -> Child {
@@ -163,5 +179,6 @@ fn spawn(folder: &TempDir, address: SocketAddr, model: &Server, settings: &[(&st
     // The tool server of the tests is on this machine.
     command.env("MUSTER_ALLOW_CIDRS", "127.0.0.1/32");
     command.envs(settings.iter().copied());
-    command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    let log = File::options().append(true).create(true).open(folder.path().join("log")).unwrap();
+    command.stdin(Stdio::null()).stderr(log).spawn().unwrap()
 }
