@@ -61,16 +61,23 @@ impl Served {
         self.ready().await;
     }
 
-    /// Starts another process over the same folder beside this one, which stands still. What keeps it out otherwise, the lock, is
-    /// taken away: on Lambda there is none.
+    /// Starts another process over the same folder beside this one, which stands still; false when this one was writing as it
+    /// stopped, and so holds the file. What keeps others out, the lock, is taken away: on Lambda there is none.
     #[cfg(feature = "fault-points")]
-    pub(crate) async fn start_beside(&mut self, settings: &[(&str, &str)]) {
+    pub(crate) async fn starts_beside(&mut self) -> bool {
         std::fs::remove_file(self.folder.path().join("lock")).unwrap();
         self.address = free_address();
         self.client = self.client.at(self.address);
-        let beside = spawn(&self.folder, self.address, &self.model, settings);
+        let beside = spawn(&self.folder, self.address, &self.model, &[]);
         self.frozen = Some(std::mem::replace(&mut self.child, beside));
-        self.ready().await;
+        while self.client.get("/health").await.is_err() {
+            if self.child.try_wait().unwrap().is_some() {
+                assert!(self.log().contains("the store is not available"), "the process ended: {}", self.log());
+                return false;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        true
     }
 
     pub(crate) async fn ready(&mut self) {

@@ -76,10 +76,14 @@ async fn dies(point: &'static str, policy: &'static str) -> (u32, String) {
 
 /// Another process takes over, and the run ends, before this one goes on.
 async fn is_replaced(point: &'static str, policy: &'static str) -> (u32, String) {
-    let mut cell = Cell::begin(point, policy, "stop").await;
-    cell.served.stops().await;
-    sleep(FREEZE).await;
-    cell.served.start_beside(&[]).await;
+    let cell = loop {
+        let mut cell = Cell::begin(point, policy, "stop").await;
+        cell.served.stops().await;
+        sleep(FREEZE).await;
+        if cell.served.starts_beside().await {
+            break cell;
+        }
+    };
     let (seen, before) = (cell.seen().await, cell.read().await);
     cell.served.signal("-CONT");
     sleep(WATCHED).await;
