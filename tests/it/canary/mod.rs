@@ -1,20 +1,24 @@
-//! A secret with a value that is nowhere else is taken through every call and every refusal, with every log line there is. It
-//! must then be in no answer, no log line, and in nothing that is stored. Each backend has a process of its own, as a process
-//! has one log.
+//! Secrets with values that are nowhere else are taken wherever secrets go, with every log line there is: a secret of an organisation
+//! through every call and every refusal, to tools and MCP servers that repeat it; providers' keys and addresses to providers that
+//! do; signed addresses of attachments. They must then be in no answer, no log line, and in nothing that is stored; and what is told
+//! once, as a new key or an address for an upload, in nothing else. Each backend has a process of its own, as a process has one log.
+
+mod issued;
+mod providers;
+mod put;
+mod tools;
 
 use std::{env, process::Command};
 
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
-use serde_json::json;
-use shared::store::row::{Key, Rev, Row, Table, When, Write};
+use shared::store::row::Table;
 use tempfile::TempDir;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{filter::LevelFilter, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 use uuid::Uuid;
 
 use crate::{
     dynamo::Database,
-    harness::{Answer, Client, Log, Muster},
-    mcp::raw::{Raw, Reply},
+    harness::{Log, Muster},
 };
 
 /// Says to the child process on which backend, and what the value is.
@@ -52,122 +56,63 @@ async fn child_with_a_secret() {
     let (backend, canary) = said.split_once(' ').unwrap();
     let log = Log::default();
     let writer = log.clone();
-    let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::TRACE).with_ansi(false);
-    lines.with_writer(move || writer.clone()).init();
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
+    // The one crate whose lines no host writes because of what it says.
+    let shown = Targets::new().with_default(LevelFilter::TRACE).with_target("genai", LevelFilter::OFF);
+    tracing_subscriber::registry().with(shown).with(lines).init();
     let muster = if backend == "sqlite" { Muster::on_sqlite().await } else { Muster::on_dynamo().await };
+    let providers = providers::start().await;
+    let muster = muster.with_models(providers::settings(&providers, canary));
 
-    let mut answers = calls(&muster.us, canary).await;
-    answers.extend(through_a_server(&muster, canary).await);
+    let mut answers = put::calls(&muster.us, canary).await;
+    answers.extend(tools::through_a_server(&muster, canary).await);
+    answers.extend(tools::through_requests(&muster, canary).await);
+    answers.extend(providers::asked(&muster, &providers, canary).await);
+    answers.extend(issued::attached(&muster, canary).await);
+    let (issued, others) = issued::told_once(&muster).await;
     let stored = stored(&muster).await;
     assert!(holds(&stored, "S#KEY") && holds(&stored, "sealed"), "what is stored was not looked at");
     answers.push(muster.us.delete("/v1/secrets/KEY").await);
-    answers.extend(failures(&muster, canary).await);
+    answers.extend(put::failures(&muster, canary).await);
 
     let log = log.0.lock().unwrap().clone();
-    for line in ["put_secret", "refused: invalid input", "the store is broken"] {
+    for line in ["put_secret", "refused: invalid input", "the store is broken", "a model call failed", "did not answer"]
+    {
         assert!(holds(&log, line), "the log was not kept: no '{line}'");
     }
-    assert!(backend == "sqlite" || holds(&log, "TRACE"), "not every line was kept");
+    assert!(holds(&log, "TRACE"), "not every line was kept");
     for form in forms(canary) {
-        assert!(!holds(&stored, &form), "in the store");
-        assert!(!holds(&log, &form), "in the log");
-        for answer in &answers {
+        assert!(!holds(&stored, &form), "in the store: {}", before(&stored, &form));
+        assert!(!holds(&log, &form), "in the log: {}", line_with(&log, &form));
+        for answer in answers.iter().chain(&others) {
             let headers = format!("{:?}", answer.headers);
-            assert!(!answer.text.contains(&form) && !headers.contains(&form), "in an answer of {}", answer.code);
+            let seen = answer.text.contains(&form) || headers.contains(&form);
+            assert!(!seen, "in an answer of {}: {}", answer.code, answer.text.replace(&form, "<canary>"));
         }
     }
-    assert!(!holds(&log, &muster.us.key()) && !holds(&stored, &muster.us.key()), "the key itself");
+    for secret in issued.iter().chain([&muster.us.key()]) {
+        assert!(!holds(&log, secret) && !holds(&stored, secret), "what is told once: {}", line_with(&log, secret));
+        assert!(answers.iter().chain(&others).all(|answer| !answer.text.contains(secret.as_str())), "told again");
+    }
+    println!(
+        "{} answers, {} bytes of log and {} that are stored: 0 found",
+        answers.len() + others.len(),
+        log.len(),
+        stored.len()
+    );
 }
 
-/// Puts the secret, and tries to in every way that is refused.
-async fn calls(us: &Client, canary: &str) -> Vec<Answer> {
-    let good = json!({ "value": canary }).to_string();
-    let mut answers = Vec::new();
-    for client in [us.clone(), us.with("idempotency-key", "once"), us.with("idempotency-key", "once")] {
-        let answer = client.send("PUT", "/v1/secrets/KEY", good.clone()).await;
-        assert_eq!(answer.code, 200);
-        answers.push(answer);
-    }
-    for body in [
-        format!(r#"{{"value": {canary}}}"#),
-        format!(r#"{{"value": ["{canary}"]}}"#),
-        format!(r#"{{"value": {{"{canary}": 1}}}}"#),
-        format!(r#"{{"{canary}": "x"}}"#),
-        format!(r#"{{"value": "{canary}", "value": "{canary}"}}"#),
-        format!(r#"{{"value": "{canary}", "{canary}": 1}}"#),
-        format!(r#""{canary}""#),
-        format!(r#"["{canary}"]"#),
-        canary.to_owned(),
-        format!(r#"{{"value": "{canary}"#),
-        format!(r#"{{"value": "{canary}"}} {canary}"#),
-        format!(r#"{{"value": "{canary}\n"}}"#),
-        format!(r#"{{"value": "{canary}\u0000"}}"#),
-        format!(r#"{{"value": "{canary}\ud800"}}"#),
-        format!(r#"{{"value": "{}"}}"#, canary.repeat(300)),
-    ] {
-        let answer = us.send("PUT", "/v1/secrets/KEY", body.clone()).await;
-        assert_eq!(answer.code, 400, "{}", body.replace(canary, "<canary>"));
-        answers.push(answer);
-    }
-    let broken = [good.trim_end_matches('}').as_bytes(), b"\xff\xfe\"}"].concat();
-    answers.push(us.send("PUT", "/v1/secrets/KEY", broken).await);
-    let lesser = us.new_key(json!({"scopes": ["agents:write"]})).await;
-    let nobody = us.with_key("ag_live_nothing");
-    let strange = us.with("x-org-id", "another");
-    for (client, method, path, code) in [
-        (us, "PUT", "/v1/secrets/bad%20name", 400),
-        (us, "PUT", &format!("/v1/secrets/{canary}."), 400),
-        (us, "DELETE", &format!("/v1/secrets/{canary}."), 404),
-        (us, "POST", "/v1/secrets/KEY", 405),
-        (us, "PATCH", &format!("/v1/secrets/{canary}"), 405),
-        (us, "PUT", "/v1/secrets/KEY/value", 404),
-        (&us.with("idempotency-key", "\u{e9}"), "PUT", "/v1/secrets/KEY", 400),
-        (&lesser, "PUT", "/v1/secrets/KEY", 403),
-        (&nobody, "PUT", "/v1/secrets/KEY", 401),
-        (&strange, "PUT", "/v1/secrets/KEY", 403),
-        (us, "GET", "/v1/secrets", 200),
-    ] {
-        let answer = client.send(method, path, good.clone()).await;
-        assert_eq!(answer.code, code, "{method} {}", path.replace(canary, "<canary>"));
-        answers.push(answer);
-    }
-    answers
+/// What stands before it.
+fn before(bytes: &[u8], secret: &str) -> String {
+    let at = bytes.windows(secret.len()).position(|window| window == secret.as_bytes()).unwrap_or_default();
+    String::from_utf8_lossy(&bytes[at.saturating_sub(500)..at]).into_owned()
 }
 
-/// Sends it to an MCP server that repeats it wherever it can, when an agent is saved and when its tool is called.
-async fn through_a_server(muster: &Muster, canary: &str) -> Vec<Answer> {
-    let server = Raw::start(|method, _, message| {
-        let said = message["authorization"].as_str().unwrap_or("nothing");
-        let tool = json!({"name": "act", "description": said, "inputSchema": {"type": "object", "title": said}});
-        match method {
-            "tools/list" => Some(Reply::Result(json!({"tools": [tool], "_meta": {said: said}}))),
-            "tools/call" => Some(Reply::Result(json!({"content": [{"type": "text", "text": said}]}))),
-            _ => None,
-        }
-    })
-    .await;
-    let headers = json!({"Authorization": "Bearer {{secret:KEY}}"});
-    let tool = json!({"type": "mcp", "name": "shop", "url": server.url(), "headers": headers});
-    let body = json!({"name": "actor", "model": "demo/scripted-l0", "tools": [tool]});
-    let saved = muster.us.post("/v1/agents", body).await;
-    let run = muster.us.run(saved.body["id"].as_str().unwrap(), "call shop__act").await;
-    Box::pin(muster.drain()).await;
-    let sent = server.asked("tools/call");
-    assert!(sent.len() == 1 && sent[0]["authorization"] == format!("Bearer {canary}"), "it was not sent");
-    let messages = muster.us.get(&format!("/v1/runs/{run}/messages")).await;
-    assert!(messages.text.contains("Bearer [secret]"), "it was not answered");
-    vec![saved, messages]
-}
-
-/// The same calls when the list of names cannot be read.
-async fn failures(muster: &Muster, canary: &str) -> Vec<Answer> {
-    let key = Key::new(Table::Agents, format!("O#{}#SECRETS", muster.us.org), "LIST");
-    let row = Row { key, rev: Rev::fresh(), body: "{".to_owned(), listed: None, due: None, expires_at_s: None };
-    muster.app.store().backend().transact(vec![Write::Put(row, When::Any)]).await.unwrap();
-    let put = muster.us.send("PUT", "/v1/secrets/KEY", json!({ "value": canary }).to_string()).await;
-    let answers = vec![put, muster.us.get("/v1/secrets").await, muster.us.delete("/v1/secrets/KEY").await];
-    assert!(answers.iter().all(|answer| answer.code == 500));
-    answers
+/// The line that has it, without it.
+fn line_with(log: &[u8], secret: &str) -> String {
+    let text = String::from_utf8_lossy(log);
+    let line = text.lines().find(|line| line.contains(secret)).unwrap_or_default();
+    line.replace(secret, "<canary>").chars().take(500).collect()
 }
 
 /// Every byte of the SQLite file and what belongs to it, or every attribute of every item of the tables.
