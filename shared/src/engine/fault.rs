@@ -33,4 +33,6 @@ pub fn point(name: &'static str) {
     }
     let me = std::process::id().to_string();
     let _ = std::process::Command::new("kill").args(["-STOP", &me]).status();
+    // Another thread takes the signal: this one goes no further until it has.
+    std::thread::sleep(std::time::Duration::from_millis(300));
 }

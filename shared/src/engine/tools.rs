@@ -147,6 +147,13 @@ impl Turn<'_> {
         if !planned.sends.is_empty() {
             fault::point("K4");
             fault::point("K5");
+            if held.run.lease_is_over(self.app.now()) {
+                // This process stood still: another may have found out by now that nothing was sent, and sent it. Who writes first goes on.
+                planned.sends.iter().for_each(|(index, _)| set(held, *index, CallState::Ready));
+                self.forget(&planned);
+                held.run.renew(self.app.now(), self.app.config().lease_ms);
+                return Ok(Saved::Changed);
+            }
         }
         for (index, arguments) in planned.sends {
             self.send(held, index, arguments);

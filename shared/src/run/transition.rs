@@ -31,6 +31,11 @@ impl Run {
         !self.status.terminal() && !waits && !held
     }
 
+    /// Whether who holds the run has held it for longer than was written, so that others may have taken it.
+    pub(crate) fn lease_is_over(&self, now: Timestamp) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.until <= now)
+    }
+
     /// Takes the run for `owner`, or ends it when it must not go on.
     pub(crate) fn acquire(&mut self, owner: &str, now: Timestamp, lease_ms: i64, sole_epoch: Option<&str>) -> Acquired {
         if !self.free(now, sole_epoch) {

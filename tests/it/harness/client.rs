@@ -110,7 +110,7 @@ pub(crate) fn text(body: &Value, field: &str) -> String {
 }
 
 /// An answer, read to its end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) code: u16,
     pub(crate) headers: HeaderMap,

@@ -190,6 +190,13 @@ impl Muster {
         self
     }
 
+    /// The same with these providers, and no others.
+    pub(crate) fn with_models(mut self, models: Settings) -> Self {
+        self.app = self.beside(Config { models, ..self.app.config().clone() }, Limiter::in_memory());
+        (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
+        self
+    }
+
     /// Another application over the same store, queue and files.
     fn beside(&self, config: Config, limiter: Limiter) -> App {
         let (clock, store) = (Clock::Shifted(Arc::clone(&self.shift)), self.app.store().clone());

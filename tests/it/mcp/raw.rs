@@ -109,10 +109,12 @@ async fn serve(
     asked: Arc<Mutex<Vec<(String, Value)>>>,
 ) -> Result<Answer, io::Error> {
     let http_method = request.method().to_string();
+    let sent = format!("{} {:?}", request.uri(), request.headers());
     let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     let mut message: Value = serde_json::from_slice(&body).unwrap_or(json!({}));
     message["authorization"] = authorization.into();
+    message["sent"] = sent.into();
     let method = message["method"].as_str().unwrap_or(&http_method).to_owned();
     let nth = {
         let mut asked = asked.lock().unwrap();

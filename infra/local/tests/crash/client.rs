@@ -29,6 +29,12 @@ impl Client {
         Self { http, base: format!("http://{address}"), key: key.to_owned() }
     }
 
+    /// The same at another address.
+    #[cfg(feature = "fault-points")]
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self { base: format!("http://{address}"), ..self.clone() }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Result<Value, NoAnswer> {
         self.send("GET", path, "", String::new()).await.map(|(status, body)| {
             assert_eq!(status, 200, "{path}: {body}");

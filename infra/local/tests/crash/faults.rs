@@ -81,7 +81,9 @@ async fn dies_at(point: &str, model: &str, pass: u32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_point_of_the_protocol_is_one_where_a_run_is_lost() {
     for pass in by_form(1..=1, 1..=3) {
-        let deaths = POINTS.map(|(point, model)| tokio::spawn(dies_at(point, model, pass)));
+        // A run that its caller waits for asks for no worker, so only two of the requests pass K2.
+        let passed = POINTS.into_iter().filter(|(point, _)| *point != "K2" || pass <= 2);
+        let deaths: Vec<_> = passed.map(|(point, model)| tokio::spawn(dies_at(point, model, pass))).collect();
         for death in deaths {
             death.await.unwrap();
         }

@@ -19,10 +19,14 @@ mod families;
 #[cfg(feature = "fault-points")]
 mod faults;
 mod frozen;
+mod keys;
 mod kills;
+mod model_faults;
 mod random;
 mod served;
 mod streams;
+#[cfg(feature = "fault-points")]
+mod tool_points;
 mod tools;
 
 #[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]

@@ -1,8 +1,10 @@
 //! `muster serve` as a child process over a folder of its own, with a model server in this process.
 
 use std::{
+    fs::File,
     net::{SocketAddr, TcpListener},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,6 +23,8 @@ pub(crate) struct Served {
     pub(crate) model: Server,
     pub(crate) client: Client,
     child: Child,
+    /// A process that stands still while another has its place.
+    frozen: Option<Child>,
     address: SocketAddr,
     folder: TempDir,
 }
@@ -30,7 +34,7 @@ impl Served {
     pub(crate) async fn start() -> Self {
         let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let model = Server::start(Options::default()).await.unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let made = Command::new(MUSTER)
             .args(["key", "create", "--org", "test", "--requests-per-minute", "0", "--in-flight", "0", "--json"])
             .arg("--data")
@@ -39,25 +43,55 @@ impl Served {
             .unwrap();
         let made: Value = serde_json::from_slice(&made.stdout).unwrap();
         let client = Client::new(address, made["key"].as_str().unwrap());
-        let child = spawn(&folder, address, &model, None);
-        let mut served = Self { model, client, child, address, folder };
+        let child = spawn(&folder, address, &model, &[]);
+        let mut served = Self { model, client, child, frozen: None, address, folder };
         served.ready().await;
         served
     }
 
     /// Starts the process again, to die at that point.
     pub(crate) async fn start_again(&mut self, fault: Option<&str>) {
-        self.child = spawn(&self.folder, self.address, &self.model, fault);
+        let setting = fault.map(|fault| ("MUSTER_FAULT", fault));
+        self.start_with(setting.as_slice()).await;
+    }
+
+    /// Starts the process again with these settings.
+    pub(crate) async fn start_with(&mut self, settings: &[(&str, &str)]) {
+        self.child = spawn(&self.folder, self.address, &self.model, settings);
         self.ready().await;
+    }
+
+    /// Starts another process over the same folder beside this one, which stands still; false when this one was writing as it
+    /// stopped, and so holds the file. What keeps others out, the lock, is taken away: on Lambda there is none.
+    #[cfg(feature = "fault-points")]
+    pub(crate) async fn starts_beside(&mut self) -> bool {
+        std::fs::remove_file(self.folder.path().join("lock")).unwrap();
+        self.address = free_address();
+        self.client = self.client.at(self.address);
+        let beside = spawn(&self.folder, self.address, &self.model, &[]);
+        self.frozen = Some(std::mem::replace(&mut self.child, beside));
+        while self.client.get("/health").await.is_err() {
+            if self.child.try_wait().unwrap().is_some() {
+                assert!(self.log().contains("the store is not available"), "the process ended: {}", self.log());
+                return false;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        true
     }
 
     pub(crate) async fn ready(&mut self) {
         let started = Instant::now();
         while self.client.get("/health").await.is_err() {
-            assert!(self.child.try_wait().unwrap().is_none(), "the process ended");
+            assert!(self.child.try_wait().unwrap().is_none(), "the process ended: {}", self.log());
             assert!(started.elapsed() < PATIENCE, "the process does not become ready");
             sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// What its processes have said.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     pub(crate) fn kill(&mut self) {
@@ -65,10 +99,22 @@ impl Served {
         self.child.wait().unwrap();
     }
 
-    /// Sends the process a signal that Rust's library does not know.
+    /// Sends the process a signal that Rust's library does not know: the one that stands still, if there are two.
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        let child = self.frozen.as_ref().unwrap_or(&self.child);
+        let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
         assert!(status.success());
+    }
+
+    /// Waits until the process stands still by itself.
+    #[cfg(feature = "fault-points")]
+    pub(crate) async fn stops(&self) {
+        let (started, stat) = (Instant::now(), format!("/proc/{}/stat", self.child.id()));
+        // What stands behind the name is the state.
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            assert!(started.elapsed() < PATIENCE, "the process goes on");
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Waits until the process dies by itself.
@@ -113,19 +159,33 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in [Some(&mut self.child), self.frozen.as_mut()].into_iter().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
-fn spawn(folder: &TempDir, address: SocketAddr, model: &Server, fault: Option<&str>) -> Child {
+/// An address that nobody else is given, also while the process that listens there is dead: not among those (from 32,768 on) that
+/// the system gives to whoever asks for any.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let number = std::process::id().wrapping_mul(97).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + (number % 20_000) as u16));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+fn spawn(folder: &TempDir, address: SocketAddr, model: &Server, settings: &[(&str, &str)]) -> Child {
     let mut command = Command::new(MUSTER);
     command.arg("serve").arg("--data").arg(folder.path()).arg("--listen").arg(address.to_string());
     command.env("OPENAI_BASE_URL", format!("http://{}/v1", model.addr())).env_remove("OPENAI_API_KEY");
     // The tool server of the tests is on this machine.
     command.env("MUSTER_ALLOW_CIDRS", "127.0.0.1/32");
-    if let Some(fault) = fault {
-        command.env("MUSTER_FAULT", fault);
-    }
-    command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command.envs(settings.iter().copied());
+    let log = File::options().append(true).create(true).open(folder.path().join("log")).unwrap();
+    command.stdin(Stdio::null()).stderr(log).spawn().unwrap()
 }

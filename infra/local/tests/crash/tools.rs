@@ -11,10 +11,10 @@ use tokio::time::sleep;
 
 use crate::{by_form, client::Client, random::Random, served::Served};
 
-const POLICIES: [&str; 4] = ["read", "idempotent", "verify", "once"];
+pub(crate) const POLICIES: [&str; 4] = ["read", "idempotent", "verify", "once"];
 
 /// An agent whose model makes so many rounds of one tool call of that policy before it answers.
-async fn agent(served: &Served, tools: &Tools, policy: &str, model: &str) -> String {
+pub(crate) async fn agent(served: &Served, tools: &Tools, policy: &str, model: &str) -> String {
     let path = if policy == "idempotent" { "/idempotent/it?wait=50&rest=150" } else { "/do/it?wait=50&rest=150" };
     let lookup = (policy == "verify").then(|| tools.url("/did/{idempotency_key}"));
     let tool = json!({
@@ -25,7 +25,7 @@ async fn agent(served: &Served, tools: &Tools, policy: &str, model: &str) -> Str
 }
 
 /// How the run's tool calls ended, by the key that each was made under.
-async fn outcomes(served: &Served, run: &Value) -> BTreeMap<String, String> {
+pub(crate) async fn outcomes(served: &Served, run: &Value) -> BTreeMap<String, String> {
     let id = run["id"].as_str().unwrap();
     let messages = served.client.get(&format!("/v1/runs/{id}/messages")).await.unwrap();
     let messages = messages["data"].as_array().unwrap().iter().enumerate();
@@ -33,7 +33,8 @@ async fn outcomes(served: &Served, run: &Value) -> BTreeMap<String, String> {
     ended.map(|(key, outcome)| (key, outcome.to_owned())).collect()
 }
 
-fn effects(tools: &Tools) -> HashMap<String, u32> {
+/// How often each call took effect, by the key that it was made under.
+pub(crate) fn effects(tools: &Tools) -> HashMap<String, u32> {
     let mut effects = HashMap::new();
     for effect in tools.effects() {
         *effects.entry(effect.key.unwrap()).or_default() += 1;
@@ -99,40 +100,4 @@ async fn tools_are_called_as_their_policies_say_whenever_the_process_is_killed()
     let repeated: u32 = done.values().map(|times| times - 1).sum();
     let beyond = models - 4 * runs as u64;
     println!("| {runs} | {kills} | {calls} | {} | {repeated} | {unknown} | {models} | {beyond} |", done.len());
-}
-
-/// What is seen of a tool call whose process died at that point: how often it took place, and how it ended.
-#[cfg(feature = "fault-points")]
-async fn dies_at(point: &str, policy: &str) -> (u32, String) {
-    let mut served = Served::start().await;
-    let tools = Tools::start().await.unwrap();
-    let agent = agent(&served, &tools, policy, "openai/fake-l20-t1").await;
-    served.kill();
-    // The first pass is the model call's.
-    served.start_again(Some(&format!("{point}:abort:2"))).await;
-    let path = format!("/v1/agents/{agent}/runs");
-    let _ = served.client.send("POST", &path, "", json!({"message": "Do it."}).to_string()).await;
-    assert!(!served.dies().await.success(), "{point} was not passed");
-    served.start_again(None).await;
-    let runs = served.all_ended(1).await;
-    assert_eq!(runs[0]["status"], "done", "{point} {policy}: {runs:?}");
-    let outcome = outcomes(&served, &runs[0]).await.into_values().next().unwrap();
-    (effects(&tools).into_values().sum(), outcome)
-}
-
-#[cfg(feature = "fault-points")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tool_call_that_a_process_died_over_ends_as_its_policy_says() {
-    // Before it was sent, the answer in memory only, and the answer taken but not written.
-    for (point, expected) in [
-        ("K4", [(1, "answered"), (1, "answered"), (1, "answered"), (0, "unknown")]),
-        ("K5", [(1, "answered"), (1, "answered"), (1, "answered"), (0, "unknown")]),
-        ("K6", [(2, "answered"), (1, "answered"), (1, "answered"), (1, "unknown")]),
-        ("K7", [(2, "answered"), (1, "answered"), (1, "answered"), (1, "unknown")]),
-    ] {
-        let deaths = POLICIES.map(|policy| tokio::spawn(dies_at(point, policy)));
-        for ((death, policy), (times, outcome)) in deaths.into_iter().zip(POLICIES).zip(expected) {
-            assert_eq!(death.await.unwrap(), (times, outcome.to_owned()), "{point} {policy}");
-        }
-    }
 }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use genai::{
     BoxError, Error,
     webc::{self, StreamTimeout},
 };
+use percent_encoding::percent_decode_str;
 use reqwest::{Url, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -19,7 +21,7 @@ const MESSAGE_CHARS: usize = 500;
 const QUOTA_CODES: [&str; 4] =
     ["insufficient_quota", "enforced_spend_limit_reached", "billing_hard_limit_reached", "billing_not_active"];
 
-/// What must not be in a message: the key and the parts of the base URL.
+/// What must not be in a message: the key, the parts of the base URL, and the user and password in it as they are sent.
 pub(super) struct Redaction(Vec<SecretString>);
 
 impl fmt::Debug for Redaction {
@@ -34,7 +36,13 @@ impl Redaction {
         let url = Url::parse(endpoint).ok();
         let parts = url.iter().flat_map(|url| {
             let of_url = [url.password(), Some(url.username()), url.host_str(), url.query()];
-            of_url.into_iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+            let mut parts: Vec<String> = of_url.into_iter().flatten().map(str::to_owned).collect();
+            if !url.username().is_empty() || url.password().is_some() {
+                let [user, password] = [url.username(), url.password().unwrap_or_default()]
+                    .map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
+                parts.extend([STANDARD.encode(format!("{user}:{password}")), user, password]);
+            }
+            parts
         });
         Self(key.into_iter().chain(parts).filter(|part| !part.is_empty()).map(SecretString::from).collect())
     }
@@ -271,9 +279,12 @@ mod tests {
         assert_eq!(message(r#"{"error": {"message": "No such model."}}"#), "HTTP 401: No such model.");
         assert_eq!(message(r#"{"message": "plain"}"#), "HTTP 401: plain");
         assert_eq!(message("<html>canary</html>"), "HTTP 401");
-        let leaky = r#"{"error": {"message": "Bad key canary-key (sk-abc***xyz), see https://canary.example/keys or canary.example, canary-user, canary-word, canary-query."}}"#;
+        let leaky = r#"{"error": {"message": "Bad key canary-key (sk-abc***xyz), see https://canary.example/keys or canary.example, canary-user, canary-word, canary-query, Basic Y2FuYXJ5LXVzZXI6Y2FuYXJ5LXdvcmQ=."}}"#;
         let said = message(leaky);
-        assert!(!said.contains("canary") && !said.contains("sk-") && said.contains("Bad key"), "{said}");
+        assert!(
+            !said.contains("canary") && !said.contains("Y2FuYXJ5") && !said.contains("sk-") && said.contains("Bad key"),
+            "{said}"
+        );
         let long = format!(r#"{{"error": {{"message": "{}"}}}}"#, "é".repeat(2_000));
         assert_eq!(message(&long).chars().count(), "HTTP 401: ".len() + 500);
     }

@@ -1,0 +1,72 @@
+//! The secret is put, deleted, and refused in every way there is.
+
+use serde_json::json;
+use shared::store::row::{Key, Rev, Row, Table, When, Write};
+
+use crate::harness::{Answer, Client, Muster};
+
+/// Puts the secret, and tries to in every way that is refused.
+pub(super) async fn calls(us: &Client, canary: &str) -> Vec<Answer> {
+    let good = json!({ "value": canary }).to_string();
+    let mut answers = Vec::new();
+    for client in [us.clone(), us.with("idempotency-key", "once"), us.with("idempotency-key", "once")] {
+        let answer = client.send("PUT", "/v1/secrets/KEY", good.clone()).await;
+        assert_eq!(answer.code, 200);
+        answers.push(answer);
+    }
+    for body in [
+        format!(r#"{{"value": {canary}}}"#),
+        format!(r#"{{"value": ["{canary}"]}}"#),
+        format!(r#"{{"value": {{"{canary}": 1}}}}"#),
+        format!(r#"{{"{canary}": "x"}}"#),
+        format!(r#"{{"value": "{canary}", "value": "{canary}"}}"#),
+        format!(r#"{{"value": "{canary}", "{canary}": 1}}"#),
+        format!(r#""{canary}""#),
+        format!(r#"["{canary}"]"#),
+        canary.to_owned(),
+        format!(r#"{{"value": "{canary}"#),
+        format!(r#"{{"value": "{canary}"}} {canary}"#),
+        format!(r#"{{"value": "{canary}\n"}}"#),
+        format!(r#"{{"value": "{canary}\u0000"}}"#),
+        format!(r#"{{"value": "{canary}\ud800"}}"#),
+        format!(r#"{{"value": "{}"}}"#, canary.repeat(300)),
+    ] {
+        let answer = us.send("PUT", "/v1/secrets/KEY", body.clone()).await;
+        assert_eq!(answer.code, 400, "{}", body.replace(canary, "<canary>"));
+        answers.push(answer);
+    }
+    let broken = [good.trim_end_matches('}').as_bytes(), b"\xff\xfe\"}"].concat();
+    answers.push(us.send("PUT", "/v1/secrets/KEY", broken).await);
+    let lesser = us.new_key(json!({"scopes": ["agents:write"]})).await;
+    let nobody = us.with_key("ag_live_nothing");
+    let strange = us.with("x-org-id", "another");
+    for (client, method, path, code) in [
+        (us, "PUT", "/v1/secrets/bad%20name", 400),
+        (us, "PUT", &format!("/v1/secrets/{canary}."), 400),
+        (us, "DELETE", &format!("/v1/secrets/{canary}."), 404),
+        (us, "POST", "/v1/secrets/KEY", 405),
+        (us, "PATCH", &format!("/v1/secrets/{canary}"), 405),
+        (us, "PUT", "/v1/secrets/KEY/value", 404),
+        (&us.with("idempotency-key", "\u{e9}"), "PUT", "/v1/secrets/KEY", 400),
+        (&lesser, "PUT", "/v1/secrets/KEY", 403),
+        (&nobody, "PUT", "/v1/secrets/KEY", 401),
+        (&strange, "PUT", "/v1/secrets/KEY", 403),
+        (us, "GET", "/v1/secrets", 200),
+    ] {
+        let answer = client.send(method, path, good.clone()).await;
+        assert_eq!(answer.code, code, "{method} {}", path.replace(canary, "<canary>"));
+        answers.push(answer);
+    }
+    answers
+}
+
+/// The same calls when the list of names cannot be read.
+pub(super) async fn failures(muster: &Muster, canary: &str) -> Vec<Answer> {
+    let key = Key::new(Table::Agents, format!("O#{}#SECRETS", muster.us.org), "LIST");
+    let row = Row { key, rev: Rev::fresh(), body: "{".to_owned(), listed: None, due: None, expires_at_s: None };
+    muster.app.store().backend().transact(vec![Write::Put(row, When::Any)]).await.unwrap();
+    let put = muster.us.send("PUT", "/v1/secrets/KEY", json!({ "value": canary }).to_string()).await;
+    let answers = vec![put, muster.us.get("/v1/secrets").await, muster.us.delete("/v1/secrets/KEY").await];
+    assert!(answers.iter().all(|answer| answer.code == 500));
+    answers
+}
