@@ -7,7 +7,6 @@ use shared::{
     agent::{AgentVersion, Definition, Guidance, Outside},
     id::OrgId,
 };
-use uuid::Uuid;
 
 use super::parts::{ContextDocView, InputView, PlanningView, SkillView, ToolActionConfigView, each};
 
@@ -118,6 +117,7 @@ impl AgentView {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VersionView {
+    /// Follows from the agent's and the version's number.
     id: String,
     agent_id: String,
     /// Counts up from 1.
@@ -131,7 +131,7 @@ pub(super) struct VersionView {
 impl From<&AgentVersion> for VersionView {
     fn from(version: &AgentVersion) -> Self {
         Self {
-            id: version_id(version).to_string(),
+            id: version.id().to_string(),
             agent_id: version.agent_id.to_string(),
             version: version.number,
             definition: DefinitionView::from(&version.definition),
@@ -139,14 +139,4 @@ impl From<&AgentVersion> for VersionView {
             created_at: version.updated_at.rfc3339(),
         }
     }
-}
-
-/// A version has no id of its own: here it has one that follows from its agent's and its number.
-fn version_id(version: &AgentVersion) -> Uuid {
-    let mut bytes = *version.agent_id.uuid().as_bytes();
-    for (byte, number) in bytes.iter_mut().rev().zip(version.number.to_le_bytes()) {
-        *byte ^= number;
-    }
-    // Version 8: of our own making.
-    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }

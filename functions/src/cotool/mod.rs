@@ -7,6 +7,7 @@ mod attachments;
 pub(crate) mod error;
 mod fields;
 mod parts;
+mod prompts;
 mod result;
 mod runs;
 
@@ -14,6 +15,7 @@ use self::{
     agent_view::{AgentView, VersionView},
     agent_write::{CreateAgent, UpdateAgent},
     agents::{AgentsView, CopyView, UpdateAgents, UpdateQuery},
+    prompts::{CreatePrompt, PromptView},
     result::ResultView,
     runs::{InterruptBody, OlderStatusView, RunBody, RunStatusView, StartedView},
 };
@@ -60,6 +62,21 @@ crate::route::routes! { Cotool;
     cotool_copy_agent = POST "/api/agents/{agent_id}/copy" => agents::copy_agent {
         answer: 200 CopyView,
         access: [write api_keys, write agents, write runs, use models],
+    }
+    /// List an agent's system prompts, newest first: drafts, the one that it has, those that it had
+    ///
+    /// Of those that it had, the ones of its last 100 versions. A draft is `active` once the agent's `systemPrompt` is the same text.
+    cotool_list_system_prompts = GET "/api/agents/{agent_id}/system-prompts" => prompts::list_system_prompts {
+        answer: 200 Vec<PromptView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Make a draft of a system prompt: the agent stays as it is
+    ///
+    /// At most 100 for an agent: our own limit.
+    cotool_create_system_prompt = POST "/api/agents/{agent_id}/system-prompts" => prompts::create_system_prompt {
+        body: CreatePrompt,
+        answer: 200 PromptView,
+        access: [write api_keys, write agents, write runs],
     }
     /// Run an agent and wait for what comes of it
     ///

@@ -3,12 +3,14 @@
 mod definition;
 mod guidance;
 mod inputs;
+mod prompts;
 mod sub_agents;
 mod together;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
@@ -18,6 +20,9 @@ pub use guidance::{Channel, ContextDoc, Guidance, Outside, Planning, Skill, Tool
 pub use inputs::{INPUTS_LIMIT, Input, InputType, Inputs};
 pub(crate) use inputs::{filled, names as input_names, problems as input_problems, too_long};
 
+pub use prompts::{
+    DRAFTS_LIMIT, PromptDraft, PromptStatus, SystemPrompt, VERSIONS_LOOKED_AT, create_draft, plan_draft, prompts,
+};
 pub use together::{Apply, Change, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
 
 use crate::{
@@ -49,6 +54,19 @@ pub struct AgentVersion {
     /// What it says.
     #[serde(flatten)]
     pub definition: Definition,
+}
+
+impl AgentVersion {
+    /// An id for what has none of its own: it follows from the agent's and the number.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        let mut bytes = *self.agent_id.uuid().as_bytes();
+        for (byte, number) in bytes.iter_mut().rev().zip(self.number.to_le_bytes()) {
+            *byte ^= number;
+        }
+        // Version 8: of our own making.
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
 }
 
 /// A new agent, checked, its servers' tools pinned, and with its id, not yet stored: see [`create`].

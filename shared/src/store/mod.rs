@@ -10,6 +10,7 @@ mod files;
 mod idempotency;
 pub(crate) mod limits;
 mod money;
+mod prompts;
 pub mod row;
 mod runs;
 pub(crate) mod secrets;

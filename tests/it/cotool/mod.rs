@@ -3,6 +3,7 @@
 mod agents;
 mod errors;
 mod fractured;
+mod prompts;
 mod runs;
 mod together;
 
