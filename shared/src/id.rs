@@ -96,6 +96,8 @@ ids! {
     MessageId = "msg";
     /// A file.
     FileId = "file";
+    /// A draft of a system prompt.
+    PromptId = "prompt";
     /// A question to a person about a tool call of a run.
     ApprovalId = "appr";
 }

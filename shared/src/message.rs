@@ -163,6 +163,14 @@ pub async fn list(app: &App, caller: &Caller, id: RunId) -> Result<Vec<Message>>
     of_run(app, caller.tenant(), &run).await
 }
 
+/// The run's messages, in order. Who was given the run may know them too.
+///
+/// # Errors
+/// As the store says.
+pub async fn of(app: &App, caller: &Caller, run: &Run) -> Result<Vec<Message>> {
+    of_run(app, caller.tenant(), run).await
+}
+
 /// The messages of a whole chat, in order: those of its first run and of every run that went on with it.
 ///
 /// # Errors

@@ -12,6 +12,7 @@
 mod canary;
 mod cancelled;
 mod cotera;
+mod cotool;
 mod dynamo;
 mod fallback;
 mod harness;

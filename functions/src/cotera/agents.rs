@@ -36,12 +36,13 @@ pub(super) struct UpdateAgent {
 }
 
 impl UpdateAgent {
-    fn apply(&self, draft: &mut Draft) {
+    fn apply(&self, draft: &mut Draft) -> Result<()> {
         set(&mut draft.model, &self.model);
         set(&mut draft.name, &self.name);
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
         set(&mut draft.tools, &self.tools.clone().map(tools::tools));
+        Ok(())
     }
 }
 

@@ -26,6 +26,13 @@ struct Issue {
     message: String,
 }
 
+impl ErrorBody {
+    /// The body that says just this.
+    pub(super) const fn message(error: String) -> Self {
+        Self { error, issues: None, missing_perms: None }
+    }
+}
+
 /// The body of this error.
 pub(crate) fn body(error: &Error) -> ErrorBody {
     ErrorBody { error: error.to_string(), issues: issues(error), missing_perms: missing_perms(error) }

@@ -1,8 +1,122 @@
 //! Cotool's surface: agent configuration, atomic batch update, runs, triggers. Knows no other surface.
 
+mod agent_view;
+mod agent_write;
+mod agents;
+mod attachments;
 pub(crate) mod error;
+mod fields;
+mod parts;
+mod prompts;
+mod result;
+mod runs;
 
-use crate::Route;
+use self::{
+    agent_view::{AgentView, VersionView},
+    agent_write::{CreateAgent, UpdateAgent},
+    agents::{AgentsView, CopyView, UpdateAgents, UpdateQuery},
+    prompts::{CreatePrompt, PromptView},
+    result::ResultView,
+    runs::{InterruptBody, OlderStatusView, RunBody, RunStatusView, StartedView},
+};
 
-/// The surface's routes.
-pub(crate) static ROUTES: &[Route] = &[];
+crate::route::routes! { Cotool;
+    /// List all agents, newest first, as they are at one moment
+    cotool_list_agents = GET "/api/agents" => agents::list_agents {
+        answer: 200 Vec<AgentView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Make an agent
+    cotool_create_agent = POST "/api/agents" => agents::create_agent {
+        body: CreateAgent,
+        answer: 200 AgentView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// Change 1 to 200 agents together: all of them or none
+    ///
+    /// An agent that is not there is left out of the answer. Nobody sees some of them changed and others not, in a list or one after the
+    /// other. One bad item, and no agent is changed. `strict` is our own addition.
+    cotool_update_agents = PUT "/api/agents/batch" => agents::update_agents {
+        query: UpdateQuery,
+        body: UpdateAgents,
+        answer: 200 AgentsView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// Get an agent
+    cotool_get_agent = GET "/api/agents/{agent_id}" => agents::get_agent {
+        answer: 200 AgentView,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Change an agent: makes a new version, unless nothing changes
+    cotool_update_agent = PUT "/api/agents/{agent_id}" => agents::update_agent {
+        body: UpdateAgent,
+        answer: 200 AgentView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// List all versions of an agent, newest first
+    cotool_list_agent_versions = GET "/api/agents/{agent_id}/versions" => agents::list_agent_versions {
+        answer: 200 Vec<VersionView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Make another agent that is as this one is now
+    cotool_copy_agent = POST "/api/agents/{agent_id}/copy" => agents::copy_agent {
+        answer: 200 CopyView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// List an agent's system prompts, newest first: drafts, the one that it has, those that it had
+    ///
+    /// Of those that it had, the ones of its last 100 versions. A draft is `active` once the agent's `systemPrompt` is the same text.
+    cotool_list_system_prompts = GET "/api/agents/{agent_id}/system-prompts" => prompts::list_system_prompts {
+        answer: 200 Vec<PromptView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Make a draft of a system prompt: the agent stays as it is
+    ///
+    /// At most 100 for an agent: our own limit.
+    cotool_create_system_prompt = POST "/api/agents/{agent_id}/system-prompts" => prompts::create_system_prompt {
+        body: CreatePrompt,
+        answer: 200 PromptView,
+        access: [write api_keys, write agents, write runs],
+    }
+    /// Run an agent and wait for what comes of it
+    ///
+    /// A run that ends badly is a 500 that says why: our own choice. So is the 409 for one that outlasts the call or waits for a person;
+    /// it goes on, and is found with the calls below.
+    cotool_run_sync = POST "/api/agents/{agent_id}/run-sync" => runs::run_sync {
+        body: RunBody,
+        answer: 200 ResultView,
+        access: [write api_keys, read agents, write runs, write messages, read files, send queue, use models, use tools],
+        wait: Long,
+    }
+    /// Run an agent and do not wait
+    cotool_run_async = POST "/api/agents/{agent_id}/run-async" => runs::run_async {
+        body: RunBody,
+        answer: 200 StartedView,
+        access: [write api_keys, read agents, write runs, write messages, read files, send queue, use models],
+    }
+    /// Say where a run stands
+    cotool_get_run_status = GET "/api/agents/{agent_id}/run-async/{run_id}/status" => runs::get_run_status {
+        answer: 200 RunStatusView,
+        access: [write api_keys, write runs],
+    }
+    /// Say whether a run has ended: the older form
+    cotool_get_run = GET "/api/agents/{agent_id}/run-async/{run_id}" => runs::get_run {
+        answer: 200 OlderStatusView,
+        access: [write api_keys, write runs],
+    }
+    /// Get what came of a run
+    ///
+    /// 409 as long as it goes on, 500 when it ended badly: our own choices.
+    cotool_get_run_result = GET "/api/agents/{agent_id}/run-async/{run_id}/result" => runs::get_run_result {
+        answer: 200 ResultView,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// End a chat's last run
+    ///
+    /// What was sent already cannot be taken back. A chat that has ended stays as it is.
+    cotool_interrupt_chat = POST "/api/chat/interrupt" => runs::interrupt_chat {
+        body: InterruptBody,
+        answer: 200,
+        access: [write api_keys, write runs, send queue],
+    }
+}

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{
     App, Error, Result, Scope,
-    agent::{self, AgentVersion, Draft, Metadata},
+    agent::{self, AgentVersion, Change, Draft, Guidance, Metadata, Outside, Unknown},
+    id::AgentId,
 };
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     Request, Response, auth, claims,
-    patch::{Given, nullable, set},
+    patch::{self, Given, nullable, set},
     response,
     tools::{self, ToolView},
 };
@@ -88,6 +89,8 @@ impl From<CreateAgent> for Draft {
             output_schema: body.output_schema,
             inputs: inputs::inputs(body.inputs),
             metadata: body.metadata,
+            guidance: Guidance::default(),
+            outside: Outside::default(),
         }
     }
 }
@@ -138,7 +141,7 @@ pub(super) struct UpdateAgent {
 }
 
 impl UpdateAgent {
-    fn apply(&self, draft: &mut Draft) {
+    fn apply(&self, draft: &mut Draft) -> Result<()> {
         set(&mut draft.name, &self.name);
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
@@ -154,6 +157,7 @@ impl UpdateAgent {
         set(&mut draft.output_schema, &self.output_schema);
         set(&mut draft.inputs, &self.inputs.clone().map(inputs::inputs));
         set(&mut draft.metadata, &self.metadata);
+        Ok(())
     }
 }
 
@@ -242,6 +246,57 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
     let body: UpdateAgent = request.json()?;
     let agent = agent::update(app, &caller, id, |draft| body.apply(draft)).await?;
     Ok(response::ok(&AgentView::from(agent.as_ref())))
+}
+
+/// What shall change about several agents, each as for one.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpdateAgents {
+    /// 1 to 200, each for another agent.
+    #[schemars(with = "Vec<UpdateItem>", length(min = 1, max = 200))]
+    items: Vec<Value>,
+}
+
+/// What shall change about one of several agents.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "it documents the items, which are read one by one")]
+struct UpdateItem {
+    /// Which agent.
+    id: String,
+    #[serde(flatten)]
+    change: UpdateAgent,
+}
+
+/// What is done about agents that are not there.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpdateQuery {
+    /// Whether one that is not there is a 404 for the whole; it is left out unless given.
+    #[serde(default)]
+    strict: bool,
+}
+
+/// The agents that are there, as they are now, in the order of the request.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct UpdatedView {
+    data: Vec<AgentView>,
+}
+
+pub(super) async fn update_agents(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let UpdateQuery { strict } = request.query()?;
+    let UpdateAgents { items } = request.json()?;
+    let items = patch::items::<UpdateAgent>(items)?;
+    let changes: Vec<Change<'_>> = items
+        .iter()
+        .map(|item| Change {
+            id: AgentId::parse_prefixed(&item.id).ok(),
+            apply: Box::new(|draft| item.change.apply(draft)),
+        })
+        .collect();
+    let unknown = if strict { Unknown::Refused } else { Unknown::LeftOut };
+    let agents = agent::update_many(app, &caller, &changes, unknown).await?;
+    Ok(response::ok(&UpdatedView { data: agents.iter().map(|agent| AgentView::from(agent.as_ref())).collect() }))
 }
 
 pub(super) async fn delete_agent(app: &App, request: Request) -> Result<Response> {

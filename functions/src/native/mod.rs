@@ -23,7 +23,7 @@ mod views;
 use serde_json::Value;
 
 use self::{
-    agents::{AgentView, CreateAgent, UpdateAgent},
+    agents::{AgentView, CreateAgent, UpdateAgent, UpdateAgents, UpdateQuery, UpdatedView},
     approvals::{ApprovalsView, Decide},
     batches::{BatchQuery, BatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
@@ -90,6 +90,15 @@ crate::route::routes! { Native;
     update_agent = PATCH "/v1/agents/{agent_id}" => agents::update_agent {
         body: UpdateAgent,
         answer: 200 AgentView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// Change 1 to 200 agents together: all of them or none
+    ///
+    /// Nobody sees some of them changed and others not, in a list or one after the other. One bad item, and no agent is changed.
+    update_agents = PATCH "/v1/agents" => agents::update_agents {
+        query: UpdateQuery,
+        body: UpdateAgents,
+        answer: 200 UpdatedView,
         access: [write api_keys, write agents, write runs, use models],
     }
     /// Delete an agent: its runs go on

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    guidance::{Guidance, Outside},
     inputs::{self, Input},
     sub_agents,
 };
@@ -82,6 +83,16 @@ pub struct Definition<M = ModelName> {
     pub inputs: Vec<Input>,
     /// At most 16 pairs.
     pub metadata: Metadata,
+    /// What the model is told besides the system prompt.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guidance: Guidance,
+    /// What it carries for services outside this project.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub outside: Outside,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// What an agent shall be, as somebody asks for it: not checked yet.
@@ -125,6 +136,8 @@ impl Draft {
         check_metadata(&self.metadata, &mut problems);
         tool::check(app.guard(), app.functions(), &self.tools, &mut problems);
         inputs::check(&self.inputs, &mut problems);
+        self.guidance.check(&mut problems);
+        self.outside.check(&mut problems);
         if let Some(Err(message)) = self.output_schema.as_ref().map(tool::schema::check_output) {
             problems.push(Problem { field: "output_schema".to_owned(), message });
         }
@@ -164,6 +177,8 @@ impl<M> Definition<M> {
             output_schema: self.output_schema,
             inputs: self.inputs,
             metadata: self.metadata,
+            guidance: self.guidance,
+            outside: self.outside,
         }
     }
 }

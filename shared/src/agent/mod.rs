@@ -1,19 +1,29 @@
 //! Agents: a prompt and a model under a name. Every change makes a new version that never changes; a run is pinned to one.
 
 mod definition;
+mod guidance;
 mod inputs;
+mod prompts;
 mod sub_agents;
+mod together;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
 };
 pub(crate) use definition::{check_budget, check_metadata, check_prices, resolve_model};
+pub use guidance::{Channel, ContextDoc, Guidance, Outside, Planning, Skill, ToolActionConfig};
 pub use inputs::{INPUTS_LIMIT, Input, InputType, Inputs};
 pub(crate) use inputs::{filled, names as input_names, problems as input_problems, too_long};
+
+pub use prompts::{
+    DRAFTS_LIMIT, PromptDraft, PromptStatus, SystemPrompt, VERSIONS_LOOKED_AT, create_draft, plan_draft, prompts,
+};
+pub use together::{Apply, Change, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
 
 use crate::{
     app::App,
@@ -21,7 +31,7 @@ use crate::{
     error::{Error, Result},
     id::AgentId,
     idempotency::Claim,
-    page::{Page, PageRequest},
+    page::{self, Page, PageRequest},
     random, store,
     tenant::{Caller, Scope, Tenant},
     tool::Pins,
@@ -44,6 +54,19 @@ pub struct AgentVersion {
     /// What it says.
     #[serde(flatten)]
     pub definition: Definition,
+}
+
+impl AgentVersion {
+    /// An id for what has none of its own: it follows from the agent's and the number.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        let mut bytes = *self.agent_id.uuid().as_bytes();
+        for (byte, number) in bytes.iter_mut().rev().zip(self.number.to_le_bytes()) {
+            *byte ^= number;
+        }
+        // Version 8: of our own making.
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
 }
 
 /// A new agent, checked, its servers' tools pinned, and with its id, not yet stored: see [`create`].
@@ -93,6 +116,15 @@ pub(crate) async fn version(app: &App, tenant: Tenant, id: AgentId, number: u32)
     Ok(found)
 }
 
+/// The agent's version of this number: one after `now`, its current version, may be written, but is not the agent's.
+async fn version_of(app: &App, tenant: Tenant, now: &Arc<AgentVersion>, number: u32) -> Result<Arc<AgentVersion>> {
+    match number {
+        number if number == now.number => Ok(Arc::clone(now)),
+        number if number < now.number => version(app, tenant, now.agent_id, number).await,
+        _ => Err(Error::NotFound("agent version")),
+    }
+}
+
 /// The organisation's agents, newest first; with `metadata`, those that have all of its pairs.
 ///
 /// # Errors
@@ -124,18 +156,62 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
     Ok(Page::new(entries, last.as_deref().filter(|_| more), &of))
 }
 
+/// All of the organisation's agents, newest first, as they are at one moment.
+///
+/// # Errors
+/// [`Error::Forbidden`].
+pub async fn all(app: &App, caller: &Caller) -> Result<Vec<AgentVersion>> {
+    caller.require(Scope::AgentsRead)?;
+    let mut pointers = app.store().agent_pointers(caller.tenant()).await?;
+    pointers.sort_unstable_by_key(|(id, _)| std::cmp::Reverse(*id));
+    Ok(app.store().agent_versions(caller.tenant(), &pointers).await?)
+}
+
+/// All versions of the agent, newest first.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn all_versions(app: &App, caller: &Caller, id: AgentId) -> Result<Vec<AgentVersion>> {
+    caller.require(Scope::AgentsRead)?;
+    let current = current(app, caller.tenant(), id).await?.number;
+    let (mut all, mut before) = (Vec::new(), None);
+    loop {
+        let (mut versions, next) = app.store().agent_history(caller.tenant(), id, current, before, page::LIMIT).await?;
+        all.append(&mut versions);
+        match next {
+            Some(next) => before = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// A new agent that is as this one is now, checked, not yet stored: see [`create`].
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::UnknownModel`] when its model is gone.
+pub async fn plan_copy(app: &App, caller: &Caller, id: AgentId) -> Result<AgentVersion> {
+    caller.require(Scope::AgentsWrite)?;
+    let now = current(app, caller.tenant(), id).await?;
+    plan(app, caller, now.definition.to_draft()).await
+}
+
 /// Changes the agent: `change` edits what it is now. A change that changes nothing makes no version. Servers that are given anew are
 /// asked for their tools, and what they say is pinned; those that stay as they were keep their pins.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Invalid`], [`Error::UnknownModel`].
-pub async fn update(app: &App, caller: &Caller, id: AgentId, change: impl Fn(&mut Draft)) -> Result<Arc<AgentVersion>> {
+pub async fn update(
+    app: &App,
+    caller: &Caller,
+    id: AgentId,
+    change: impl Fn(&mut Draft) -> Result<()>,
+) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
     let mut pins = Pins::default();
     for attempt in 1..=TRIES {
         let now = current(app, caller.tenant(), id).await?;
         let mut draft = now.definition.to_draft();
-        change(&mut draft);
+        change(&mut draft)?;
         let mut definition = draft.checked(app, caller.tenant()).await?;
         pins.pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
         if definition == now.definition {
@@ -178,9 +254,10 @@ pub async fn delete(app: &App, caller: &Caller, id: AgentId) -> Result<()> {
 /// [`Error::NotFound`], [`Error::Invalid`] for a cursor of another list.
 pub async fn versions(app: &App, caller: &Caller, id: AgentId, page: &PageRequest) -> Result<Page<AgentVersion>> {
     caller.require(Scope::AgentsRead)?;
-    current(app, caller.tenant(), id).await?;
+    let current = current(app, caller.tenant(), id).await?.number;
     let of = format!("versions/{id}");
-    let (versions, next) = app.store().agent_history(caller.tenant(), id, page.position(&of)?, page.limit).await?;
+    let before = page.position(&of)?;
+    let (versions, next) = app.store().agent_history(caller.tenant(), id, current, before, page.limit).await?;
     Ok(Page::new(versions, next.as_deref(), &of))
 }
 
@@ -190,9 +267,13 @@ pub async fn versions(app: &App, caller: &Caller, id: AgentId, page: &PageReques
 /// [`Error::NotFound`] for the agent or the version; [`Error::UnknownModel`] when its model is gone.
 pub async fn restore(app: &App, caller: &Caller, id: AgentId, number: u32) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
-    current(app, caller.tenant(), id).await?;
-    let old = version(app, caller.tenant(), id, number).await?;
-    update(app, caller, id, |draft| *draft = old.definition.to_draft()).await
+    let now = current(app, caller.tenant(), id).await?;
+    let old = version_of(app, caller.tenant(), &now, number).await?;
+    let restored = |draft: &mut Draft| {
+        *draft = old.definition.to_draft();
+        Ok(())
+    };
+    update(app, caller, id, restored).await
 }
 
 /// Makes this version the current one, if `from` still is (`None`: if the agent is new).
@@ -200,15 +281,17 @@ pub async fn restore(app: &App, caller: &Caller, id: AgentId, number: u32) -> Re
 /// The bucket holds other agents too; only a change of this agent is a conflict, a change of another is tried again.
 async fn point_to(app: &App, tenant: Tenant, to: &AgentVersion, from: Option<u32>, claim: Claim) -> Result<()> {
     let claim = claim.write(app, None)?;
+    let mut left = None;
     for attempt in 1..=TRIES {
         let mut bucket = app.store().agent_bucket(tenant, to.agent_id).await?;
         if bucket.current(to.agent_id) != from {
             return Err(Error::Conflict("the agent was changed at the same time".to_owned()));
         }
         bucket.point(to.agent_id, to.number);
-        match app.store().save_agent_bucket(bucket, Some(to), claim.clone()).await {
+        match app.store().save_agent_bucket(bucket, Some((to, left)), claim.clone()).await {
             Ok(()) => return Ok(()),
-            Err(store::Error::Conflict { index: 0 | 1 }) => random::pause(attempt).await,
+            Err(store::Error::Conflict { index: 0 }) => random::pause(attempt).await,
+            Err(store::Error::Conflict { index: 1 }) => left = together::clear(app, tenant, to).await?,
             Err(store::Error::Conflict { .. }) => return Err(Claim::in_progress()),
             Err(error) => return Err(error.into()),
         }

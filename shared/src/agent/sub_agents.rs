@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Definition, Input, InputType, current, version};
+use super::{Definition, Input, InputType, current, version_of};
 use crate::{
     app::App,
     error::{Error, Problem, Result},
@@ -26,7 +26,7 @@ pub(super) async fn resolve(app: &App, tenant: Tenant, tools: &mut [Tool], probl
             other => other?,
         };
         if let Some(number) = number.filter(|number| *number != agent.number) {
-            agent = match version(app, tenant, agent_id, number).await {
+            agent = match version_of(app, tenant, &agent, number).await {
                 Err(Error::NotFound(_)) => {
                     refuse("version", "is no version of that agent".to_owned());
                     continue;

@@ -48,10 +48,10 @@ pub(super) async fn request(app: &App, held: &Held, agent: &AgentVersion, said: 
         Record::Input { inputs, .. } => inputs.as_ref(),
         Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => None,
     });
-    let Definition { system_prompt, inputs, output_schema, max_tokens, temperature, .. } = &agent.definition;
+    let Definition { system_prompt, guidance, inputs, output_schema, max_tokens, temperature, .. } = &agent.definition;
     Ok(Request {
         model: held.run.model.clone(),
-        system: agent::filled(system_prompt, inputs, given),
+        system: guidance.added_to(agent::filled(system_prompt, inputs, given)),
         turns,
         tools: tool_step::offers(&agent.definition),
         tool_mode: agent.definition.tool_mode,

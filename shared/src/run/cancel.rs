@@ -7,7 +7,7 @@ use crate::{
     app::App,
     engine,
     error::{Error, Result},
-    id::RunId,
+    id::{AgentId, RunId},
     random, store,
     tenant::{Caller, Scope, Tenant},
 };
@@ -26,6 +26,22 @@ const AT_A_TIME: usize = 32;
 pub async fn cancel(app: &App, caller: &Caller, id: RunId) -> Result<Run> {
     caller.require(Scope::RunsWrite)?;
     request_cancel(app, caller.tenant(), id).await
+}
+
+/// The same for the last run of a chat, of this agent if one is named.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn cancel_chat(app: &App, caller: &Caller, id: RunId, agent: Option<AgentId>) -> Result<Run> {
+    caller.require(Scope::RunsWrite)?;
+    let found = match visible(app, caller.tenant(), id).await {
+        Err(Error::NotFound(_)) => return Err(Error::NotFound("chat")),
+        other => other?.value,
+    };
+    if agent.is_some_and(|agent| agent != found.agent_id) {
+        return Err(Error::NotFound("chat"));
+    }
+    request_cancel(app, caller.tenant(), found.continued_by.last().copied().unwrap_or(id)).await
 }
 
 pub(crate) async fn request_cancel(app: &App, tenant: Tenant, id: RunId) -> Result<Run> {

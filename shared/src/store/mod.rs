@@ -10,6 +10,7 @@ pub(crate) mod files;
 mod idempotency;
 pub(crate) mod limits;
 mod money;
+mod prompts;
 pub mod row;
 mod runs;
 pub(crate) mod secrets;
@@ -68,6 +69,23 @@ impl Backend {
     /// [`Error::Unavailable`], [`Error::Broken`].
     pub async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
         on_backend!(self, backend => backend.batch_get(keys).await)
+    }
+
+    /// The rows, all as they are at one moment, each in the place of its key: no transaction is seen in part. 1 to
+    /// [`row::TRANSACTION_LIMIT`] keys, no key twice.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], also when they are being written all the time; [`Error::Broken`].
+    pub async fn snapshot(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
+        match self {
+            #[cfg(feature = "aws")]
+            Self::Dynamo(backend) => backend.snapshot(keys).await,
+            // Their reads of many rows are of one moment anyway.
+            #[cfg(feature = "embedded")]
+            Self::Sqlite(backend) => backend.batch_get(keys).await,
+            #[cfg(feature = "simulation")]
+            Self::Simulated(backend) => backend.batch_get(keys).await,
+        }
     }
 
     /// A page of rows of one partition. On [`row::Index::Primary`] it sees every write that was answered before.
@@ -157,6 +175,11 @@ impl Store {
         let Found { rows, next } = self.backend.query(query).await?;
         let values: Result<Vec<T>> = rows.iter().map(|row| read(row).map(|found| found.value)).collect();
         Ok((values?, next))
+    }
+
+    async fn snapshot<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<Option<Versioned<T>>>> {
+        let rows = self.backend.snapshot(keys).await?;
+        rows.iter().map(|row| row.as_ref().map(read).transpose()).collect()
     }
 
     async fn batch_get<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<Option<Versioned<T>>>> {

@@ -6,6 +6,7 @@ mod conditions;
 mod counters;
 mod queries;
 mod races;
+mod snapshots;
 mod sqlite_file;
 mod transactions;
 
@@ -72,6 +73,8 @@ contract! {
         transactions::no_writes_are_refused,
         transactions::the_same_row_twice_is_refused,
         transactions::own_retry_of_a_transaction_is_recognised,
+        snapshots::rows_come_in_the_order_of_their_keys,
+        snapshots::no_transaction_is_seen_in_part,
         transactions::put_many_puts_a_thousand_rows,
         transactions::put_many_replaces_and_takes_none,
         counters::a_counter_is_made_and_added_to,

@@ -142,6 +142,16 @@ impl Dynamo {
         Err(broken("read", "parts of a body are missing"))
     }
 
+    /// The row with its whole body, just as it was stored; `None` when its parts are gone, as they are when it was rewritten since.
+    pub(super) async fn whole(&self, stored: Stored) -> Result<Option<Row>> {
+        let Stored { row, parts } = stored;
+        let Some(parts) = parts else { return Ok(Some(row)) };
+        let place = Place { table: row.key.table, rev: row.rev.0, count: parts.count };
+        let Some(body) = self.body(place, &parts.sum).await? else { return Ok(None) };
+        self.known(|known| known.put(&row.key, place));
+        Ok(Some(Row { body, ..row }))
+    }
+
     /// The body; `None` when a part is missing or they are not what they should be.
     async fn body(&self, place: Place, expected: &str) -> Result<Option<String>> {
         let keys: Vec<Key> = place.keys().collect();

@@ -1,0 +1,123 @@
+//! Agents: made, looked at, changed alone or together, copied; their versions.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::{
+    App, Result, Scope,
+    agent::{self, Change, Unknown},
+    id::AgentId,
+};
+
+use super::{
+    agent_view::{AgentView, VersionView},
+    agent_write::{CreateAgent, UpdateAgent},
+    fields::named,
+};
+use crate::{Request, Response, auth, claims, patch, response};
+
+/// What shall change about several agents, each as for one.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpdateAgents {
+    /// 1 to 200, each for another agent.
+    #[schemars(with = "Vec<UpdateItem>", length(min = 1, max = 200))]
+    items: Vec<Value>,
+}
+
+/// What shall change about one of several agents.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "it documents the items, which are read one by one")]
+struct UpdateItem {
+    /// Which agent.
+    id: String,
+    #[serde(flatten)]
+    change: UpdateAgent,
+}
+
+/// What is done about agents that are not there.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpdateQuery {
+    /// Whether one that is not there is a 404 for the whole: our own addition. It is left out unless given.
+    #[serde(default)]
+    strict: bool,
+}
+
+/// The agents that are there, as they are now, in the order of the request.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AgentsView {
+    agents: Vec<AgentView>,
+}
+
+/// The new agent.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CopyView {
+    agent: AgentView,
+}
+
+pub(super) async fn list_agents(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let agents = agent::all(app, &caller).await?;
+    let org = caller.tenant().org();
+    Ok(response::ok(&agents.iter().map(|agent| AgentView::of(org, agent)).collect::<Vec<_>>()))
+}
+
+pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
+        let draft = request.json::<CreateAgent>()?.draft(app)?;
+        let agent = agent::plan(app, &caller, draft).await.map_err(named)?;
+        let response = response::ok(&AgentView::of(caller.tenant().org(), &agent));
+        agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
+        Ok(response)
+    })
+    .await
+}
+
+pub(super) async fn get_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let agent = agent::get(app, &caller, request.id("agent_id")?).await?;
+    Ok(response::ok(&AgentView::of(caller.tenant().org(), &agent)))
+}
+
+pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let id = request.id("agent_id")?;
+    let body: UpdateAgent = request.json()?;
+    let agent = agent::update(app, &caller, id, |draft| body.apply(draft)).await.map_err(named)?;
+    Ok(response::ok(&AgentView::of(caller.tenant().org(), &agent)))
+}
+
+pub(super) async fn update_agents(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let UpdateQuery { strict } = request.query()?;
+    let UpdateAgents { items } = request.json()?;
+    let items = patch::items::<UpdateAgent>(items)?;
+    let changes: Vec<Change<'_>> = items
+        .iter()
+        .map(|item| Change { id: item.id.parse::<AgentId>().ok(), apply: Box::new(|draft| item.change.apply(draft)) })
+        .collect();
+    let unknown = if strict { Unknown::Refused } else { Unknown::LeftOut };
+    let agents = agent::update_many(app, &caller, &changes, unknown).await.map_err(named)?;
+    let org = caller.tenant().org();
+    Ok(response::ok(&AgentsView { agents: agents.iter().map(|agent| AgentView::of(org, agent)).collect() }))
+}
+
+pub(super) async fn list_agent_versions(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let versions = agent::all_versions(app, &caller, request.id("agent_id")?).await?;
+    Ok(response::ok(&versions.iter().map(VersionView::from).collect::<Vec<_>>()))
+}
+
+pub(super) async fn copy_agent(app: &App, request: Request) -> Result<Response> {
+    let caller = auth::caller(app, &request).await?;
+    let id = request.id("agent_id")?;
+    claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
+        let agent = agent::plan_copy(app, &caller, id).await.map_err(named)?;
+        let response = response::ok(&CopyView { agent: AgentView::of(caller.tenant().org(), &agent) });
+        agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
+        Ok(response)
+    })
+    .await
+}
