@@ -171,7 +171,7 @@ impl Muster {
         self.with(config)
     }
 
-    /// The same with these models.
+    /// The same with these providers, and no others.
     pub(crate) fn with_models(self, models: Settings) -> Self {
         let config = Config { models, ..self.app.config().clone() };
         self.with(config)
@@ -186,13 +186,6 @@ impl Muster {
     /// The same with these settings.
     fn with(mut self, config: Config) -> Self {
         self.app = self.beside(config, Limiter::in_memory());
-        (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
-        self
-    }
-
-    /// The same with these providers, and no others.
-    pub(crate) fn with_models(mut self, models: Settings) -> Self {
-        self.app = self.beside(Config { models, ..self.app.config().clone() }, Limiter::in_memory());
         (self.us, self.them) = (self.us.of(&self.app), self.them.of(&self.app));
         self
     }

@@ -11,12 +11,14 @@ use shared::{
 
 use crate::{
     harness::{Client, Muster, on_every_backend, text},
+    native::sub_agents::helper,
     reaper::{HOUR_MS, LEASE_AND_MORE_MS},
 };
 
 on_every_backend!(
     a_batch_spends_no_more_than_its_budget,
     a_batch_is_cancelled_when_its_budget_is_used_up_if_it_wants_that,
+    a_batch_hears_of_a_sub_agent_that_its_budget_refused,
     a_keys_budget_goes_on_with_the_key_that_takes_its_place,
     an_organisations_budget_counts_what_was_spent_before_it_was_set,
     a_budget_is_taken_away_and_set_anew,
@@ -120,6 +122,23 @@ async fn a_batch_is_cancelled_when_its_budget_is_used_up_if_it_wants_that(muster
     let (done, refused, cancelled) = (number(counts, "done"), number(counts, "error"), number(counts, "interrupted"));
     assert_eq!((ended["terminal"].clone(), refused, done + refused + cancelled), (json!(true), 1, 30), "{ended}");
     assert!(done >= 1 && number(&ended, "cost_micro_usd") <= 400, "{ended}");
+}
+
+async fn a_batch_hears_of_a_sub_agent_that_its_budget_refused(muster: Muster) {
+    // Nobody's budget has room for what this one may write.
+    let wordy = json!({"name": "wordy", "model": "openai/fake", "max_tokens": 8_000});
+    let wordy = text(&muster.us.post("/v1/agents", wordy).await.status(201), "id");
+    let boss = json!({"name": "boss", "model": "openai/fake", "max_tokens": 50, "tools": [helper(&wordy)]});
+    let boss = text(&muster.us.post("/v1/agents", boss).await.status(201), "id");
+    let ask = json!({"message": "call helper {\"message\": \"say much\"}\nsay it was too dear"});
+    let body = json!({
+        "items": vec![ask; 12], "budget_micro_usd": 8_000, "on_budget": "cancel_all", "max_concurrency": 1,
+    });
+    let batch = muster.us.post(&format!("/v1/agents/{boss}/batches"), body).await.status(202);
+    muster.drain().await;
+    let ended = muster.us.get(&format!("/v1/batches/{}", text(&batch, "id"))).await.ok();
+    let (done, cancelled) = (number(&ended["counts"], "done"), number(&ended["counts"], "interrupted"));
+    assert!(done >= 1 && cancelled >= 1 && done + cancelled == 12, "{ended}");
 }
 
 async fn a_keys_budget_goes_on_with_the_key_that_takes_its_place(muster: Muster) {
