@@ -24,6 +24,7 @@ pub mod response;
 pub mod route;
 pub mod serve;
 mod surface;
+mod together;
 mod tools;
 mod unique;
 mod wait;

@@ -151,7 +151,8 @@ fn responses(route: &Route, types: &mut Types) -> BTreeMap<String, Value> {
         })
         .collect();
     for Answer { status, media, schema } in route.operation.answers {
-        let schema = schema.map(|schema| types.sent(schema));
+        let error = (*status >= 400).then(|| error.clone());
+        let schema = schema.map(|schema| types.sent(schema)).or(error);
         let content = match (media, schema) {
             (None, None) => None,
             (media, schema) => Some((media.unwrap_or("application/json"), schema.unwrap_or_else(|| json!({})))),

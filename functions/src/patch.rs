@@ -3,11 +3,7 @@
 use std::{borrow::Cow, ops::Deref};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
-use serde_json::Value;
-use shared::{Error, Result as Outcome, error::Problem};
-
-use crate::decode;
+use serde::{Deserialize, Deserializer};
 
 /// A field that may be left out but cannot be taken away: `null` is refused. To be marked `#[serde(default)]`.
 #[derive(Debug)]
@@ -63,39 +59,4 @@ pub(crate) fn set<T: Clone>(field: &mut T, given: &Option<T>) {
     if let Some(value) = given {
         field.clone_from(value);
     }
-}
-
-/// A change in part of one thing among several.
-#[derive(Debug)]
-pub(crate) struct Item<T> {
-    /// The thing's id, as it is written.
-    pub(crate) id: String,
-    /// What shall change.
-    pub(crate) change: T,
-}
-
-/// Each object with an `id` beside what shall change; everything that is wrong is named, below `items`.
-pub(crate) fn items<T: DeserializeOwned>(mut values: Vec<Value>) -> Outcome<Vec<Item<T>>> {
-    let mut problems = Vec::new();
-    let mut ids = Vec::with_capacity(values.len());
-    for (index, value) in values.iter_mut().enumerate() {
-        let Some(fields) = value.as_object_mut() else { continue };
-        let message = match fields.remove("id") {
-            Some(Value::String(id)) => {
-                ids.push(id);
-                continue;
-            }
-            None => "is required",
-            Some(_) => "must be a string",
-        };
-        problems.push(Problem { field: format!("items[{index}].id"), message: message.to_owned() });
-    }
-    let changes = decode::each("items", values);
-    if problems.is_empty() {
-        return Ok(ids.into_iter().zip(changes?).map(|(id, change)| Item { id, change }).collect());
-    }
-    if let Err(Error::Invalid(more)) = changes {
-        problems.extend(more);
-    }
-    Err(Error::Invalid(problems))
 }

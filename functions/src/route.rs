@@ -44,7 +44,7 @@ pub struct Operation {
     pub query: Option<SchemaOf>,
     /// The type of its body.
     pub body: Option<SchemaOf>,
-    /// What it answers when all is well.
+    /// What it answers when all is well, and errors that its kind of call does not have by itself.
     pub answers: &'static [Answer],
     /// What the function needs the right to do: the least privilege.
     pub access: &'static [Access],
@@ -58,14 +58,14 @@ pub struct Operation {
     pub deployed: bool,
 }
 
-/// One way in which a route answers when all is well.
+/// One way in which a route answers.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// The content type, unless it is JSON.
     pub media: Option<&'static str>,
-    /// The body's type, if it has one.
+    /// The body's type, if it has one; of an error, unless it is the surface's own.
     pub schema: Option<SchemaOf>,
 }
 
@@ -156,6 +156,7 @@ fn panicked(payload: &(dyn Any + Send)) -> Error {
 /// ```
 ///
 /// `query: ListAgents,` goes before `body`; answers are separated by `|` and may name a content type (`200 "text/csv"`);
+/// an error that calls of its kind do not have by themselves is an answer too (`| 404`, where the body names a thing);
 /// `wait: Long,`, `limit: …`, the largest body in bytes, `admit: …`, what is asked before that is read, and `deployed: false`, for a call
 /// that only the embedded host answers, come last.
 macro_rules! routes {

@@ -1,48 +1,18 @@
 //! Agents: made, looked at, changed alone or together, copied; their versions.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use shared::{
-    App, Result, Scope,
-    agent::{self, Change, Unknown},
-    id::AgentId,
-};
+use serde::Serialize;
+use shared::{App, Result, Scope, agent};
 
 use super::{
     agent_view::{AgentView, VersionView},
     agent_write::{CreateAgent, UpdateAgent},
     fields::named,
 };
-use crate::{Request, Response, auth, claims, patch, response};
-
-/// What shall change about several agents, each as for one.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UpdateAgents {
-    /// 1 to 200, each for another agent.
-    #[schemars(with = "Vec<UpdateItem>", length(min = 1, max = 200))]
-    items: Vec<Value>,
-}
-
-/// What shall change about one of several agents.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[expect(dead_code, reason = "it documents the items, which are read one by one")]
-struct UpdateItem {
-    /// Which agent.
-    id: String,
-    #[serde(flatten)]
-    change: UpdateAgent,
-}
-
-/// What is done about agents that are not there.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UpdateQuery {
-    /// Whether one that is not there is a 404 for the whole: our own addition. It is left out unless given.
-    #[serde(default)]
-    strict: bool,
-}
+use crate::{
+    Request, Response, auth, claims, response,
+    together::{self, Words},
+};
 
 /// The agents that are there, as they are now, in the order of the request.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -91,15 +61,8 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
 
 pub(super) async fn update_agents(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let UpdateQuery { strict } = request.query()?;
-    let UpdateAgents { items } = request.json()?;
-    let items = patch::items::<UpdateAgent>(items)?;
-    let changes: Vec<Change<'_>> = items
-        .iter()
-        .map(|item| Change { id: item.id.parse::<AgentId>().ok(), apply: Box::new(|draft| item.change.apply(draft)) })
-        .collect();
-    let unknown = if strict { Unknown::Refused } else { Unknown::LeftOut };
-    let agents = agent::update_many(app, &caller, &changes, unknown).await.map_err(named)?;
+    let words = Words { id: |id| id.parse().ok(), apply: UpdateAgent::apply };
+    let agents = together::update(app, &caller, &request, words).await.map_err(named)?;
     let org = caller.tenant().org();
     Ok(response::ok(&AgentsView { agents: agents.iter().map(|agent| AgentView::of(org, agent)).collect() }))
 }

@@ -14,11 +14,12 @@ mod runs;
 use self::{
     agent_view::{AgentView, VersionView},
     agent_write::{CreateAgent, UpdateAgent},
-    agents::{AgentsView, CopyView, UpdateAgents, UpdateQuery},
+    agents::{AgentsView, CopyView},
     prompts::{CreatePrompt, PromptView},
     result::ResultView,
     runs::{InterruptBody, OlderStatusView, RunBody, RunStatusView, StartedView},
 };
+use crate::together::{UpdateAgents, UpdateQuery};
 
 crate::route::routes! { Cotool;
     /// List all agents, newest first, as they are at one moment
@@ -38,8 +39,8 @@ crate::route::routes! { Cotool;
     /// other. One bad item, and no agent is changed. `strict` is our own addition.
     cotool_update_agents = PUT "/api/agents/batch" => agents::update_agents {
         query: UpdateQuery,
-        body: UpdateAgents,
-        answer: 200 AgentsView,
+        body: UpdateAgents<UpdateAgent>,
+        answer: 200 AgentsView | 404,
         access: [write api_keys, write agents, write runs, use models],
     }
     /// Get an agent
@@ -116,7 +117,7 @@ crate::route::routes! { Cotool;
     /// What was sent already cannot be taken back. A chat that has ended stays as it is.
     cotool_interrupt_chat = POST "/api/chat/interrupt" => runs::interrupt_chat {
         body: InterruptBody,
-        answer: 200,
+        answer: 200 | 404,
         access: [write api_keys, write runs, send queue],
     }
 }

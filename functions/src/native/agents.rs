@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{
     App, Error, Result, Scope,
-    agent::{self, AgentVersion, Change, Draft, Guidance, Metadata, Outside, Unknown},
+    agent::{self, AgentVersion, Draft, Guidance, Metadata, Outside},
     id::AgentId,
 };
 
@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     Request, Response, auth, claims,
-    patch::{self, Given, nullable, set},
+    patch::{Given, nullable, set},
     response,
+    together::{self, Words},
     tools::{self, ToolView},
 };
 
@@ -248,34 +249,6 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
     Ok(response::ok(&AgentView::from(agent.as_ref())))
 }
 
-/// What shall change about several agents, each as for one.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UpdateAgents {
-    /// 1 to 200, each for another agent.
-    #[schemars(with = "Vec<UpdateItem>", length(min = 1, max = 200))]
-    items: Vec<Value>,
-}
-
-/// What shall change about one of several agents.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[expect(dead_code, reason = "it documents the items, which are read one by one")]
-struct UpdateItem {
-    /// Which agent.
-    id: String,
-    #[serde(flatten)]
-    change: UpdateAgent,
-}
-
-/// What is done about agents that are not there.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct UpdateQuery {
-    /// Whether one that is not there is a 404 for the whole; it is left out unless given.
-    #[serde(default)]
-    strict: bool,
-}
-
 /// The agents that are there, as they are now, in the order of the request.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct UpdatedView {
@@ -284,18 +257,8 @@ pub(super) struct UpdatedView {
 
 pub(super) async fn update_agents(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let UpdateQuery { strict } = request.query()?;
-    let UpdateAgents { items } = request.json()?;
-    let items = patch::items::<UpdateAgent>(items)?;
-    let changes: Vec<Change<'_>> = items
-        .iter()
-        .map(|item| Change {
-            id: AgentId::parse_prefixed(&item.id).ok(),
-            apply: Box::new(|draft| item.change.apply(draft)),
-        })
-        .collect();
-    let unknown = if strict { Unknown::Refused } else { Unknown::LeftOut };
-    let agents = agent::update_many(app, &caller, &changes, unknown).await?;
+    let words = Words { id: |id| AgentId::parse_prefixed(id).ok(), apply: UpdateAgent::apply };
+    let agents = together::update(app, &caller, &request, words).await?;
     Ok(response::ok(&UpdatedView { data: agents.iter().map(|agent| AgentView::from(agent.as_ref())).collect() }))
 }
 

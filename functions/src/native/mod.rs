@@ -23,7 +23,7 @@ mod views;
 use serde_json::Value;
 
 use self::{
-    agents::{AgentView, CreateAgent, UpdateAgent, UpdateAgents, UpdateQuery, UpdatedView},
+    agents::{AgentView, CreateAgent, UpdateAgent, UpdatedView},
     approvals::{ApprovalsView, Decide},
     batches::{BatchQuery, BatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
@@ -39,6 +39,7 @@ use self::{
     usage::{UsageEntryView, UsageQuery},
     views::{ListQuery, PageView},
 };
+use crate::together::{UpdateAgents, UpdateQuery};
 
 crate::route::routes! { Native;
     /// This document
@@ -97,8 +98,8 @@ crate::route::routes! { Native;
     /// Nobody sees some of them changed and others not, in a list or one after the other. One bad item, and no agent is changed.
     update_agents = PATCH "/v1/agents" => agents::update_agents {
         query: UpdateQuery,
-        body: UpdateAgents,
-        answer: 200 UpdatedView,
+        body: UpdateAgents<UpdateAgent>,
+        answer: 200 UpdatedView | 404,
         access: [write api_keys, write agents, write runs, use models],
     }
     /// Delete an agent: its runs go on
