@@ -49,6 +49,10 @@ pub struct Cluster {
     started: u32,
     /// Messages that a process has received and is not done with.
     pub in_hand: Vec<(u32, Chunk)>,
+    /// Since when no process runs, if none does.
+    nobody_since_ms: Option<u64>,
+    /// How long none ran before.
+    nobody_ms: u64,
 }
 
 impl World {
@@ -74,7 +78,11 @@ impl World {
         let app = self.app(number);
         self.note("starts", "", || format!("process {number}"));
         let member = Member { works, answers, process, app: app.clone(), tasks: Vec::new() };
-        self.state().cluster.members[place] = Some(member);
+        {
+            let mut state = self.state();
+            state.cluster.members[place] = Some(member);
+            state.cluster.count_idle(self.now_ms());
+        }
         if works {
             for _ in 0..self.plan.side_by_side {
                 self.within(number, work(self.handle(), app.clone()));
@@ -133,6 +141,7 @@ impl World {
         let Some(place) = state.cluster.place(number) else { return };
         let Some(member) = state.cluster.members[place].take() else { return };
         member.process.kill();
+        state.cluster.count_idle(self.now_ms());
         member.tasks.iter().for_each(AbortHandle::abort);
         state.counts.kills += 1;
         let in_hand = state.cluster.in_hand(number);
@@ -163,6 +172,7 @@ impl World {
         let Some(member) = state.cluster.member(number) else { return };
         let process = member.process.clone();
         process.freeze();
+        state.cluster.count_idle(self.now_ms());
         state.counts.freezes += 1;
         let in_hand = state.cluster.in_hand(number);
         state.ledger.hit(number, &in_hand);
@@ -172,6 +182,7 @@ impl World {
             sleep(ms).await;
             world.note("thaws", "", || format!("process {number}"));
             process.thaw();
+            world.state().cluster.count_idle(world.now_ms());
         });
     }
 
@@ -187,6 +198,25 @@ impl World {
 }
 
 impl Cluster {
+    /// Notes whether a process runs from now on: to be called whenever one begins to, or no longer does.
+    fn count_idle(&mut self, now_ms: u64) {
+        let runs = self.members.iter().flatten().any(|member| member.process.runs());
+        match self.nobody_since_ms {
+            Some(since) if runs => {
+                self.nobody_ms += now_ms - since;
+                self.nobody_since_ms = None;
+            }
+            None if !runs => self.nobody_since_ms = Some(now_ms),
+            Some(_) | None => {}
+        }
+    }
+
+    /// How long no process ran: meanwhile nobody ends anything.
+    #[must_use]
+    pub fn idle_ms(&self, now_ms: u64) -> u64 {
+        self.nobody_ms + self.nobody_since_ms.map_or(0, |since| now_ms - since)
+    }
+
     fn place(&self, number: u32) -> Option<usize> {
         self.members.iter().position(|member| member.as_ref().is_some_and(|member| member.process.number() == number))
     }

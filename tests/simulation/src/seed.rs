@@ -17,7 +17,7 @@ use crate::{
     cluster,
     people::{self, Known},
     plan::{Plan, Tool},
-    world::{Counts, LONG_FREEZE_MS, World, sleep},
+    world::{Counts, World, sleep},
 };
 
 /// How long after the storm everything must have come to its end, in milliseconds: the longest pause between two looks at a run
@@ -98,9 +98,9 @@ async fn go(world: &Arc<World>) {
         ended(world).await;
     }
     let slack_ms = 3 * world.plan.lease_ms + 4 * world.plan.reaper_ms.unwrap_or(0) as i64 + 120_000;
-    // Where there is one process, nobody ends anything while it is frozen.
-    let alone_ms = if world.plan.sole { LONG_FREEZE_MS as i64 } else { 0 };
-    world.state().ledger.check_end(slack_ms + alone_ms);
+    let mut state = world.state();
+    let idle_ms = state.cluster.idle_ms(world.now_ms()) as i64;
+    state.ledger.check_end(slack_ms + idle_ms);
 }
 
 /// Waits until all that was accepted has ended, as long as that may take in calm weather.

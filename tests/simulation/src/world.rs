@@ -33,7 +33,7 @@ use crate::{
 pub const BEGAN: Timestamp = Timestamp::from_millis(1_795_372_200_000);
 
 /// Longer than a batch may take to be accepted, in milliseconds.
-pub const LONG_FREEZE_MS: u64 = 70 * 60_000;
+const LONG_FREEZE_MS: u64 = 70 * 60_000;
 
 /// How often things went wrong.
 #[derive(Debug, Clone, Copy, Default)]
