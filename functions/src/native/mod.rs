@@ -230,14 +230,16 @@ crate::route::routes! { Native;
         access: [write api_keys, write runs, write messages, write files],
     }
     /// Read a file: its bytes, or an address where they are for some minutes
+    ///
+    /// They are of the file's own `media_type`. 409 as long as they have not come.
     get_file_content = GET "/v1/files/{file_id}/content" => files::get_file_content {
-        answer: 200 "application/octet-stream" String | 302,
+        answer: 200 "*/*" String | 302 | 409,
         access: [write api_keys, write runs, write messages, write files],
     }
     /// Upload a file's bytes to the address that its making answered: only where files are in a folder of this host
     upload_file = PUT "/v1/files/{file_id}/content" => files::upload_file {
         query: UploadQuery,
-        answer: 200 FileView,
+        answer: 200 FileView | 400 | 409 | 413,
         access: [write messages, write files],
         limit: shared::file::FILE_LIMIT_BYTES,
         admit: files::may_upload,
