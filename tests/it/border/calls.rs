@@ -26,7 +26,7 @@ pub(super) struct Call {
     needs_key: bool,
 }
 
-/// Every call that needs a key; those that nothing can be asked for without one come in no particular order.
+/// Every call that needs a key.
 pub(super) fn with_key() -> Vec<Call> {
     let paths = document()["paths"].as_object().unwrap().iter();
     let all =

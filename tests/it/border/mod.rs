@@ -1,6 +1,6 @@
-//! What holds at the border for every call that the OpenAPI document names, and so for new ones by themselves: whose things a call
-//! reaches, with which keys. A call whose smallest valid request cannot be made by rule has it in [`BODIES`]; one whose ids are of a kind
-//! that is not known fails, until `things.rs` says what they are of.
+//! What holds at the border for every call that the OpenAPI document names, and so for new ones by themselves: whose things a call reaches,
+//! and with which keys. A call whose smallest valid request cannot be made by rule has it in [`bodies`]. One with ids under a name that is
+//! not known fails until `things.rs` says what they are of, and one that `scopes.rs` does not name fails, too.
 
 mod calls;
 mod keys;

@@ -1,5 +1,5 @@
-//! The requests of the vendor's documents, sent over a connection as curl sends them. Each answer is held to the shape that the vendor gives
-//! it (`answers.json`, which knows nothing of our types), and to our own document.
+//! The requests of the vendor's documents, sent over a connection as curl sends them. Each answer is held to the shape that the vendor
+//! gives it (`answers.json`, which knows nothing of our types), and to our own document.
 
 use std::collections::BTreeMap;
 

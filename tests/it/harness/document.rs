@@ -1,5 +1,5 @@
-//! What the OpenAPI document says of answers. Every answer that a test's client gets is held to it, so that each test of a call is one of
-//! what is documented of it, too: its status, its content type, and each field of its body.
+//! What the OpenAPI document says of answers. Every answer that a test's client gets is held to it, so that each test of a call is one
+//! of what is documented of it, too: its status, its content type, and each field of its body.
 
 use std::{
     collections::HashMap,

@@ -1,7 +1,6 @@
-//! Ten thousand requests that no honest client sends, to every call of every surface: none is a 5xx, nothing panics, and memory comes back.
-//!
-//! They are made from the OpenAPI document, with wrong values in it at random, and from bytes. `MUSTER_TEST_SEED` repeats a run of them, and
-//! `MUSTER_TEST_LONG=1` sends all.
+//! Ten thousand requests that no honest client sends, to every call of every surface: none is a 5xx, nothing panics, and memory comes
+//! back. They are made from the OpenAPI document, with wrong values in it at random, and from bytes. `MUSTER_TEST_SEED` repeats a run
+//! of them, and `MUSTER_TEST_LONG=1` sends all.
 
 mod requests;
 mod values;
@@ -29,7 +28,7 @@ const AT_ONCE: usize = 8;
 const ROUND: usize = 100;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The most that memory may grow, in bytes: bodies of 11 MB are read side by side, and an allocator gives late back what it had for them.
+/// The most that memory may grow, in bytes: bodies of 11 MB are read side by side, and an allocator is late to give back their memory.
 const GROWTH_LIMIT: u64 = 64 << 20;
 
 /// What came of a request.
