@@ -172,9 +172,9 @@ fn choices(schema: &Value) -> Vec<Value> {
 }
 
 fn type_of(schema: &Value) -> &str {
-    let named = match &schema["type"] {
-        Value::Array(types) => types.iter().find(|name| *name != "null"),
-        name => Some(name),
+    let named = match schema["type"].as_array() {
+        Some(types) => types.iter().find(|name| *name != "null"),
+        None => schema.get("type"),
     };
     named.and_then(Value::as_str).unwrap_or_default()
 }

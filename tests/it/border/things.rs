@@ -94,7 +94,9 @@ impl Kind {
         match self {
             Self::Secret => "NOBODY_HAS_THIS".to_owned(),
             Self::Version => "99".to_owned(),
-            _ => self.written(&uuid::Uuid::now_v7().to_string(), surface),
+            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File => {
+                self.written(&uuid::Uuid::now_v7().to_string(), surface)
+            }
         }
     }
 

@@ -38,7 +38,7 @@ async fn write(shared: Arc<Shared>, writer: usize) -> Vec<Sent> {
     while !shared.over.load(Ordering::Relaxed) {
         // Of the bits of a number that counts on, each says whether a group is in the batch.
         n += 7;
-        let chosen = (0..shared.groups.len()).filter(|group| n >> group & 1 == 1);
+        let chosen = (0..shared.groups.len()).filter(|group| (n >> group) & 1 == 1);
         let mut groups: Vec<usize> = chosen.collect();
         if groups.is_empty() {
             groups.push(n % shared.groups.len());
