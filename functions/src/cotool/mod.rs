@@ -109,7 +109,7 @@ crate::route::routes! { Cotool;
     ///
     /// 409 as long as it goes on, 500 when it ended badly: our own choices.
     cotool_get_run_result = GET "/api/agents/{agent_id}/run-async/{run_id}/result" => runs::get_run_result {
-        answer: 200 ResultView,
+        answer: 200 ResultView | 409,
         access: [write api_keys, write runs, read messages],
     }
     /// End a chat's last run

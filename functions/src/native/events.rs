@@ -198,8 +198,26 @@ impl EventView {
             tracing::error!(seq = self.seq, "an event cannot be written as JSON");
             return;
         };
-        let lines = format!("id: {}\nevent: {}\ndata: {data}\n\n", self.seq, self.happened.name());
-        text.extend_from_slice(lines.as_bytes());
+        let event = StreamedEvent { id: self.seq.to_string(), event: self.happened.name(), data };
+        event.write(text);
+    }
+}
+
+/// An event of a stream, as clients of server-sent events are given it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StreamedEvent {
+    /// Its number: what `Last-Event-ID` may say.
+    id: String,
+    /// Its type.
+    event: &'static str,
+    /// The event as JSON, as in a page of events.
+    data: String,
+}
+
+impl StreamedEvent {
+    fn write(&self, text: &mut Vec<u8>) {
+        let Self { id, event, data } = self;
+        text.extend_from_slice(format!("id: {id}\nevent: {event}\ndata: {data}\n\n").as_bytes());
     }
 }
 

@@ -27,7 +27,7 @@ use self::{
     approvals::{ApprovalsView, Decide},
     batches::{BatchQuery, BatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
-    events::{EventsQuery, EventsView},
+    events::{EventsQuery, EventsView, StreamedEvent},
     explain::ExplainView,
     files::{CreateFile, FileView, UploadQuery},
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
@@ -128,7 +128,7 @@ crate::route::routes! { Native;
     /// Start a run and follow it: its events as they happen, the model's answer piece by piece
     stream_run = POST "/v1/agents/{agent_id}/runs/stream" => events::stream_run {
         body: CreateRun,
-        answer: 200 "text/event-stream" String | 204,
+        answer: 200 "text/event-stream" StreamedEvent | 204,
         access: [write api_keys, read agents, write runs, write messages, send queue, write files, use models, use tools],
         wait: Long,
     }
@@ -151,7 +151,7 @@ crate::route::routes! { Native;
     /// List a run's events, in order: in pages, or as a stream that goes on where `Last-Event-ID` says
     list_run_events = GET "/v1/runs/{run_id}/events" => events::list_run_events {
         query: EventsQuery,
-        answer: 200 EventsView | 200 "text/event-stream" String | 204,
+        answer: 200 EventsView | 200 "text/event-stream" StreamedEvent | 204,
         access: [write api_keys, write runs, read messages],
         wait: Long,
     }
@@ -230,14 +230,16 @@ crate::route::routes! { Native;
         access: [write api_keys, write runs, write messages, write files],
     }
     /// Read a file: its bytes, or an address where they are for some minutes
+    ///
+    /// They are of the file's own `media_type`. 409 as long as they have not come.
     get_file_content = GET "/v1/files/{file_id}/content" => files::get_file_content {
-        answer: 200 "application/octet-stream" String | 302,
+        answer: 200 "*/*" String | 302 | 409,
         access: [write api_keys, write runs, write messages, write files],
     }
     /// Upload a file's bytes to the address that its making answered: only where files are in a folder of this host
     upload_file = PUT "/v1/files/{file_id}/content" => files::upload_file {
         query: UploadQuery,
-        answer: 200 FileView,
+        answer: 200 FileView | 400 | 409 | 413,
         access: [write messages, write files],
         limit: shared::file::FILE_LIMIT_BYTES,
         admit: files::may_upload,

@@ -3,8 +3,8 @@
 //! A *change set* is a row that is open. Its writer puts the new versions, where no pointer names them yet, in transactions of at most
 //! 100; each is in the place of the agent's next number, so whoever else wants to change that agent meets it. Then one transaction
 //! closes the change set and moves all pointers. Who meets a version of an open change set waits for it, and stops it when it takes
-//! longer than [`WAIT_MS`]; a stopped one can commit nothing any more, so what it left behind may be overwritten. Versions are put in
-//! the order of the agents' ids, so that two writers never wait for one another.
+//! longer than [`WAIT_MS`], or when its writer is known to be dead; a stopped one can commit nothing any more, so what it left behind may be
+//! overwritten. Versions are put in the order of the agents' ids, so that two writers never wait for one another.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -171,7 +171,8 @@ async fn write(app: &App, tenant: Tenant, planned: &[Planned]) -> Result<bool> {
         return Ok(true);
     }
     new.sort_unstable_by_key(|version| version.agent_id);
-    let set = ChangeSet { id: Uuid::now_v7(), until: app.now().plus_ms(WAIT_MS), state: ChangeState::Open };
+    let (owner, until) = (app.owner(), app.now().plus_ms(WAIT_MS));
+    let set = ChangeSet { id: Uuid::now_v7(), owner, until, state: ChangeState::Open };
     let rev = app.store().save_change_set(tenant, &set, None, Vec::new()).await?;
     let open = Versioned { value: set, rev };
     let done = put(app, tenant, open.value.id, &new).await? && commit(app, tenant, &open, &new).await?;
@@ -275,9 +276,12 @@ pub(super) async fn clear(app: &App, tenant: Tenant, to: &AgentVersion) -> Resul
     }
 }
 
-/// Gives an open change set time, or stops it when it has had enough.
+/// Gives an open change set time, or stops it when it has had enough. One of an earlier process of a host that is alone has nobody who
+/// would go on with it.
 async fn wait_or_stop(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>, looked: u32) -> Result<()> {
-    if open.value.until > app.now() {
+    let epoch = app.config().sole_epoch.as_deref();
+    let alive = epoch.is_none_or(|epoch| open.value.owner.starts_with(epoch));
+    if alive && open.value.until > app.now() {
         random::pause(looked.min(TRIES)).await;
         return Ok(());
     }

@@ -73,6 +73,9 @@ impl Bucket {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ChangeSet {
     pub(crate) id: Uuid,
+    /// The process that writes it.
+    #[serde(default)]
+    pub(crate) owner: String,
     /// Until when others wait for it.
     pub(crate) until: Timestamp,
     pub(crate) state: ChangeState,

@@ -36,6 +36,10 @@ impl Client {
         self.call("POST", path, "application/json", body.to_string().into()).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Outcome<Value> {
+        self.call("PUT", path, "application/json", body.to_string().into()).await
+    }
+
     pub(crate) async fn post_lines(&self, path: &str, lines: &[Value]) -> Outcome<Value> {
         let lines: Vec<String> = lines.iter().map(Value::to_string).collect();
         self.call("POST", path, "application/x-ndjson", lines.join("\n").into()).await

@@ -4,6 +4,7 @@
 //! in a folder beside the programs, which is removed at the end.
 #![expect(clippy::print_stdout, reason = "the figures are what the command is for")]
 
+mod agents;
 mod client;
 mod measure;
 mod model;
@@ -52,6 +53,8 @@ enum Section {
     Stream,
     /// Fan-outs: wall time, processor time, memory
     Batch,
+    /// Many agents changed together
+    Agents,
     /// Ten thousand accepted runs, a kill, and another start
     Crash,
 }
@@ -98,6 +101,9 @@ async fn measured(options: &Options, model: &Model) -> Outcome<Report> {
     }
     if wanted(Section::Batch) {
         measure::batches(model, options.rounds, &mut report).await?;
+    }
+    if wanted(Section::Agents) {
+        agents::together(model, options.rounds, &mut report).await?;
     }
     if wanted(Section::Crash) {
         measure::crash(model, options.rounds, &mut report).await?;

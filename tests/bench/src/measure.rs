@@ -28,7 +28,7 @@ const REST: Duration = Duration::from_secs(2);
 /// The fan-outs: how many runs, and how many times one run's time they may take.
 const BATCHES: [(usize, f64); 3] = [(50, 1.05), (1_000, 1.35), (5_000, 3.0)];
 
-fn ms(time: Duration) -> f64 {
+pub(crate) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 

@@ -125,6 +125,17 @@ impl Muster {
         Ok((first.duration_since(started), end.duration_since(started)))
     }
 
+    /// Gives these agents, all of them together, another system prompt.
+    pub(crate) async fn update_agents(&self, agents: &[String], prompt: &str) -> Outcome<Duration> {
+        let items: Vec<Value> = agents.iter().map(|id| json!({ "id": id, "systemPrompt": prompt })).collect();
+        let body = json!({ "items": items });
+        let started = Instant::now();
+        let answer = self.client.put("/api/agents/batch", &body).await?;
+        let took = started.elapsed();
+        let changed = answer.pointer("/agents").and_then(Value::as_array).map_or(0, Vec::len);
+        if changed == agents.len() { Ok(took) } else { Err(format!("only {changed} are changed").into()) }
+    }
+
     pub(crate) async fn start_batch(&self, agent: &str, prompts: &[String]) -> Outcome<String> {
         let items: Vec<Value> = prompts.iter().map(|prompt| json!({ "message": prompt })).collect();
         let path = format!("/v1/agents/{agent}/batches");

@@ -2,7 +2,10 @@
 //! to 200 agents, 40 of them killed, and at least 100,000 reads.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -41,6 +44,8 @@ impl Chance {
 struct Seen {
     reads: AtomicUsize,
     killed: AtomicUsize,
+    /// How often it was answered that this must be asked later.
+    later: Arc<AtomicUsize>,
     written: AtomicBool,
 }
 
@@ -75,9 +80,10 @@ async fn nobody_sees_a_part_of_a_batch(muster: Muster) {
     let mut took: Vec<Duration> = took.concat();
     took.sort_unstable();
     let (reads, killed) = (seen.reads.load(Ordering::Relaxed), seen.killed.load(Ordering::Relaxed));
+    let later = seen.later.load(Ordering::Relaxed);
     assert!(reads >= plan.reads && killed > 0, "{reads} reads, {killed} kills");
     println!(
-        "{} batches, {killed} killed, {reads} reads, 0 fractured, in {:.1} s; a batch took {} ms at the median, {} ms at p95",
+        "{} batches, {killed} killed, {reads} reads, 0 fractured, {later} answers to ask later, in {:.1} s; a batch took {} ms at the median, {} ms at p95",
         took.len() + killed,
         begun.elapsed().as_secs_f64(),
         took[took.len() / 2].as_millis(),
@@ -86,12 +92,13 @@ async fn nobody_sees_a_part_of_a_batch(muster: Muster) {
 }
 
 /// Asks again as long as the answer is that this must be asked later, as clients do.
-async fn insist(ask: impl AsyncFn() -> Answer) -> Answer {
+async fn insist(later: &AtomicUsize, ask: impl AsyncFn() -> Answer) -> Answer {
     loop {
         let answer = ask().await;
         if answer.code != 503 {
             return answer;
         }
+        later.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -116,7 +123,8 @@ async fn write(
         let (count, us) = (items.len(), us.clone());
         let begun = Instant::now();
         let put = async move || us.put("/api/agents/batch", json!({"items": items})).await;
-        let writer = tokio::spawn(async move { insist(put).await });
+        let later = Arc::clone(&seen.later);
+        let writer = tokio::spawn(async move { insist(&later, put).await });
         let killed_after = (chance.below(WRITERS * plan.batches) < plan.kills * 2).then(|| chance.below(60) as u64);
         if let Some(ms) = killed_after {
             tokio::time::sleep(Duration::from_millis(ms)).await;
@@ -141,7 +149,7 @@ async fn read(us: &Client, plan: &Plan, groups: &[Vec<String>], seen: &Seen, mut
     let count: usize = groups.iter().map(Vec::len).sum();
     while !seen.written.load(Ordering::Relaxed) || seen.reads.load(Ordering::Relaxed) < plan.reads {
         if chance.below(10) == 0 {
-            let listed = insist(async || us.get("/api/agents").await).await.ok();
+            let listed = insist(&seen.later, async || us.get("/api/agents").await).await.ok();
             let listed = listed.as_array().unwrap();
             assert_eq!(listed.len(), count, "none is missing");
             for group in 0..groups.len() {
@@ -156,7 +164,7 @@ async fn read(us: &Client, plan: &Plan, groups: &[Vec<String>], seen: &Seen, mut
             let mut before = 0;
             for _ in 0..2 {
                 let path = format!("/v1/agents/agent_{}", group[chance.below(group.len())]);
-                let agent = insist(async || us.get(&path).await).await.ok();
+                let agent = insist(&seen.later, async || us.get(&path).await).await.ok();
                 let version = agent["version"].as_u64().unwrap();
                 assert!(version >= before, "a part of a batch, one after the other");
                 before = version;

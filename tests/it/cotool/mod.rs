@@ -5,6 +5,7 @@ mod errors;
 mod fractured;
 mod prompts;
 mod runs;
+mod samples;
 mod together;
 
 use serde_json::{Value, json};

@@ -9,6 +9,8 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use shared::{App, id::OrgId};
 
+use super::document;
+
 /// Sends requests with a key, in process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -56,8 +58,11 @@ impl Client {
         self.headers["authorization"].to_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned()
     }
 
+    /// The answer, which is as the OpenAPI document says.
     pub(crate) async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {
-        Answer::read(self.open(method, path, body).await).await
+        let answer = Answer::read(self.open(method, path, body).await).await;
+        document::assert_documented(method, path, &answer);
+        answer
     }
 
     /// The answer before its body is read.

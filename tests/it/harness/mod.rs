@@ -2,6 +2,7 @@
 //! backend the rest is as its host has it: limits in memory and alone on SQLite, limits in the store beside others on DynamoDB.
 
 mod client;
+mod document;
 mod log;
 mod redact;
 
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub(crate) use client::{Answer, Client, text};
+pub(crate) use document::{assert_documented, document};
 pub(crate) use log::Log;
 use model_server::{Options, Server};
 pub(crate) use redact::redacted;

@@ -29,6 +29,10 @@ impl Client {
         Self { http, base: format!("http://{address}"), key: key.to_owned() }
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The same at another address.
     #[cfg(feature = "fault-points")]
     pub(crate) fn at(&self, address: SocketAddr) -> Self {

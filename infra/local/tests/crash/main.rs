@@ -21,10 +21,12 @@ mod faults;
 mod frozen;
 mod keys;
 mod kills;
+mod malformed;
 mod model_faults;
 mod random;
 mod served;
 mod streams;
+mod together;
 #[cfg(feature = "fault-points")]
 mod tool_points;
 mod tools;

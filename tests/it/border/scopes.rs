@@ -1,0 +1,155 @@
+//! Which scope opens which call: the whole table, and each call tried with a key of each scope alone.
+
+use functions::Surface;
+use serde_json::json;
+use shared::Scope;
+
+use super::{
+    calls::{self, Call},
+    things::Things,
+};
+use crate::harness::{Answer, Muster, on_every_backend};
+
+on_every_backend!(a_scope_opens_what_the_table_says_and_nothing_else);
+
+/// The calls that each scope opens by itself; `any` are open to every key. A call that is in no row, or in two, fails the test.
+const TABLE: &[(&str, &[&str])] = &[
+    ("any", &["get_limits", "list_models"]),
+    (
+        "agents:read",
+        &[
+            "list_agents",
+            "get_agent",
+            "list_agent_versions",
+            "cotool_list_agents",
+            "cotool_get_agent",
+            "cotool_list_agent_versions",
+            "cotool_list_system_prompts",
+        ],
+    ),
+    (
+        "agents:write",
+        &[
+            "create_agent",
+            "update_agent",
+            "update_agents",
+            "delete_agent",
+            "restore_agent_version",
+            "cotera_update_agent",
+            "cotool_create_agent",
+            "cotool_update_agent",
+            "cotool_update_agents",
+            "cotool_copy_agent",
+            "cotool_create_system_prompt",
+        ],
+    ),
+    (
+        "runs:read",
+        &[
+            "list_runs",
+            "get_run",
+            "list_run_messages",
+            "list_run_events",
+            "list_run_approvals",
+            "explain_run",
+            "list_batches",
+            "get_batch",
+            "list_batch_results",
+            "list_files",
+            "get_file",
+            "get_file_content",
+            "get_budgets",
+            "list_usage",
+            "cotera_get_chat_status",
+            "cotera_list_chat_messages",
+            "cotera_list_chats",
+            "cotool_get_run",
+            "cotool_get_run_status",
+            "cotool_get_run_result",
+        ],
+    ),
+    (
+        "runs:write",
+        &[
+            "create_run",
+            "stream_run",
+            "cancel_run",
+            "decide_run_approval",
+            "create_batch",
+            "cancel_batch",
+            "retry_batch",
+            "create_file",
+            "delete_file",
+            "cotera_chat",
+            "cotera_chat_batch",
+            "cotool_run_sync",
+            "cotool_run_async",
+            "cotool_interrupt_chat",
+        ],
+    ),
+    ("keys:manage", &["create_key", "list_keys", "revoke_key", "rotate_key", "put_budgets"]),
+    ("secrets:write", &["put_secret", "list_secrets", "delete_secret"]),
+];
+
+/// What Cotool calls the permission that a key without this scope lacks.
+const PERMISSIONS: [(&str, &str); 6] = [
+    ("agents:read", "agent.read"),
+    ("agents:write", "agent.create"),
+    ("runs:read", "agent.read"),
+    ("runs:write", "agent.execute"),
+    ("keys:manage", "setting.perms.manage"),
+    ("secrets:write", "tool.manage"),
+];
+
+/// The scope that the call asks for, as the table says.
+fn needed(call: &Call) -> &'static str {
+    let rows: Vec<&str> =
+        TABLE.iter().filter(|(_, calls)| calls.contains(&call.name)).map(|(scope, _)| *scope).collect();
+    assert_eq!(rows.len(), 1, "in how many rows is {}? {rows:?}", call.name);
+    rows[0]
+}
+
+/// Whether a refused key is told which scope it lacks, in the surface's own words.
+fn tells(call: &Call, answer: &Answer, scope: &str) -> bool {
+    let body = &answer.body;
+    match call.surface {
+        Surface::Native => body["error"]["details"]["missing_scopes"] == json!([scope]),
+        Surface::Cotera => body["info"]["missingScopes"] == json!([scope]),
+        Surface::Cotool => {
+            PERMISSIONS.iter().any(|(name, perm)| *name == scope && body["missingPerms"] == json!([perm]))
+        }
+        Surface::Coagent => body["error"]["code"] == "FORBIDDEN",
+    }
+}
+
+async fn a_scope_opens_what_the_table_says_and_nothing_else(muster: Muster) {
+    let things = Things::made(&muster.us, "OURS").await;
+    let mut all = calls::with_key();
+    for name in TABLE.iter().flat_map(|(_, calls)| *calls) {
+        assert!(all.iter().any(|call| call.name == *name), "there is no call {name}");
+    }
+    // Those that take something away come last.
+    all.sort_by_key(|call| call.method == "DELETE");
+    let mut keys = Vec::new();
+    for scope in Scope::ALL {
+        keys.push((scope.name(), muster.us.new_key(json!({"scopes": [scope.name()], "requests_per_minute": 0})).await));
+    }
+    let mut wrong = Vec::new();
+    for open in [false, true] {
+        for call in &all {
+            let needed = needed(call);
+            for (scope, client) in keys.iter().filter(|(scope, _)| (needed == "any" || needed == *scope) == open) {
+                let answer = call.request().send(client, &things, "").await;
+                let as_expected = if open {
+                    ![401, 403].contains(&answer.code)
+                } else {
+                    answer.code == 403 && tells(call, &answer, needed)
+                };
+                if !as_expected {
+                    wrong.push(format!("{} with {scope} alone: {} {:.200}", call.name, answer.code, answer.text));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

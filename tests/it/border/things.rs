@@ -1,0 +1,161 @@
+//! One of each thing that an organisation has, and which fields hold its id.
+
+use std::collections::BTreeMap;
+
+use functions::Surface;
+use serde_json::json;
+
+use crate::harness::{Client, text};
+
+/// What an id is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Agent,
+    /// A chat is named by its first run.
+    Run,
+    Batch,
+    Key,
+    File,
+    /// A secret's name is its organisation's own choice.
+    Secret,
+    /// The number of an agent's version.
+    Version,
+}
+
+/// What the field of this name, or one whose place ends so, holds the id of.
+const KINDS: &[(&str, Kind)] = &[
+    ("agent_id", Kind::Agent),
+    ("agentId", Kind::Agent),
+    ("agentIdFilter", Kind::Agent),
+    ("body.items[].id", Kind::Agent),
+    ("run_id", Kind::Run),
+    ("runId", Kind::Run),
+    ("parent_run_id", Kind::Run),
+    ("chat_id", Kind::Run),
+    ("chatId", Kind::Run),
+    ("batch_id", Kind::Batch),
+    ("key_id", Kind::Key),
+    ("file_id", Kind::File),
+    ("fileId", Kind::File),
+    ("path.name", Kind::Secret),
+    ("path.version", Kind::Version),
+];
+
+/// Fields that look like ids and are none of ours to look up, and why.
+const NOT_LOOKED_UP: &[(&str, &str)] = &[
+    ("approval_id", "names a call within the run of the path"),
+    ("chatEventId", "names a message within the run of the path"),
+    ("custom_id", "is the caller's own"),
+    ("contextDocs[].id", "is another service's"),
+    ("allowedChannels[].id", "is another service's"),
+    ("skillId", "is another service's"),
+    ("skillVersionId", "is another service's"),
+    ("tinesStoryImportId", "is another service's"),
+];
+
+impl Kind {
+    pub(super) const ALL: [Self; 7] =
+        [Self::Agent, Self::Run, Self::Batch, Self::Key, Self::File, Self::Secret, Self::Version];
+
+    /// What stands in this place of a call, unless it is nothing to look up.
+    pub(super) fn of(call: &str, place: &str) -> Option<Self> {
+        let is =
+            |end: &str| place.ends_with(end) && place[..place.len() - end.len()].ends_with(['.', ']']) || place == end;
+        if NOT_LOOKED_UP.iter().any(|(end, _)| is(end)) {
+            return None;
+        }
+        let found = KINDS.iter().find(|(end, _)| is(end));
+        Some(found.unwrap_or_else(|| panic!("{call}: what is {place} the id of? Say it in things.rs")).1)
+    }
+
+    /// What stands for an id of this kind in a request.
+    pub(super) fn token(self) -> String {
+        format!("<<{self:?}>>")
+    }
+
+    /// Whether one can be taken away, so that its id is unknown afterwards.
+    pub(super) const fn deletable(self) -> bool {
+        matches!(self, Self::Agent | Self::File | Self::Secret)
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Agent => "agent_",
+            Self::Run => "run_",
+            Self::Batch => "batch_",
+            Self::Key => "key_",
+            Self::File => "file_",
+            Self::Secret | Self::Version => "",
+        }
+    }
+
+    /// One of this kind that nobody has.
+    pub(super) fn unknown(self, surface: Surface) -> String {
+        match self {
+            Self::Secret => "NOBODY_HAS_THIS".to_owned(),
+            Self::Version => "99".to_owned(),
+            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File => {
+                self.written(&uuid::Uuid::now_v7().to_string(), surface)
+            }
+        }
+    }
+
+    /// What is no id of this kind, as it may stand in a path.
+    pub(super) fn malformed(self, surface: Surface) -> Vec<String> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let other = if self == Self::Agent { Self::Run } else { Self::Agent };
+        let odd = if surface == Surface::Native { id } else { self.prefix().to_owned() + &id };
+        let mut all = vec!["x".to_owned(), "%00".to_owned(), "9".repeat(300), self.prefix().to_owned() + "x", odd];
+        if surface == Surface::Native {
+            all.push(other.written(&uuid::Uuid::now_v7().to_string(), surface));
+        }
+        all
+    }
+
+    fn written(self, id: &str, surface: Surface) -> String {
+        if surface == Surface::Native { self.prefix().to_owned() + id } else { id.to_owned() }
+    }
+}
+
+/// What somebody has.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Things(BTreeMap<Kind, String>);
+
+impl Things {
+    /// One of each kind, made for the client's organisation. `name` is the secret's.
+    pub(super) async fn made(client: &Client, name: &str) -> Self {
+        let agent = client.agent("demo/scripted-l0").await;
+        let run = client.run(&agent, "hello").await;
+        let batch = json!({"items": [{"message": "hello"}]});
+        let batch = text(&client.post(&format!("/v1/agents/{agent}/batches"), batch).await.status(202), "id");
+        // Whoever manages keys may rotate it.
+        let key = json!({"scopes": ["keys:manage"]});
+        let key = text(&client.post("/v1/keys", key).await.status(201), "id");
+        let file = json!({"name": "a.txt", "media_type": "text/plain", "data": "aGVsbG8="});
+        let file = text(&client.post("/v1/files", file).await.status(201), "id");
+        client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
+        let all = [(Kind::Agent, agent), (Kind::Run, run), (Kind::Batch, batch), (Kind::Key, key), (Kind::File, file)];
+        let mut things = Self::default();
+        for (kind, id) in all {
+            things.0.insert(kind, id.strip_prefix(kind.prefix()).unwrap().to_owned());
+        }
+        things.0.extend([(Kind::Secret, name.to_owned()), (Kind::Version, "1".to_owned())]);
+        things
+    }
+
+    /// The same of those that can be deleted, deleted.
+    pub(super) async fn deleted(client: &Client, name: &str) -> Self {
+        let mut things = Self::made(client, name).await;
+        for (kind, path) in [(Kind::Agent, "agents"), (Kind::File, "files"), (Kind::Secret, "secrets")] {
+            let id = things.text(kind, Surface::Native).unwrap();
+            client.delete(&format!("/v1/{path}/{id}")).await.status(204);
+        }
+        things.0.retain(|kind, _| kind.deletable());
+        things
+    }
+
+    /// The id, as the surface writes it.
+    pub(super) fn text(&self, kind: Kind, surface: Surface) -> Option<String> {
+        self.0.get(&kind).map(|id| kind.written(id, surface))
+    }
+}
