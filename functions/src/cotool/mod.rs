@@ -130,8 +130,8 @@ crate::route::routes! { Cotool;
     ///
     /// Runs of every surface are there, and those that runs started as sub-agents; of a batch, when it is accepted. The forms of filters
     /// are our own choice, and so is what `triggerSource` says. Filtered by agents, trigger sources and dates, and sorted by `createdAt`,
-    /// it reads no more than the list of runs and the page. Any other filter or order reads the row of each run that those leave. Runs
-    /// of more than a million, or rows of more than 100,000, are not looked at in one call: then it is a 400 that names `dateFrom`.
+    /// it reads no more than the list of runs and the page. Any other filter or order reads the row of each run that those leave. More than
+    /// a million runs are not looked at in one call, nor more than 100,000 rows read: then it is a 400 that names `dateFrom`.
     cotool_list_agent_runs = GET "/api/agent-runs" => agent_runs::list_agent_runs {
         query: RunsQuery,
         answer: 200 RunsView,
@@ -153,8 +153,8 @@ crate::route::routes! { Cotool;
     }
     /// List chats, newest first, and count them
     ///
-    /// A run that no run started as a sub-agent and that goes on with no chat begins one, on whichever surface. What a million runs do
-    /// not tell is not found in one call: then it is a 400 that names `dateFrom`.
+    /// A run that no run started as a sub-agent and that goes on with no chat begins one, on whichever surface. More than a million runs
+    /// are not looked at in one call: then it is a 400 that names `dateFrom`.
     cotool_list_chats = GET "/api/chats" => chats::list_chats {
         query: ChatsQuery,
         answer: 200 ChatsView,

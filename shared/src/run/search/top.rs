@@ -90,29 +90,46 @@ fn compare(direction: Direction, (one, id): &Ranked, (other, other_id): &Ranked)
 mod tests {
     use super::{super::SortBy, *};
 
+    /// Whether it has no rank, its rank in quarters, and its id.
+    type Plain = (bool, u8, RunId);
+
+    /// Sorted without any of the above.
+    fn by_hand(direction: Direction, mut all: Vec<Plain>) -> Vec<RunId> {
+        all.sort_by_key(|(_, rank, id)| (*rank, *id));
+        if direction == Direction::Descending {
+            all.reverse();
+        }
+        let (last, first): (Vec<Plain>, Vec<Plain>) = all.into_iter().partition(|(none, ..)| *none);
+        first.into_iter().chain(last).map(|(.., id)| id).collect()
+    }
+
+    fn by_top(direction: Direction, slice: Slice, all: &[Plain]) -> (Vec<RunId>, usize) {
+        let mut top = Top::new(Order { by: SortBy::Score, direction }, slice);
+        for (none, rank, id) in all {
+            top.add((!none).then(|| Rank::Score(f64::from(*rank) / 4.0)), *id);
+            assert!(top.kept.len() <= top.keep * 2 + SLACK);
+        }
+        top.into_slice()
+    }
+
     #[test]
     fn every_slice_of_many_is_that_of_all_of_them_sorted() {
         let now = Timestamp::from_millis(1_780_000_000_000);
-        let ids: Vec<RunId> = (0..5_000).map(|_| RunId::new(now)).collect();
         // Few ranks, so that most are decided by ids, and some without any.
-        let rank = |n: usize| (!n.is_multiple_of(7)).then(|| [0.0, 0.25, 1.0][n * 31 % 3]);
+        let all: Vec<Plain> = (0..5_000_usize)
+            .map(|n| {
+                if n.is_multiple_of(7) {
+                    (true, 0, RunId::new(now))
+                } else {
+                    (false, [0, 1, 4][n * 31 % 3], RunId::new(now))
+                }
+            })
+            .collect();
         for direction in [Direction::Ascending, Direction::Descending] {
-            let order = Order { by: SortBy::Score, direction };
-            let mut all: Vec<(bool, u64, RunId)> = ids
-                .iter()
-                .enumerate()
-                .map(|(n, id)| (rank(n).is_none(), (rank(n).unwrap_or(0.0) * 4.0) as u64, *id))
-                .collect();
-            all.sort_by(|(none, rank, id), (other_none, other_rank, other_id)| {
-                let by = (rank, id).cmp(&(other_rank, other_id));
-                none.cmp(other_none).then(if direction == Direction::Ascending { by } else { by.reverse() })
-            });
+            let sorted = by_hand(direction, all.clone());
             for (skip, take) in [(0, 1), (0, 50), (50, 50), (1_000, 100), (4_990, 50), (6_000, 5), (usize::MAX, 5)] {
-                let mut top = Top::new(order, Slice { skip, take });
-                ids.iter().enumerate().for_each(|(n, id)| top.add(rank(n).map(Rank::Score), *id));
-                assert!(top.kept.len() <= top.keep * 2 + SLACK);
-                let (found, total) = top.into_slice();
-                let expected: Vec<RunId> = all.iter().skip(skip).take(take).map(|(.., id)| *id).collect();
+                let (found, total) = by_top(direction, Slice { skip, take }, &all);
+                let expected: Vec<RunId> = sorted.iter().skip(skip).take(take).copied().collect();
                 assert_eq!((found, total), (expected, 5_000), "{direction:?} {skip} {take}");
             }
         }
