@@ -97,20 +97,14 @@ async fn world(muster: &Muster) -> (Vec<Value>, Vec<String>) {
     (every(muster, "").await, agents)
 }
 
-async fn every_filter_finds_what_is_found_by_hand(muster: Muster) {
-    let (all, agents) = world(&muster).await;
-    // 3 rounds of 3 agents with 1 + 1 + 2 runs and of 1 boss with 2 helpers, and one that goes on with a chat.
-    assert_eq!(all.len(), 3 * (3 * 4 + 3) + 1);
-    let mut native = ids(muster.us.get("/v1/runs?limit=100").await.ok()["data"].as_array().unwrap());
-    native.sort();
-    let mut ours: Vec<String> = ids(&all).iter().map(|id| format!("run_{id}")).collect();
-    ours.sort();
-    assert_eq!(native, ours);
+/// Whether a filter lets a run pass.
+type Fits = Box<dyn Fn(&Value) -> bool>;
 
+/// Queries, and what each should find of the world.
+fn filters(all: &[Value], agents: &[String]) -> Vec<(String, Fits)> {
     let middle = text(&all[20], "createdAt");
     let early = text(&all[35], "createdAt");
     let [one, other] = [&agents[0], &agents[3]];
-    type Fits = Box<dyn Fn(&Value) -> bool>;
     let is = |field: &'static str, value: &str| -> Fits {
         let value = value.to_owned();
         Box::new(move |run| run[field] == json!(value))
@@ -118,7 +112,7 @@ async fn every_filter_finds_what_is_found_by_hand(muster: Muster) {
     let score = |fits: fn(f64) -> bool| -> Fits { Box::new(move |run| run["evalScore"].as_f64().is_some_and(fits)) };
     let (since, until) = (middle.clone(), early.clone());
     let between = [middle.clone(), early.clone()];
-    let cases: Vec<(String, Fits)> = vec![
+    vec![
         (format!("agentIdFilter={one}"), is("agentId", one)),
         (format!("agentIdFilter={other}"), is("agentId", other)),
         (
@@ -161,8 +155,20 @@ async fn every_filter_finds_what_is_found_by_hand(muster: Muster) {
             "scoreFilters=none&scoreFilters=0-0.2".to_owned(),
             Box::new(|run| run["evalScore"].as_f64().is_none_or(|score| score <= 0.2)),
         ),
-    ];
-    for (query, fits) in cases {
+    ]
+}
+
+async fn every_filter_finds_what_is_found_by_hand(muster: Muster) {
+    let (all, agents) = world(&muster).await;
+    // 3 rounds of 3 agents with 1 + 1 + 2 runs and of 1 boss with 2 helpers, and one that goes on with a chat.
+    assert_eq!(all.len(), 3 * (3 * 4 + 3) + 1);
+    let mut native = ids(muster.us.get("/v1/runs?limit=100").await.ok()["data"].as_array().unwrap());
+    native.sort();
+    let mut ours: Vec<String> = ids(&all).iter().map(|id| format!("run_{id}")).collect();
+    ours.sort();
+    assert_eq!(native, ours);
+
+    for (query, fits) in filters(&all, &agents) {
         let expected: Vec<Value> = all.iter().filter(|run| fits(run)).cloned().collect();
         assert_eq!(every(&muster, &query).await, expected, "{query}");
         let by_score = ids(&every(&muster, &format!("{query}&sortField=evalScore")).await);
