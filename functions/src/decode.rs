@@ -1,5 +1,7 @@
 //! From a body or query to a typed value, with errors that name the field and speak JSON, not Rust. Knows no HTTP.
 
+use std::borrow::Cow;
+
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, IgnoredAny},
@@ -83,6 +85,18 @@ pub(crate) fn query<T: DeserializeOwned>(query: &str) -> Result<T> {
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         Error::Invalid(vec![problem(String::new(), error.path(), &error.inner().to_string(), "parameter")])
     })
+}
+
+/// The query in which each of these parameters is given once: the values of one that is there several times have commas between them.
+pub(crate) fn joined(query: &str, lists: &[&str]) -> String {
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match pairs.iter_mut().find(|(known, _)| *known == name && lists.contains(&&*name)) {
+            Some((_, values)) => *values = Cow::Owned(format!("{values},{value}")),
+            None => pairs.push((name, value)),
+        }
+    }
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
@@ -341,6 +355,9 @@ mod tests {
         ] {
             assert_eq!(said(query::<List>(text)), expected, "{text}");
         }
+        let list: List = query(&joined("after=a%2Cb&limit=5&after=c%26d", &["after"])).unwrap();
+        assert_eq!((list.limit, list.after.as_deref()), (Some(5), Some("a,b,c&d")));
+        assert_eq!(said(query::<List>(&joined("limit=1&limit=2", &["after"]))), "limit: is given twice");
         let list: List = query("limit=5&after=a%20b").unwrap();
         assert_eq!((list.limit, list.after.as_deref()), (Some(5), Some("a b")));
     }

@@ -95,6 +95,14 @@ impl Request {
         decode::query(self.http.uri().query().unwrap_or_default())
     }
 
+    /// The same, where these parameters may be given several times: as if their values had been given with commas between them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the parameter that is wrong.
+    pub fn query_with_lists<T: DeserializeOwned>(&self, lists: &[&str]) -> Result<T> {
+        decode::query(&decode::joined(self.http.uri().query().unwrap_or_default(), lists))
+    }
+
     /// A part of the path that varies, decoded.
     ///
     /// # Errors

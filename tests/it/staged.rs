@@ -112,6 +112,10 @@ async fn a_batch_that_was_never_accepted_is_invisible_and_discarded(muster: Must
     muster.app.store().backend().put_many(dying.staged).await.unwrap();
     assert_eq!(muster.us.get("/v1/runs").await.ok()["data"].as_array().unwrap().len(), 2);
     assert_eq!(muster.us.get("/v1/batches").await.ok()["data"].as_array().unwrap().len(), 1);
+    for query in ["", "sortField=agentName", "scoreFilters=none"] {
+        assert_eq!(muster.us.get(&format!("/api/agent-runs?{query}")).await.ok()["totalCount"], 2, "{query}");
+    }
+    assert_eq!(muster.us.get("/api/chats?limit=1&offset=0").await.ok()["totalCount"], 2);
     assert_eq!(muster.us.get(&format!("/v1/batches/{}", dying.batch.prefixed())).await.code, 404);
     for run in &dying.runs {
         let path = format!("/v1/runs/{}", run.prefixed());
@@ -119,6 +123,9 @@ async fn a_batch_that_was_never_accepted_is_invisible_and_discarded(muster: Must
             assert_eq!(muster.us.get(&path).await.code, 404);
         }
         assert_eq!(muster.us.send("POST", &format!("{path}/cancel"), "").await.code, 404);
+        let feedback = serde_json::json!({"label": "up"});
+        assert_eq!(muster.us.post(&format!("/api/agent-runs/{run}/feedback"), feedback).await.code, 404);
+        assert_eq!(muster.us.get(&format!("/api/chat/history?chatId={run}")).await.code, 404);
         assert_eq!(muster.us.get(&format!("/api/v1/resource/chat/{run}/status")).await.code, 404);
     }
     muster.drain().await;
@@ -169,7 +176,9 @@ async fn a_batch_that_was_accepted_late_goes_on_though_its_messages_were_lost(mu
     backend.put_many(dying.staged).await.unwrap();
     muster.pass(LEASE_AND_MORE_MS);
     assert_eq!(muster.reap().await.asked, 0, "they are put off");
+    assert_eq!(muster.us.get("/api/agent-runs?pageSize=1").await.ok()["totalCount"], 60);
     backend.put_many(vec![dying.accepts]).await.unwrap();
+    assert_eq!(muster.us.get("/api/agent-runs?pageSize=1").await.ok()["totalCount"], 120);
     let path = format!("/v1/batches/{}", dying.batch.prefixed());
     assert_eq!(muster.us.get(&path).await.ok()["counts"]["queued"], 60, "a look at it is not the reaper's");
     muster.pass(LEASE_AND_MORE_MS);

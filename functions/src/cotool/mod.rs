@@ -1,20 +1,26 @@
 //! Cotool's surface: agent configuration, atomic batch update, runs, triggers. Knows no other surface.
 
+mod agent_runs;
 mod agent_view;
 mod agent_write;
 mod agents;
 mod attachments;
+mod chats;
 pub(crate) mod error;
+mod events;
 mod fields;
 mod parts;
 mod prompts;
+mod query;
 mod result;
 mod runs;
 
 use self::{
+    agent_runs::{FeedbackBody, RunsQuery, RunsView},
     agent_view::{AgentView, VersionView},
     agent_write::{CreateAgent, UpdateAgent},
     agents::{AgentsView, CopyView},
+    chats::{AgentChatsQuery, ChatQuery, ChatsQuery, ChatsView, HistoryView, MetaView},
     prompts::{CreatePrompt, PromptView},
     result::ResultView,
     runs::{InterruptBody, OlderStatusView, RunBody, RunStatusView, StartedView},
@@ -119,5 +125,53 @@ crate::route::routes! { Cotool;
         body: InterruptBody,
         answer: 200 | 404,
         access: [write api_keys, write runs, send queue],
+    }
+    /// List runs, in any order, and count them
+    ///
+    /// Runs of every surface are there, and those that runs started as sub-agents; of a batch, when it is accepted. The forms of filters
+    /// are our own choice, and so is what `triggerSource` says. Filtered by agents, trigger sources and dates, and sorted by `createdAt`,
+    /// it reads no more than the list of runs and the page. Any other filter or order reads the row of each run that those leave. More than
+    /// a million runs are not looked at in one call, nor more than 100,000 rows read: then it is a 400 that names `dateFrom`.
+    cotool_list_agent_runs = GET "/api/agent-runs" => agent_runs::list_agent_runs {
+        query: RunsQuery,
+        answer: 200 RunsView,
+        access: [write api_keys, write runs],
+    }
+    /// Say what is thought of a run, or of something that was said in it
+    ///
+    /// It takes the place of what was thought of the same before: our own choice. The run stays as it is, and may be going on.
+    cotool_give_feedback = POST "/api/agent-runs/{run_id}/feedback" => agent_runs::give_feedback {
+        body: FeedbackBody,
+        answer: 200,
+        access: [write api_keys, write runs, write messages],
+    }
+    /// List the chats of an agent, newest first, and count them
+    cotool_list_agent_chats = GET "/api/agents/{agent_id}/chats" => chats::list_agent_chats {
+        query: AgentChatsQuery,
+        answer: 200 ChatsView,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// List chats, newest first, and count them
+    ///
+    /// A run that no run started as a sub-agent and that goes on with no chat begins one, on whichever surface. More than a million runs
+    /// are not looked at in one call: then it is a 400 that names `dateFrom`.
+    cotool_list_chats = GET "/api/chats" => chats::list_chats {
+        query: ChatsQuery,
+        answer: 200 ChatsView,
+        access: [write api_keys, write runs],
+    }
+    /// Get everything that was said in a chat, over all its runs
+    ///
+    /// What events look like is our own choice. Each has an id of its own, which feedback may name.
+    cotool_get_chat_history = GET "/api/chat/history" => chats::get_chat_history {
+        query: ChatQuery,
+        answer: 200 HistoryView | 404,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Get a chat's title and what is thought of it
+    cotool_get_chat_meta = GET "/api/chat/meta" => chats::get_chat_meta {
+        query: ChatQuery,
+        answer: 200 MetaView | 404,
+        access: [write api_keys, write runs, read messages],
     }
 }

@@ -96,7 +96,7 @@ fn tool_result(message: &Message) -> Option<ToolResultView> {
     })
 }
 
-fn json_or_text(text: &str) -> Value {
+pub(super) fn json_or_text(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 

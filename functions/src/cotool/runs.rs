@@ -55,7 +55,7 @@ pub(super) struct StartedView {
 /// Where a run stands. A run that waits for a worker is `running` here.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum StatusView {
+pub(super) enum StatusView {
     Running,
     Waiting,
     Done,

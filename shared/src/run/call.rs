@@ -130,6 +130,7 @@ impl Run {
     pub(crate) fn fill(&mut self, slot: u32, calls: Vec<PendingCall>, now: Timestamp) {
         if self.calls.is_empty() {
             self.step = self.step.saturating_add(1);
+            self.called.add(&calls);
             self.calls = calls;
         } else {
             let index = slot.checked_sub(self.step).and_then(|index| usize::try_from(index).ok());

@@ -4,13 +4,20 @@ mod approve;
 mod attempt;
 mod booking;
 mod call;
+mod called;
 mod cancel;
+mod chats;
+mod evaluation;
 mod events;
 mod explain;
 mod family;
+mod feedback;
+mod history;
 mod passed_over;
+mod place;
 mod prompt;
 mod read;
+mod search;
 mod start;
 mod status;
 mod told;
@@ -22,16 +29,25 @@ use serde::{Deserialize, Serialize};
 pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
 pub use attempt::{Attempt, AttemptEnd, InFlight, Usage};
 pub use call::{CallState, Decision, PendingCall};
+pub use called::Called;
 pub(crate) use cancel::{before_end, request_cancel, written};
 pub use cancel::{cancel, cancel_chat};
+pub use chats::{agent_chats, chats};
+pub use evaluation::{Criterion, Evaluation};
 pub use events::{Event, Happened};
 pub use explain::{children, explain};
 pub(crate) use family::SharedBudget;
 pub use family::{DEPTH_LIMIT, FAMILY_LIMIT, Parent};
+pub use feedback::{COMMENT_CHARS, Feedback, Label, NewFeedback, feedback, give_feedback};
+pub use history::{ChatEvent, ChatEventKind, history};
 pub use passed_over::PassedOver;
+pub(crate) use place::Place;
+pub use place::Source;
 pub use prompt::{MESSAGE_LIMIT_BYTES, Prompt};
 pub use read::{Chat, Filter, PAGES_LIMIT, ParentIs, chat, get, list, list_pages, output, outputs, own};
 pub(crate) use read::{Glance, outputs_of, visible};
+pub(crate) use search::Summary;
+pub use search::{Direction, Matches, Order, PLACES_LIMIT, ROWS_LIMIT, Scores, Search, Slice, SortBy, search};
 pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, start};
 pub(crate) use start::{Pinned, first_row, pin};
 pub use status::{Reason, Status};
@@ -131,6 +147,9 @@ pub struct Run {
     /// The slots of the tool calls for which it started a run: see [`Run::children`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) started_for: Vec<u32>,
+    /// What came of grading it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
     /// Whether its batch is known to be accepted: rows of a batch are written before the batch is.
     pub(crate) accepted: bool,
 
@@ -147,6 +166,9 @@ pub struct Run {
     /// The tool calls of the model's last answer, until all are filled.
     #[serde(default)]
     pub calls: Vec<PendingCall>,
+    /// The tools that its models asked for; none in rows that are older than this.
+    #[serde(default, skip_serializing_if = "Called::is_empty")]
+    pub called: Called,
     /// How many events were told of it, without its end; 0 in rows that are older than events.
     #[serde(default)]
     pub(crate) told: u32,

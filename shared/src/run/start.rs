@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage, told};
+use super::{Called, Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage, told};
 use crate::{
     agent::{self, AgentVersion, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
@@ -154,12 +154,14 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         batch,
         parent: None,
         started_for: Vec::new(),
+        evaluation: None,
         status: Status::Queued,
         reason: None,
         error: None,
         step: 1,
         in_flight: None,
         calls: Vec::new(),
+        called: Called::default(),
         told: told::CREATED,
         passed_over: Vec::new(),
         lease: None,

@@ -177,7 +177,7 @@ pub(super) mod tests {
         id::{AgentId, KeyId, OrgId, RunId},
         model::ModelName,
         money::Books,
-        run::{Origin, Usage},
+        run::{Called, Origin, Usage},
     };
 
     pub(in crate::run) const LEASE_MS: i64 = 60_000;
@@ -208,6 +208,7 @@ pub(super) mod tests {
             batch: None,
             parent: None,
             started_for: Vec::new(),
+            evaluation: None,
             accepted: true,
             status: Status::Queued,
             reason: None,
@@ -215,6 +216,7 @@ pub(super) mod tests {
             step: 1,
             in_flight: None,
             calls: Vec::new(),
+            called: Called::default(),
             told: 1,
             passed_over: Vec::new(),
             lease: None,

@@ -1,8 +1,10 @@
 //! Batches in the store: a row each. The runs' ids follow from the batch's.
 
+use std::collections::HashSet;
+
 use super::{
-    Result, Store, Versioned,
-    row::{Entry, Index, Key, Query, Rev, Row, Table, When, Write},
+    Result, Span, Store, Versioned,
+    row::{Entry, FoundKeys, Index, KEYS_LIMIT, Key, Query, Rev, Row, Table, When, Write},
     runs::due_entry,
 };
 use crate::{
@@ -49,6 +51,20 @@ impl Store {
         let mut writes = vec![Write::Put(Row { listed, due, ..row }, seen.map_or(When::Absent, When::Rev))];
         writes.extend(claim);
         self.backend.transact(writes).await
+    }
+
+    /// The ids of the batches that there are, of that time. What the list does not show yet is not among them.
+    pub(crate) async fn batch_ids(&self, tenant: Tenant, span: Span) -> Result<HashSet<BatchId>> {
+        let (mut ids, mut before) = (HashSet::new(), None);
+        loop {
+            let query = span.query(list_partition(tenant.org()), before, KEYS_LIMIT);
+            let FoundKeys { sorts, next } = self.backend.query_keys(&query).await?;
+            ids.extend(sorts.iter().filter_map(|id| id.parse::<BatchId>().ok()));
+            match next {
+                Some(next) => before = Some(next),
+                None => return Ok(ids),
+            }
+        }
     }
 
     /// A page of the list of batches, newest first, and where the next begins.

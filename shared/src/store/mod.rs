@@ -6,9 +6,11 @@ mod batches;
 #[cfg(feature = "aws")]
 pub mod dynamo;
 mod families;
+mod feedback;
 pub(crate) mod files;
 mod idempotency;
 pub(crate) mod limits;
+mod listed_runs;
 mod money;
 mod prompts;
 pub mod row;
@@ -22,8 +24,9 @@ pub mod sqlite;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::clock::Timestamp;
+pub(crate) use listed_runs::Span;
 pub use row::{Error, Result};
-use row::{Found, Key, Query, Rev, Row, Write};
+use row::{Found, FoundKeys, Key, Query, Rev, Row, Write};
 pub(crate) use runs::{DUE_SHARDS, Due};
 
 /// Where the rows are.
@@ -94,6 +97,15 @@ impl Backend {
     /// [`Error::Unavailable`], [`Error::Broken`].
     pub async fn query(&self, query: &Query) -> Result<Found> {
         on_backend!(self, backend => backend.query(query).await)
+    }
+
+    /// The sort keys of a page of rows of one partition, without the rows. What an index names may be gone, or not there yet. It reads
+    /// as little as there is: along an index, nothing of the rows.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Broken`].
+    pub async fn query_keys(&self, query: &Query) -> Result<FoundKeys> {
+        on_backend!(self, backend => backend.query_keys(query).await)
     }
 
     /// All of these writes or none; 1 to [`row::TRANSACTION_LIMIT`] of them.

@@ -194,7 +194,7 @@ pub struct Query {
     pub before: Option<String>,
     /// From the greatest to the least.
     pub descending: bool,
-    /// At most so many rows, from 1 to 1,000.
+    /// At most so many rows, from 1 to 1,000; of keys alone, to [`KEYS_LIMIT`].
     pub limit: usize,
 }
 
@@ -204,6 +204,31 @@ impl Query {
     pub fn newest_first(table: Table, index: Index, partition: String, before: Option<String>, limit: usize) -> Self {
         Self { table, index, partition, after: None, before, descending: true, limit }
     }
+}
+
+/// The most keys of a page of keys alone.
+pub const KEYS_LIMIT: usize = 5_000;
+
+impl Row {
+    /// Its sort key along the index, if it is to be found there.
+    #[must_use]
+    pub fn sort_along(&self, index: Index) -> Option<&str> {
+        let entry = match index {
+            Index::Primary => return Some(&self.key.sort),
+            Index::Listed => self.listed.as_ref(),
+            Index::Due => self.due.as_ref(),
+        };
+        entry.map(|entry| entry.sort.as_str())
+    }
+}
+
+/// What a query for keys alone found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundKeys {
+    /// The sort keys (of the index, if it is one), in order. A page may be short, even empty, with more behind it.
+    pub sorts: Vec<String>,
+    /// As [`Found::next`].
+    pub next: Option<String>,
 }
 
 /// What a query found.

@@ -1,16 +1,17 @@
 //! Runs and their journals in the store: a row per run, which is rewritten, and a row per slot, which is written once.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::de::DeserializeOwned;
 
 use super::{
-    Error, Result, Store, Versioned,
+    Error, Result, Store, Versioned, listed_runs,
     row::{Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
 };
 use crate::{
     clock::Timestamp,
     id::{BatchId, OrgId, RunId},
     message::Slot,
-    run::{Delta, Glance, Run},
+    run::{Delta, Glance, Run, Summary},
     simulation::{self, Guard},
     tenant::Tenant,
 };
@@ -28,7 +29,7 @@ pub(crate) enum Due {
     Batch(Tenant, BatchId),
 }
 
-fn partition(org: OrgId, id: RunId) -> String {
+pub(super) fn partition(org: OrgId, id: RunId) -> String {
     format!("O#{org}#R#{id}")
 }
 
@@ -43,10 +44,6 @@ fn slot_key(org: OrgId, id: RunId, slot: u32) -> Key {
 /// After every slot in the partition's order.
 fn delta_sort(seq: u32) -> String {
     format!("E#{seq:010}")
-}
-
-fn list_partition(org: OrgId) -> String {
-    format!("O#{org}#RUNS")
 }
 
 /// An entry of what is due: the time first, then what it is.
@@ -92,26 +89,24 @@ impl Store {
 
     /// How these runs stand; one that is not there is left out.
     pub(crate) async fn glances(&self, tenant: Tenant, ids: &[RunId]) -> Result<Vec<Glance>> {
-        let keys: Vec<Key> = ids.iter().map(|id| run_key(tenant.org(), *id)).collect();
-        Ok(self.batch_get(&keys).await?.into_iter().flatten().map(|found| found.value).collect())
+        self.some_of(tenant, ids).await
     }
 
-    /// A page of the list of runs, newest first, and where the next begins.
-    pub(crate) async fn listed_runs(
-        &self,
-        tenant: Tenant,
-        before: Option<String>,
-        limit: usize,
-    ) -> Result<(Vec<Run>, Option<String>)> {
-        let partition = list_partition(tenant.org());
-        self.page(&Query::newest_first(Table::Runs, Index::Listed, partition, before, limit)).await
+    /// What lists sort these runs by; one that is not there is left out.
+    pub(crate) async fn summaries(&self, tenant: Tenant, ids: &[RunId]) -> Result<Vec<Summary>> {
+        self.some_of(tenant, ids).await
+    }
+
+    async fn some_of<T: DeserializeOwned>(&self, tenant: Tenant, ids: &[RunId]) -> Result<Vec<T>> {
+        let keys: Vec<Key> = ids.iter().map(|id| run_key(tenant.org(), *id)).collect();
+        Ok(self.batch_get(&keys).await?.into_iter().flatten().map(|found| found.value).collect())
     }
 
     /// The run's row, with its places in the indexes: due as long as it has not ended.
     pub(crate) fn run_row(&self, run: &Run) -> Result<Row> {
         let org = run.tenant().org();
         let row = super::row(run_key(org, run.id), run)?;
-        let listed = Some(Entry { partition: list_partition(org), sort: run.id.to_string() });
+        let listed = Some(listed_runs::entry(org, run));
         let due = (!run.status.terminal()).then(|| due_entry(run.next_check_at, org, 'R', run.id.uuid()));
         Ok(Row { listed, due, ..row })
     }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::row::{Add, Error, Found, Index, Key, Query, Result, Rev, Row, Table, When, Write, check_shape};
+use super::row::{Add, Error, Found, FoundKeys, Index, Key, Query, Result, Rev, Row, Table, When, Write, check_shape};
 use crate::simulation::{Operation, Weather, outside, weather};
 
 /// How many rows are put at a time.
@@ -44,6 +44,12 @@ impl Simulated {
         let weather = begun(&Operation::Query(query)).await?;
         let found = self.locked(|rows| rows.query(query, weather.page_rows));
         ended(weather, Ok(found)).await
+    }
+
+    pub(super) async fn query_keys(&self, query: &Query) -> Result<FoundKeys> {
+        let Found { rows, next } = self.query(query).await?;
+        let sorts = rows.iter().filter_map(|row| row.sort_along(query.index)).map(str::to_owned).collect();
+        Ok(FoundKeys { sorts, next })
     }
 
     pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<()> {

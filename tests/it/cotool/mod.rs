@@ -1,6 +1,8 @@
 //! The Cotool surface, through its border, on each backend.
 
+mod agent_runs;
 mod agents;
+mod chats;
 mod errors;
 mod fractured;
 mod prompts;

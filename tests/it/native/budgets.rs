@@ -277,7 +277,7 @@ async fn a_run_that_waits_for_its_answer_over_midnight_is_settled_in_its_own_day
     let agent = agent(&muster.us, "openai/fake").await;
     muster.us.put("/v1/budgets", json!({"day_budget_micro_usd": 1_000})).await.ok();
     let client = muster.us.clone();
-    drop(begun(&muster, &client, &agent).await);
+    drop(Box::pin(begun(&muster, &client, &agent)).await);
     let reserved = committed(&client, "organisation day").await;
     assert!(reserved > 0 && reserved <= CALL_AT_MOST);
     let day_ms = 24 * HOUR_MS;
@@ -304,7 +304,7 @@ async fn nothing_is_overspent_by_runs_side_by_side_whoever_dies(muster: Muster) 
         agents.push(agent(&us, model).await);
     }
     for n in 0..6 {
-        drop(begun(&muster, if n % 2 == 0 { &limited } else { &us }, &agents[0]).await);
+        drop(Box::pin(begun(&muster, if n % 2 == 0 { &limited } else { &us }, &agents[0])).await);
     }
     let batch = json!({"items": items(40), "budget_micro_usd": 3_000, "max_concurrency": 7});
     let batch = us.post(&format!("/v1/agents/{}/batches", agents[0]), batch).await.status(202);

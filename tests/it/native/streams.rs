@@ -72,7 +72,7 @@ async fn held(muster: &Muster, agent: &str) -> engine::Held {
 
 /// Works on the run for so long, stands still until another has taken it and done what `seen` wants, and goes on. All events.
 async fn stands_still(muster: &Muster, agent: &str, works_ms: u64, seen: fn(&Value) -> bool) -> Vec<Value> {
-    let held = held(muster, agent).await;
+    let held = Box::pin(held(muster, agent)).await;
     let run = held.id().prefixed();
     let mut first = Box::pin(engine::work(&muster.app, held, None));
     assert!(timeout(Duration::from_millis(works_ms), &mut first).await.is_err(), "it has ended");

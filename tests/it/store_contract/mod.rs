@@ -14,7 +14,7 @@ use std::{any::Any, iter};
 
 use shared::store::{
     Backend, Error, Result,
-    row::{Add, Entry, Found, Index, Key, Query, Rev, Row, Table, When, Write},
+    row::{Add, Entry, Found, FoundKeys, Index, KEYS_LIMIT, Key, Query, Rev, Row, Table, When, Write},
     simulated::Simulated,
     sqlite::Sqlite,
 };
@@ -96,6 +96,8 @@ contract! {
         queries::an_index_follows_its_rows,
         queries::an_index_gives_whole_rows_in_its_own_order,
         queries::an_index_is_paged,
+        queries::keys_alone_are_those_of_the_rows,
+        queries::keys_alone_come_in_large_pages,
         queries::batch_get_keeps_order_and_gaps,
         queries::batch_get_takes_250_keys_of_all_tables,
         bodies::empty_and_odd_bodies_round_trip,
@@ -183,6 +185,21 @@ async fn every_page(backend: &Backend, mut query: Query) -> Vec<Row> {
         rows.extend(page);
         match next {
             None => return rows,
+            next if query.descending => query.before = next,
+            next => query.after = next,
+        }
+    }
+}
+
+/// As [`every_page`], for keys alone.
+async fn every_key(backend: &Backend, mut query: Query) -> Vec<String> {
+    let mut keys = Vec::new();
+    loop {
+        let FoundKeys { sorts, next } = backend.query_keys(&query).await.unwrap();
+        assert!(sorts.len() <= query.limit, "{} keys where {} were asked for", sorts.len(), query.limit);
+        keys.extend(sorts);
+        match next {
+            None => return keys,
             next if query.descending => query.before = next,
             next => query.after = next,
         }

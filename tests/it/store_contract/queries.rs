@@ -1,8 +1,8 @@
 //! Many rows: order, limits, pages, and the sparse indexes.
 
 use super::{
-    Backend, Entry, Index, Key, Query, Row, Table, When, Write, all_of, changed, entry, every_page, given, numbered,
-    partition, put, row, sorts,
+    Backend, Entry, Index, KEYS_LIMIT, Key, Query, Row, Table, When, Write, all_of, changed, entry, every_key,
+    every_page, given, numbered, partition, put, row, sorts,
 };
 
 pub(super) async fn an_empty_partition_has_nothing(backend: &Backend) {
@@ -195,6 +195,56 @@ pub(super) async fn an_index_is_paged(backend: &Backend) {
         down.reverse();
         assert_eq!(down, rows, "{limit} descending");
     }
+}
+
+pub(super) async fn keys_alone_are_those_of_the_rows(backend: &Backend) {
+    let partition = partition();
+    let rows: Vec<Row> = numbered(120)
+        .map(|sort| Row {
+            listed: Some(entry(&partition, &format!("l{sort}"))),
+            due: (!sort.ends_with('7')).then(|| entry(&partition, &format!("d{sort}"))),
+            ..row(&partition, &sort, "1")
+        })
+        .collect();
+    given(backend, rows.clone()).await;
+    for (index, first) in [(Index::Primary, ""), (Index::Listed, "l"), (Index::Due, "d")] {
+        let at = |sort: &str| Some(format!("{first}{sort}"));
+        for (after, before) in [(None, None), (at("000010"), None), (None, at("000100")), (at("000010"), at("000100"))]
+        {
+            for limit in [1, 33, 1_000] {
+                let up = Query { index, after: after.clone(), before: before.clone(), limit, ..all_of(&partition) };
+                let down = Query { descending: true, ..up.clone() };
+                let found = every_page(backend, Query { limit: 1_000, ..up.clone() }).await;
+                let mut expected: Vec<&str> = found.iter().map(|row| row.sort_along(index).unwrap()).collect();
+                assert!(expected.len() >= 80 && expected.is_sorted(), "{index:?} {after:?} {before:?}");
+                assert_eq!(every_key(backend, up).await, expected, "{index:?} {after:?} {before:?} {limit}");
+                expected.reverse();
+                assert_eq!(every_key(backend, down).await, expected, "{index:?} {after:?} {before:?} {limit} down");
+            }
+        }
+    }
+    let mut gone = rows[5].clone();
+    backend.transact(vec![Write::Delete(gone.key.clone(), When::Rev(gone.rev))]).await.unwrap();
+    gone = rows[6].clone();
+    put(backend, &Row { listed: None, ..changed(&gone, "2") }, When::Rev(gone.rev)).await.unwrap();
+    let listed = every_key(backend, Query { index: Index::Listed, ..all_of(&partition) }).await;
+    assert_eq!((listed.len(), listed[5].as_str()), (118, "l000007"));
+    let nothing = Query { index: Index::Listed, ..all_of(&format!("{partition}x")) };
+    assert!(every_key(backend, nothing).await.is_empty());
+}
+
+pub(super) async fn keys_alone_come_in_large_pages(backend: &Backend) {
+    let partition = partition();
+    let rows: Vec<Row> = numbered(1_203)
+        .map(|sort| Row { listed: Some(entry(&partition, &sort)), ..row(&format!("{partition}-{sort}"), "META", "1") })
+        .collect();
+    given(backend, rows).await;
+    let query = Query { index: Index::Listed, limit: KEYS_LIMIT, ..all_of(&partition) };
+    let down = Query { descending: true, ..query.clone() };
+    let mut expected: Vec<String> = numbered(1_203).collect();
+    assert_eq!(every_key(backend, query).await, expected);
+    expected.reverse();
+    assert_eq!(every_key(backend, down).await, expected);
 }
 
 pub(super) async fn batch_get_keeps_order_and_gaps(backend: &Backend) {

@@ -77,7 +77,7 @@ async fn take(
     let key = format!("key-{number}");
     let outcome = match wish {
         Wish::Run { run, here } => {
-            let began = begin(&world, &app, &known, &run, &key, &attempt, here).await;
+            let began = Box::pin(begin(&world, &app, &known, &run, &key, &attempt, here)).await;
             match began {
                 Ok(held) => {
                     let _ = told.send(Ok(()));

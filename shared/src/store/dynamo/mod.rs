@@ -1,7 +1,7 @@
 //! Rows in DynamoDB: four tables with the same keys and the same two sparse indexes. Knows no entity.
 //!
 //! Round trips: `get` 1; `snapshot` 1 for up to 100 keys; `batch_get` 1 for 100 keys, 8 at a time; `query` 1 for each MB, and 1 more for 100 rows when it
-//! goes along an index; `transact` 1; `put_many` 1 for 25 rows, 8 at a time. A body above [`parts::LONGEST_BODY`] is
+//! goes along an index and not for keys alone; `transact` 1; `put_many` 1 for 25 rows, 8 at a time. A body above [`parts::LONGEST_BODY`] is
 //! split (see [`parts`]): 1 more to read it, 5 more to write it.
 
 mod attempt;

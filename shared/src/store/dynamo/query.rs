@@ -7,7 +7,7 @@ use super::{
     Dynamo, broken, failed,
     item::{self, Item, Stored, keys_of, string, text},
 };
-use crate::store::row::{Entry, Found, Index, Key, Query, Result, Row};
+use crate::store::row::{Entry, Found, FoundKeys, Index, KEYS_LIMIT, Key, Query, Result, Row};
 
 /// After so many bytes of bodies a page ends, although more rows were asked for.
 const PAGE_BYTES: usize = 8 << 20;
@@ -25,6 +25,17 @@ impl Dynamo {
         };
         let next = if cut.is_some() { cut } else { last.filter(|_| more) };
         Ok(Found { rows, next })
+    }
+
+    pub(crate) async fn query_keys(&self, query: &Query) -> Result<FoundKeys> {
+        let query = Query { limit: query.limit.min(KEYS_LIMIT), ..query.clone() };
+        let (mut items, mut more) = self.along(&query).await?;
+        let (_, _, sort) = keys_of(query.index);
+        more |= items.len() > query.limit;
+        items.truncate(query.limit);
+        let sorts: Vec<String> = items.iter().filter_map(|item| string(item, sort)).map(str::to_owned).collect();
+        let next = sorts.last().filter(|_| more).cloned();
+        Ok(FoundKeys { sorts, next })
     }
 
     /// The items in order, up to one more than the limit, and whether there are more behind them.

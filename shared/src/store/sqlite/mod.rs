@@ -13,7 +13,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use futures_util::future;
 
-use super::row::{Error, Found, Key, Query, Result, Row, TRANSACTION_LIMIT, When, Write, check_shape};
+use super::row::{Error, Found, FoundKeys, Key, Query, Result, Row, TRANSACTION_LIMIT, When, Write, check_shape};
 use readers::Readers;
 use tokio::task;
 use writer::Writer;
@@ -71,6 +71,11 @@ impl Sqlite {
     pub(super) async fn query(&self, query: &Query) -> Result<Found> {
         let query = query.clone();
         self.shared.readers.read(move |connection| read::query(connection, &query)).await
+    }
+
+    pub(super) async fn query_keys(&self, query: &Query) -> Result<FoundKeys> {
+        let query = query.clone();
+        self.shared.readers.read(move |connection| read::query_keys(connection, &query)).await
     }
 
     pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<()> {

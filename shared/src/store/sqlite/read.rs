@@ -3,7 +3,7 @@
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params, types::Value};
 
 use super::statements::Statements;
-use crate::store::row::{Entry, Found, Index, Key, Query, Rev, Row, Table};
+use crate::store::row::{Entry, Found, FoundKeys, KEYS_LIMIT, Key, Query, Rev, Row, Table};
 
 /// A page ends after so many bytes of bodies: a thousand rows of 5 MB are not held at once.
 const PAGE_BYTES: usize = 4 << 20;
@@ -40,9 +40,7 @@ fn get_with(statement: &mut CachedStatement<'_>, key: &Key) -> rusqlite::Result<
 }
 
 pub(super) fn query(connection: &Connection, query: &Query) -> rusqlite::Result<Found> {
-    // The least text above another is that text and a zero byte; and every text is less than any blob.
-    let least = query.after.as_ref().map_or_else(String::new, |after| format!("{after}\0"));
-    let stop = query.before.as_ref().map_or_else(|| Value::Blob(Vec::new()), |before| Value::Text(before.clone()));
+    let (least, stop) = range(query);
     let limit = query.limit.clamp(1, PAGE_ROWS);
     let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
 
@@ -52,7 +50,7 @@ pub(super) fn query(connection: &Connection, query: &Query) -> rusqlite::Result<
     let mut bytes = 0;
     while let Some(columns) = found.next()? {
         if rows.len() >= limit || bytes >= PAGE_BYTES {
-            let next = rows.last().and_then(|row| sort(row, query.index)).map(str::to_owned);
+            let next = rows.last().and_then(|row| row.sort_along(query.index)).map(str::to_owned);
             return Ok(Found { rows, next });
         }
         let row = row(query.table, columns)?;
@@ -62,16 +60,29 @@ pub(super) fn query(connection: &Connection, query: &Query) -> rusqlite::Result<
     Ok(Found { rows, next: None })
 }
 
-pub(super) fn integrity_check(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row("PRAGMA integrity_check(1)", [], |columns| Ok(columns.get_ref(0)?.as_str()? == "ok"))
+pub(super) fn query_keys(connection: &Connection, query: &Query) -> rusqlite::Result<FoundKeys> {
+    let (least, stop) = range(query);
+    let limit = query.limit.clamp(1, KEYS_LIMIT);
+    let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(Statements::of(query.table).keys(query.index, query.descending))?;
+    let found = statement.query_map(params![query.partition, least, stop, one_more], |columns| columns.get(0))?;
+    let mut sorts = found.collect::<rusqlite::Result<Vec<String>>>()?;
+    let more = sorts.len() > limit;
+    sorts.truncate(limit);
+    let next = sorts.last().filter(|_| more).cloned();
+    Ok(FoundKeys { sorts, next })
 }
 
-fn sort(row: &Row, index: Index) -> Option<&str> {
-    match index {
-        Index::Primary => Some(&row.key.sort),
-        Index::Listed => row.listed.as_ref().map(|entry| entry.sort.as_str()),
-        Index::Due => row.due.as_ref().map(|entry| entry.sort.as_str()),
-    }
+/// The least sort key, and the one to stop before. The least text above another is that text and a zero byte; and every text is less
+/// than any blob.
+fn range(query: &Query) -> (String, Value) {
+    let least = query.after.as_ref().map_or_else(String::new, |after| format!("{after}\0"));
+    let stop = query.before.as_ref().map_or_else(|| Value::Blob(Vec::new()), |before| Value::Text(before.clone()));
+    (least, stop)
+}
+
+pub(super) fn integrity_check(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA integrity_check(1)", [], |columns| Ok(columns.get_ref(0)?.as_str()? == "ok"))
 }
 
 fn row(table: Table, columns: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {

@@ -20,7 +20,7 @@ const VERSION: i64 = 1;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than all statements of all tables: none is ever prepared twice.
-const STATEMENT_CACHE: usize = 64;
+const STATEMENT_CACHE: usize = 128;
 
 /// The connection that writes, to a file that has its tables.
 pub(super) fn open(path: &Path) -> Result<Connection> {

@@ -18,12 +18,18 @@ pub(super) struct Statements {
     pub(super) delete: &'static str,
     /// `now in seconds, at most`: deletes rows whose time has passed.
     pub(super) sweep: &'static str,
-    primary: Directions,
-    listed: Directions,
-    due: Directions,
+    primary: Along,
+    listed: Along,
+    due: Along,
 }
 
-/// `partition, least sort, sort to stop before, at most` → rows.
+/// What is read along the table's keys or an index: rows, or sort keys alone, for which the index is enough.
+struct Along {
+    rows: Directions,
+    keys: Directions,
+}
+
+/// `partition, least sort, sort to stop before, at most` → what there is.
 struct Directions {
     ascending: &'static str,
     descending: &'static str,
@@ -39,16 +45,16 @@ macro_rules! columns {
 }
 
 macro_rules! directions {
-    ($table:literal, $partition:literal, $sort:literal) => {
+    ($columns:expr, $table:literal, $partition:literal, $sort:literal) => {
         Directions {
-            ascending: directions!($table, $partition, $sort, " ASC"),
-            descending: directions!($table, $partition, $sort, " DESC"),
+            ascending: directions!($columns, $table, $partition, $sort, " ASC"),
+            descending: directions!($columns, $table, $partition, $sort, " DESC"),
         }
     };
-    ($table:literal, $partition:literal, $sort:literal, $order:literal) => {
+    ($columns:expr, $table:literal, $partition:literal, $sort:literal, $order:literal) => {
         concat!(
             "SELECT ",
-            columns!(),
+            $columns,
             " FROM ",
             $table,
             " WHERE ",
@@ -62,6 +68,15 @@ macro_rules! directions {
             $order,
             " LIMIT ?4"
         )
+    };
+}
+
+macro_rules! along {
+    ($table:literal, $partition:literal, $sort:literal) => {
+        Along {
+            rows: directions!(columns!(), $table, $partition, $sort),
+            keys: directions!($sort, $table, $partition, $sort),
+        }
     };
 }
 
@@ -114,9 +129,9 @@ macro_rules! statements {
                 "DELETE FROM ", $table, " WHERE rowid IN ",
                 "(SELECT rowid FROM ", $table, " WHERE expires_at_s < ?1 ORDER BY expires_at_s LIMIT ?2)"
             ),
-            primary: directions!($table, "partition", "sort"),
-            listed: directions!($table, "listed_partition", "listed_sort"),
-            due: directions!($table, "due_partition", "due_sort"),
+            primary: along!($table, "partition", "sort"),
+            listed: along!($table, "listed_partition", "listed_sort"),
+            due: along!($table, "due_partition", "due_sort"),
         }
     };
 }
@@ -137,13 +152,27 @@ impl Statements {
         }
     }
 
-    /// The one that reads along an index.
+    /// The one that reads rows along an index.
     pub(super) const fn query(&self, index: Index, descending: bool) -> &'static str {
-        let directions = match index {
+        self.along(index).rows.that_way(descending)
+    }
+
+    /// The one that reads sort keys along an index.
+    pub(super) const fn keys(&self, index: Index, descending: bool) -> &'static str {
+        self.along(index).keys.that_way(descending)
+    }
+
+    const fn along(&self, index: Index) -> &Along {
+        match index {
             Index::Primary => &self.primary,
             Index::Listed => &self.listed,
             Index::Due => &self.due,
-        };
-        if descending { directions.descending } else { directions.ascending }
+        }
+    }
+}
+
+impl Directions {
+    const fn that_way(&self, descending: bool) -> &'static str {
+        if descending { self.descending } else { self.ascending }
     }
 }
