@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::pieces::Pieces;
+use super::{grading, pieces::Pieces};
 use crate::{
     app::App,
     clock::Timestamp,
@@ -141,6 +141,7 @@ impl Held {
         }
         held.let_go(app);
         run::before_end(app, &mut held.run).await?;
+        held.others = grading::outcome(app, &held.run, &held.journal).await?;
         match held.write(app).await {
             Ok(()) => run::written(app, &held.run).await,
             Err(store::Error::Conflict { .. }) => {}
@@ -246,6 +247,8 @@ impl Held {
     /// What it was to start with others' rows is forgotten when they are not as they were seen.
     pub(super) async fn save(&mut self, app: &App) -> Result<Saved> {
         run::before_end(app, &mut self.run).await?;
+        let outcome = grading::outcome(app, &self.run, &self.journal).await?;
+        self.others.extend(outcome);
         loop {
             let index = match self.write(app).await {
                 Ok(()) => {
@@ -271,7 +274,12 @@ impl Held {
                 return Ok(Saved::Yes);
             }
             let others_changed = (1..=self.others.len()).contains(&index);
-            let unchanged = found.value.stamp == self.seen && found.value.filled() == self.filled && !others_changed;
+            let mut unchanged = found.value.stamp == self.seen && found.value.filled() == self.filled;
+            if others_changed {
+                // Somebody went on with the chat of the run that this one grades: what came of it goes into the row as it is now.
+                self.others = grading::outcome(app, &self.run, &self.journal).await?;
+                unchanged &= !self.others.is_empty();
+            }
             if ours && !ended && unchanged {
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
                 // A write whose outcome nobody knew was one.

@@ -9,6 +9,7 @@ mod children;
 mod choice;
 mod decide;
 pub mod fault;
+mod grading;
 mod held;
 mod pieces;
 mod reaper;

@@ -5,6 +5,7 @@ mod attempt;
 mod booking;
 mod call;
 mod cancel;
+mod evaluation;
 mod events;
 mod explain;
 mod family;
@@ -24,6 +25,8 @@ pub use attempt::{Attempt, AttemptEnd, InFlight, Usage};
 pub use call::{CallState, Decision, PendingCall};
 pub(crate) use cancel::{before_end, request_cancel, written};
 pub use cancel::{cancel, cancel_chat};
+pub(crate) use evaluation::Verdict;
+pub use evaluation::{Criterion, Evaluation};
 pub use events::{Event, Happened};
 pub use explain::{children, explain};
 pub(crate) use family::SharedBudget;
@@ -131,6 +134,15 @@ pub struct Run {
     /// The slots of the tool calls for which it started a run: see [`Run::children`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) started_for: Vec<u32>,
+    /// The run that it grades: one that does is in no list, and no caller sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) grades: Option<RunId>,
+    /// Whether a run was started, with its end, that grades it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) graded: bool,
+    /// What came of grading it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
     /// Whether its batch is known to be accepted: rows of a batch are written before the batch is.
     pub(crate) accepted: bool,
 

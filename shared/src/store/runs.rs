@@ -107,11 +107,12 @@ impl Store {
         self.page(&Query::newest_first(Table::Runs, Index::Listed, partition, before, limit)).await
     }
 
-    /// The run's row, with its places in the indexes: due as long as it has not ended.
+    /// The run's row, with its places in the indexes: due as long as it has not ended, and listed unless it grades another.
     pub(crate) fn run_row(&self, run: &Run) -> Result<Row> {
         let org = run.tenant().org();
         let row = super::row(run_key(org, run.id), run)?;
-        let listed = Some(Entry { partition: list_partition(org), sort: run.id.to_string() });
+        let entry = || Entry { partition: list_partition(org), sort: run.id.to_string() };
+        let listed = run.grades.is_none().then(entry);
         let due = (!run.status.terminal()).then(|| due_entry(run.next_check_at, org, 'R', run.id.uuid()));
         Ok(Row { listed, due, ..row })
     }

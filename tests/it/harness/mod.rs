@@ -135,6 +135,7 @@ impl Muster {
                 "MUSTER_PRICES" => Some(PRICES.to_owned()),
                 _ => None,
             }),
+            judge_model: None,
             lease_ms: LEASE_MS,
             model_timeout_ms: MODEL_TIMEOUT_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
