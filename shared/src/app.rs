@@ -91,7 +91,8 @@ impl App {
     ) -> Result<Self, Unusable> {
         let sealer = Sealer::new(&config.pepper)?;
         let models = Models::new(&config.models)?;
-        let judge = config.judge_model.as_deref().map(|name| models.resolve(name)).transpose().map_err(Unusable::Judge)?;
+        let judge =
+            config.judge_model.as_deref().map(|name| models.resolve(name)).transpose().map_err(Unusable::Judge)?;
         let judge = judge.or_else(|| models.keyed_default());
         let guard = Guard::new(&config.allow_cidrs).map_err(Unusable::Tls)?;
         let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));

@@ -159,9 +159,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
             return save_end(app, held).await;
         }
         let next = match held.run.grades {
-            Some(_) => {
-                grading::next(&held.journal, &agent.definition.guidance.acceptance_criteria, &acting.definition)
-            }
+            Some(_) => grading::next(&held.journal, &agent.definition.guidance.acceptance_criteria, &acting.definition),
             None => decide(&held.journal, held.run.max_steps, &acting.definition),
         };
         let called = match next {

@@ -87,6 +87,9 @@ mod tests {
         let some = of(vec![verdict(true), Err("no model".to_owned())]);
         assert_eq!(some.score, None);
         assert_eq!(some.explanation, "1 of 2 criteria could not be judged, so there is no score: no model");
-        assert_eq!((some.results[1].met, some.results[1].explanation.as_str()), (false, "could not be judged: no model"));
+        assert_eq!(
+            (some.results[1].met, some.results[1].explanation.as_str()),
+            (false, "could not be judged: no model")
+        );
     }
 }

@@ -136,10 +136,10 @@ pub struct Run {
     pub(crate) started_for: Vec<u32>,
     /// The run that it grades: one that does is in no list, and no caller sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) grades: Option<RunId>,
+    pub grades: Option<RunId>,
     /// Whether a run was started, with its end, that grades it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) graded: bool,
+    pub graded: bool,
     /// What came of grading it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,

@@ -3,6 +3,7 @@
 mod agents;
 mod errors;
 mod fractured;
+mod grading;
 mod prompts;
 mod runs;
 mod together;

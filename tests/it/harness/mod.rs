@@ -68,6 +68,7 @@ const PRICES: &str = r#"{"models": [
     {"name": "openai/fake-l20", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-l20-r1", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-l500", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-y", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-q", "input": 1, "output": 1}
 ]}"#;
 
@@ -163,6 +164,12 @@ impl Muster {
     /// The same with leases of so many milliseconds.
     pub(crate) fn with_lease(self, lease_ms: i64) -> Self {
         let config = Config { lease_ms, ..self.app.config().clone() };
+        self.with(config)
+    }
+
+    /// The same with that model as the judge of results.
+    pub(crate) fn with_judge(self, model: &str) -> Self {
+        let config = Config { judge_model: Some(model.to_owned()), ..self.app.config().clone() };
         self.with(config)
     }
 
