@@ -85,6 +85,13 @@ const fn asks(slot: &Slot) -> bool {
     matches!(slot.record, Record::Input { .. })
 }
 
+/// Whether a judge has answered and that is not written yet. It is before anything else: what follows reads rows of the graded run, and
+/// a read that fails must not lose what was paid for.
+pub(super) fn has_answer(held: &Held) -> bool {
+    let answered = |slot: &Slot| matches!(slot.record, Record::Answer { .. });
+    held.run.grades.is_some() && held.unwritten() && held.journal.last().is_some_and(answered)
+}
+
 /// What to do next with a run that grades: see [`decide`], which decides about each criterion by itself.
 pub(super) fn next(journal: &[Slot], criteria: &[String], judge: &Definition) -> Next {
     match decide(about_last(journal), CALLS, judge) {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::{grading, pieces::Pieces};
+use super::{filling::Filling, grading, pieces::Pieces};
 use crate::{
     app::App,
     clock::Timestamp,
@@ -61,26 +61,6 @@ pub struct Held {
     pub(super) found_no_place: bool,
     /// Notified when others in this process changed the row.
     pub(super) wake: Arc<Notify>,
-}
-
-/// A slot that is about to be filled.
-#[derive(Debug, Clone)]
-struct Filling {
-    number: u32,
-    slot: Slot,
-    /// The tool calls that it asks for.
-    calls: Vec<PendingCall>,
-    /// What was used for it by others than this run.
-    usage: Usage,
-}
-
-impl Filling {
-    /// Numbers what it tells of that run, and fills the slot there.
-    fn fill(&mut self, run: &mut Run, now: Timestamp) {
-        run.tell_filled(self.number, &mut self.slot, &mut self.calls);
-        run.fill(self.number, self.calls.clone(), now);
-        run.usage.add(&self.usage);
-    }
 }
 
 /// What came of a write.
@@ -247,8 +227,7 @@ impl Held {
     /// What it was to start with others' rows is forgotten when they are not as they were seen.
     pub(super) async fn save(&mut self, app: &App) -> Result<Saved> {
         run::before_end(app, &mut self.run).await?;
-        let outcome = grading::outcome(app, &self.run, &self.journal).await?;
-        self.others.extend(outcome);
+        self.others.extend(grading::outcome(app, &self.run, &self.journal).await?);
         loop {
             let index = match self.write(app).await {
                 Ok(()) => {

@@ -158,6 +158,13 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
         if held.run.ends_now(app.now()) {
             return save_end(app, held).await;
         }
+        if grading::has_answer(held) {
+            match held.save(app).await? {
+                Saved::Yes => {}
+                Saved::Changed | Saved::Refused => continue,
+                Saved::Gone => return Ok(()),
+            }
+        }
         let next = match held.run.grades {
             Some(_) => grading::next(&held.journal, &agent.definition.guidance.acceptance_criteria, &acting.definition),
             None => decide(&held.journal, held.run.max_steps, &acting.definition),

@@ -326,7 +326,7 @@ pub async fn begin(app: &App, mut planned: Planned, claim: Claim) -> Result<Held
     engine::fault::point("K1");
     loop {
         let writes = planned.writes(app, claim.clone())?;
-        match Held::create(app, planned.run.clone(), planned.input.clone(), writes).await {
+        match Box::pin(Held::create(app, planned.run.clone(), planned.input.clone(), writes)).await {
             Err(store::Error::Conflict { index }) => planned.conflict(app, index).await?,
             other => return Ok(other?),
         }
