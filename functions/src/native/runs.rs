@@ -214,8 +214,8 @@ pub(super) struct RunView {
     ended_at: Option<String>,
     /// From its acceptance to its end, or to now.
     duration_ms: u64,
-    /// How a judge graded the result of a run that ended well against its agent's acceptance criteria; `null` until it has, and for
-    /// agents without any.
+    /// How a judge graded the result of a run that ended well against its agent's acceptance criteria; `null` until it has, in the answer
+    /// that starts a run, and for agents without any.
     evaluation: Option<EvaluationView>,
 }
 
@@ -313,7 +313,8 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
 /// 200 for a run that has ended, 202 with where to look for one that has not.
 async fn started(app: &App, caller: &Caller, run: &Run) -> Result<Response> {
     let result = run::output(app, caller, run).await?;
-    let view = RunView::new(app, run, result);
+    // As it was at its end: the same request again is answered with the same, graded since or not.
+    let view = RunView { evaluation: None, ..RunView::new(app, run, result) };
     if run.status.terminal() {
         return Ok(response::ok(&view));
     }

@@ -34,6 +34,7 @@ on_every_backend!(
     only_what_ended_well_is_graded,
     runs_of_batches_and_sub_agents_are_graded_although_the_agent_is_gone,
     a_chat_goes_on_while_its_result_is_graded,
+    a_request_that_is_sent_again_is_answered_with_the_same_after_grading,
     an_unknown_judge_makes_no_application,
 );
 
@@ -350,6 +351,23 @@ async fn a_chat_goes_on_while_its_result_is_graded(muster: Muster) {
     assert_eq!(met(&muster.until(&at, |run| !run["evaluation"].is_null()).await), [true, false]);
     let at = format!("/v1/runs/{}", text(&next, "id"));
     assert_eq!(met(&muster.until(&at, |run| !run["evaluation"].is_null()).await), [true, false]);
+}
+
+async fn a_request_that_is_sent_again_is_answered_with_the_same_after_grading(muster: Muster) {
+    let muster = muster.with_judge(JUDGE).at_work();
+    let agent_id = agent(&muster, "Oslo", &["Oslo"]).await;
+    let once = muster.us.with("idempotency-key", "one");
+    let at = format!("/v1/agents/agent_{agent_id}/runs?wait=25");
+    let first = once.post(&at, json!({"message": "go"})).await;
+    let run = format!("/v1/runs/{}", text(&first.body, "id"));
+    assert_eq!(met(&muster.until(&run, |run| !run["evaluation"].is_null()).await), [true]);
+    let again = once.post(&at, json!({"message": "go"})).await;
+    assert_eq!((again.header("idempotency-replayed"), &again.text), ("true", &first.text));
+    let sync = format!("{}/run-sync", path(&agent_id));
+    let once = muster.us.with("idempotency-key", "two");
+    let first = once.post(&sync, json!({"inputs": {}})).await;
+    muster.until("/v1/runs?limit=1", |runs| !runs["data"][0]["evaluation"].is_null()).await;
+    assert_eq!(once.post(&sync, json!({"inputs": {}})).await.text, first.text);
 }
 
 async fn an_unknown_judge_makes_no_application(muster: Muster) {
