@@ -16,7 +16,11 @@ use crate::{
     file::{Files, Room},
     id::{AgentId, OrgId},
     limit::Limiter,
-    model::{catalogue::Models, settings::SettingsError},
+    model::{
+        ModelName,
+        catalogue::{Models, UnknownModel},
+        settings::SettingsError,
+    },
     money::Remembered,
     net::Guard,
     queue::Queue,
@@ -37,6 +41,9 @@ pub enum Unusable {
     /// The models' settings make no sense.
     #[error(transparent)]
     Models(#[from] SettingsError),
+    /// The model that shall grade is none.
+    #[error("MUSTER_JUDGE_MODEL: {0}")]
+    Judge(#[source] UnknownModel),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[source] Fault),
@@ -57,6 +64,7 @@ struct Parts {
     files: Files,
     room: Room,
     models: Models,
+    judge: Option<ModelName>,
     guard: Guard,
     functions: Functions,
     sealer: Sealer,
@@ -83,6 +91,9 @@ impl App {
     ) -> Result<Self, Unusable> {
         let sealer = Sealer::new(&config.pepper)?;
         let models = Models::new(&config.models)?;
+        let judge =
+            config.judge_model.as_deref().map(|name| models.resolve(name)).transpose().map_err(Unusable::Judge)?;
+        let judge = judge.or_else(|| models.keyed_default());
         let guard = Guard::new(&config.allow_cidrs).map_err(Unusable::Tls)?;
         let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));
         let owner = config.sole_epoch.clone().unwrap_or_else(|| crate::id::process(clock.now()));
@@ -97,6 +108,7 @@ impl App {
                 files,
                 room,
                 models,
+                judge,
                 guard,
                 functions: Functions::default(),
                 sealer,
@@ -158,6 +170,12 @@ impl App {
     #[must_use]
     pub fn models(&self) -> &Models {
         &self.parts.models
+    }
+
+    /// The model that grades what a run of that model said: the operator's choice, the deployment's default model, or the run's own where
+    /// the only default is the scripted model, which judges nothing.
+    pub(crate) fn judge_model(&self, own: &ModelName) -> ModelName {
+        self.parts.judge.as_ref().unwrap_or(own).clone()
     }
 
     /// Through which everything goes that users name: tools, webhooks, files.

@@ -39,6 +39,8 @@ pub struct Config {
     pub pepper: SecretString,
     /// Providers and their keys, prices.
     pub models: settings::Settings,
+    /// The model that grades results against acceptance criteria; `None` is the deployment's default model.
+    pub judge_model: Option<String>,
     /// How long a worker holds a run without renewing, in milliseconds; it renews after a third of it.
     pub lease_ms: i64,
     /// How long a model may take for one answer, in milliseconds.
@@ -89,6 +91,7 @@ impl Config {
         Ok(Self {
             pepper,
             models: settings::Settings::from_lookup(variable),
+            judge_model: variable("MUSTER_JUDGE_MODEL").map(|name| name.trim().to_owned()),
             lease_ms: number("MUSTER_LEASE_MS", LEASE_MS)?,
             model_timeout_ms: number("MUSTER_MODEL_TIMEOUT_MS", MODEL_TIMEOUT_MS)?,
             sync_runs,

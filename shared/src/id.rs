@@ -119,6 +119,13 @@ impl RunId {
         Self(derived(parent.0, u16::try_from(slot).unwrap_or(u16::MAX)))
     }
 
+    /// The id of the run that grades that one: derived, so that there is one for each. It is that of the input's slot, for which no run is
+    /// started otherwise.
+    #[must_use]
+    pub(crate) fn of_grading(graded: Self) -> Self {
+        Self::of_parent(graded, 0)
+    }
+
     /// The last id that a run of the same millisecond can have.
     #[must_use]
     pub(crate) fn last_of_moment(self) -> Self {

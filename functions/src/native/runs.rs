@@ -8,7 +8,7 @@ use shared::{
     agent::Metadata,
     id::{AgentId, BatchId, RunId},
     page::PageRequest,
-    run::{self, Filter, NewRun, Origin, ParentIs, Run, Status},
+    run::{self, Criterion, Evaluation, Filter, NewRun, Origin, ParentIs, Run, Status},
 };
 
 use super::{
@@ -214,6 +214,37 @@ pub(super) struct RunView {
     ended_at: Option<String>,
     /// From its acceptance to its end, or to now.
     duration_ms: u64,
+    /// How a judge graded the result of a run that ended well against its agent's acceptance criteria; `null` until it has, in the answer
+    /// that starts a run, and for agents without any.
+    evaluation: Option<EvaluationView>,
+}
+
+/// How a result was graded. What that costs is no part of the run's cost.
+#[derive(Debug, Serialize, JsonSchema)]
+struct EvaluationView {
+    /// The part of the criteria that are met, from 0 to 1; `null` when one could not be judged.
+    score: Option<f64>,
+    /// The whole of it in one sentence.
+    explanation: String,
+    /// One for each criterion, in the agent's order.
+    results: Vec<CriterionView>,
+}
+
+/// The verdict on one criterion.
+#[derive(Debug, Serialize, JsonSchema)]
+struct CriterionView {
+    criterion: String,
+    met: bool,
+    /// Why, or why it could not be judged.
+    explanation: String,
+}
+
+impl From<Evaluation> for EvaluationView {
+    fn from(evaluation: Evaluation) -> Self {
+        let Evaluation { score, explanation, results } = evaluation;
+        let result = |Criterion { criterion, met, explanation }| CriterionView { criterion, met, explanation };
+        Self { score, explanation, results: results.into_iter().map(result).collect() }
+    }
 }
 
 impl RunView {
@@ -247,6 +278,7 @@ impl RunView {
             started_at: run.started_at.map(|at| at.rfc3339()),
             ended_at: run.ended_at.map(|at| at.rfc3339()),
             duration_ms: run.duration_ms(app.now()),
+            evaluation: run.evaluation.clone().map(Into::into),
         }
     }
 }
@@ -281,7 +313,8 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
 /// 200 for a run that has ended, 202 with where to look for one that has not.
 async fn started(app: &App, caller: &Caller, run: &Run) -> Result<Response> {
     let result = run::output(app, caller, run).await?;
-    let view = RunView::new(app, run, result);
+    // As it was at its end: the same request again is answered with the same, graded since or not.
+    let view = RunView { evaluation: None, ..RunView::new(app, run, result) };
     if run.status.terminal() {
         return Ok(response::ok(&view));
     }

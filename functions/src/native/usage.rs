@@ -6,7 +6,7 @@ use shared::{
     App, Error, Result,
     clock::Timestamp,
     id::{AgentId, KeyId},
-    money::{self, Dimension, UsageEntry, UsageFilter},
+    money::{self, Dimension, Purpose, UsageEntry, UsageFilter},
     page::PageRequest,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct UsageQuery {
     /// The last day; today unless given.
     #[schemars(extend("format" = "date"))]
     to: Option<String>,
-    /// What it is told apart by: `day`, `agent`, `key`, `model`, several with commas between them; `day` unless given.
+    /// What it is told apart by: `day`, `agent`, `key`, `model`, `purpose`, several with commas between them; `day` unless given.
     group_by: Option<String>,
     /// At most so many entries: 1 to 100, 20 unless given.
     #[schemars(range(min = 1, max = 100))]
@@ -69,6 +69,8 @@ pub(super) struct UsageEntryView {
     /// The key that started the runs.
     key_id: Option<String>,
     model: Option<String>,
+    /// What the model was called for: `agent`, or `judge` for grading what the agent's runs said.
+    purpose: Option<&'static str>,
     /// Attempts to call a model, also failed and lost ones.
     model_calls: u64,
     input_tokens: u64,
@@ -91,6 +93,7 @@ impl From<UsageEntry> for UsageEntryView {
             agent_id,
             key_id,
             model,
+            purpose,
             model_calls,
             input_tokens,
             cached_input_tokens,
@@ -103,6 +106,7 @@ impl From<UsageEntry> for UsageEntryView {
             agent_id: agent_id.map(AgentId::prefixed),
             key_id: key_id.map(KeyId::prefixed),
             model,
+            purpose: purpose.map(Purpose::name),
             model_calls,
             input_tokens,
             cached_input_tokens,

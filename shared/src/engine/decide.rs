@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Next {
     /// Call the model; its answer fills the next slot.
     Call,
@@ -19,6 +19,8 @@ pub(super) enum Next {
     Tools,
     /// Tell the model what is wrong with its answer; this text fills the next slot.
     Repair(String),
+    /// Ask about the next criterion, in a run that grades another; this record fills the next slot.
+    Ask(Record),
     /// End the run well.
     Finish(Option<Reason>),
     /// End the run badly.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::pieces::Pieces;
+use super::{filling::Filling, grading, pieces::Pieces};
 use crate::{
     app::App,
     clock::Timestamp,
@@ -61,26 +61,6 @@ pub struct Held {
     pub(super) found_no_place: bool,
     /// Notified when others in this process changed the row.
     pub(super) wake: Arc<Notify>,
-}
-
-/// A slot that is about to be filled.
-#[derive(Debug, Clone)]
-struct Filling {
-    number: u32,
-    slot: Slot,
-    /// The tool calls that it asks for.
-    calls: Vec<PendingCall>,
-    /// What was used for it by others than this run.
-    usage: Usage,
-}
-
-impl Filling {
-    /// Numbers what it tells of that run, and fills the slot there.
-    fn fill(&mut self, run: &mut Run, now: Timestamp) {
-        run.tell_filled(self.number, &mut self.slot, &mut self.calls);
-        run.fill(self.number, self.calls.clone(), now);
-        run.usage.add(&self.usage);
-    }
 }
 
 /// What came of a write.
@@ -141,6 +121,7 @@ impl Held {
         }
         held.let_go(app);
         run::before_end(app, &mut held.run).await?;
+        held.others = grading::outcome(app, &held.run, &held.journal).await?;
         match held.write(app).await {
             Ok(()) => run::written(app, &held.run).await,
             Err(store::Error::Conflict { .. }) => {}
@@ -246,6 +227,7 @@ impl Held {
     /// What it was to start with others' rows is forgotten when they are not as they were seen.
     pub(super) async fn save(&mut self, app: &App) -> Result<Saved> {
         run::before_end(app, &mut self.run).await?;
+        self.others.extend(grading::outcome(app, &self.run, &self.journal).await?);
         loop {
             let index = match self.write(app).await {
                 Ok(()) => {
@@ -271,7 +253,12 @@ impl Held {
                 return Ok(Saved::Yes);
             }
             let others_changed = (1..=self.others.len()).contains(&index);
-            let unchanged = found.value.stamp == self.seen && found.value.filled() == self.filled && !others_changed;
+            let mut unchanged = found.value.stamp == self.seen && found.value.filled() == self.filled;
+            if others_changed {
+                // Somebody went on with the chat of the run that this one grades: what came of it goes into the row as it is now.
+                self.others = grading::outcome(app, &self.run, &self.journal).await?;
+                unchanged &= !self.others.is_empty();
+            }
             if ours && !ended && unchanged {
                 self.run.adopt(&found.value, app.now().plus_ms(app.config().lease_ms));
                 // A write whose outcome nobody knew was one.

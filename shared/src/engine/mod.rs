@@ -9,6 +9,8 @@ mod children;
 mod choice;
 mod decide;
 pub mod fault;
+mod filling;
+mod grading;
 mod held;
 mod pieces;
 mod reaper;

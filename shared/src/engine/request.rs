@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Held, tool_step};
+use super::{Held, grading, tool_step};
 use crate::{
     agent::{self, AgentVersion, Definition, MAX_TOKENS},
     app::App,
@@ -18,7 +18,7 @@ const BYTES_PER_TOKEN: usize = 2;
 /// Tokens that a provider adds around each message, at most.
 const TOKENS_PER_TURN: u64 = 16;
 
-/// What was said in the chat before this run, and how many bytes of files the model is shown with that and the run's journal.
+/// What was said in the chat before this run, or in the run that this one grades, and how many bytes of files the model is shown with that and the run's journal.
 pub(super) struct Said {
     earlier: Vec<Slot>,
     pub(super) file_bytes: u64,
@@ -40,10 +40,14 @@ pub(super) async fn said(app: &App, held: &Held) -> Result<Said> {
 pub(super) async fn request(app: &App, held: &Held, agent: &AgentVersion, said: Said) -> Result<Request> {
     // The newest first: of a long chat, what was shown last is what there is room for.
     let (mut turns, mut room_bytes) = (Vec::new(), TOGETHER_LIMIT_BYTES);
-    for slot in said.earlier.iter().chain(&held.journal).rev() {
+    let own = if held.run.grades.is_some() { grading::about_last(&held.journal) } else { &held.journal };
+    for slot in said.earlier.iter().chain(own).rev() {
         turns.push(turn(app, held.tenant(), slot, &mut room_bytes).await?);
     }
     turns.reverse();
+    if held.run.grades.is_some() {
+        turns = grading::as_data(turns)?;
+    }
     let given = held.journal.first().and_then(|slot| match &slot.record {
         Record::Input { inputs, .. } => inputs.as_ref(),
         Record::Answer { .. } | Record::Repair { .. } | Record::Result { .. } => None,
@@ -63,9 +67,12 @@ pub(super) async fn request(app: &App, held: &Held, agent: &AgentVersion, said: 
     })
 }
 
-/// What was said in the chat before this run.
+/// What was said in the chat before this run, or in the run that it grades.
 async fn earlier(app: &App, held: &Held) -> Result<Vec<Slot>> {
     let run = &held.run;
+    if let Some(graded) = run.grades {
+        return grading::graded(app, run, graded).await;
+    }
     if run.chat_id == run.id {
         return Ok(Vec::new());
     }

@@ -1,6 +1,9 @@
 //! Workers: take runs and go on with each until it ends, waits, or the time is up.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use tokio::task::JoinSet;
 
@@ -9,7 +12,7 @@ use super::{
     call::{self, Called},
     children,
     decide::{Next, decide},
-    fault,
+    fault, grading,
     held::Saved,
     tool_step, tools,
 };
@@ -145,31 +148,45 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
         Err(Error::NotFound(_)) => return Err(Error::Internal("a run's agent version is missing".into())),
         Err(error) => return Err(error),
     };
+    // A run that grades is the judge's.
+    let acting = match held.run.grades {
+        Some(_) => Arc::new(grading::judge(&agent, held.run.model.clone())),
+        None => agent.clone(),
+    };
     let mut room = None;
     loop {
         if held.run.ends_now(app.now()) {
             return save_end(app, held).await;
         }
-        let called = match decide(&held.journal, held.run.max_steps, &agent.definition) {
+        if grading::has_answer(held) {
+            match held.save(app).await? {
+                Saved::Yes => {}
+                Saved::Changed | Saved::Refused => continue,
+                Saved::Gone => return Ok(()),
+            }
+        }
+        let next = match held.run.grades {
+            Some(_) => grading::next(&held.journal, &agent.definition.guidance.acceptance_criteria, &acting.definition),
+            None => decide(&held.journal, held.run.max_steps, &acting.definition),
+        };
+        let called = match next {
             Next::Finish(reason) => {
                 held.run.finish(reason, app.now());
+                grading::begin(app, held, &agent)?;
                 return save_end(app, held).await;
             }
             Next::Fail(reason, message) => {
                 held.run.fail(reason, message, app.now());
                 return save_end(app, held).await;
             }
-            Next::Repair(text) => {
-                let now = app.now();
-                held.fill(app, held.run.step, Record::Repair { text }.at(now), Vec::new());
-                Called::Again
-            }
+            Next::Repair(text) => fill(app, held, Record::Repair { text }),
+            Next::Ask(record) => fill(app, held, record),
             Next::Call if !time_for(app, until, app.config().model_timeout_ms) => return put_back(app, held).await,
-            Next::Call => call::call(app, held, &agent, &mut room).await?,
-            Next::Tools if !time_for(app, until, tool_step::longest_ms(&agent.definition)) => {
+            Next::Call => call::call(app, held, &acting, &mut room).await?,
+            Next::Tools if !time_for(app, until, tool_step::longest_ms(&acting.definition)) => {
                 return put_back(app, held).await;
             }
-            Next::Tools => tools::call(app, held, &agent).await?,
+            Next::Tools => tools::call(app, held, &acting).await?,
         };
         match called {
             Called::Again => {}
@@ -178,6 +195,13 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
             Called::Gone => return Ok(()),
         }
     }
+}
+
+/// Fills the next slot with what follows from those before it.
+fn fill(app: &App, held: &mut Held, record: Record) -> Called {
+    let now = app.now();
+    held.fill(app, held.run.step, record.at(now), Vec::new());
+    Called::Again
 }
 
 /// Whether a call that takes so long can end before the time is up.

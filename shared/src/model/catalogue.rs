@@ -138,8 +138,14 @@ impl Models {
     /// What a demo uses when no model is named: a cheap model of the first provider with a key, else the scripted one.
     #[must_use]
     pub fn default_model(&self) -> ModelName {
+        self.keyed_default().unwrap_or_else(|| ModelName(SCRIPTED.to_owned()))
+    }
+
+    /// A cheap model of the first provider with a key.
+    #[must_use]
+    pub fn keyed_default(&self) -> Option<ModelName> {
         let first = DEFAULTS.into_iter().find(|(vendor, _)| self.keyed.contains(vendor));
-        ModelName(first.map_or(SCRIPTED, |(_, name)| name).to_owned())
+        first.map(|(_, name)| ModelName(name.to_owned()))
     }
 
     /// Calls the model once, unless most calls of it failed a moment ago. What to do when it fails, `next` says.

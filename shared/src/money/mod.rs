@@ -16,5 +16,5 @@ pub(crate) use budgets::{Budgets, Remembered, limits_of, organisation_budgets};
 pub use budgets::{NewBudgets, State, applying, get, set};
 pub use ledger::Budget;
 pub(crate) use ledger::{KeyBudget, Ledger, Limit};
-pub use usage::{Dimension, Entry as UsageEntry, Filter as UsageFilter, KEPT_DAYS, list as usage};
+pub use usage::{Dimension, Entry as UsageEntry, Filter as UsageFilter, KEPT_DAYS, Purpose, list as usage};
 pub(crate) use usage::{Place as UsagePlace, Used, spent};

@@ -1,4 +1,4 @@
-//! What was used: added up by day, agent, key and model from the counters that every booked attempt is added to.
+//! What was used: added up by day, agent, key, model and purpose from the counters that every booked attempt is added to.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,29 @@ pub const KEPT_DAYS: u64 = 400;
 const ROWS_LIMIT: usize = 200_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// What a model was called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// A run of an agent.
+    Agent,
+    /// Grading what a run of an agent said.
+    Judge,
+}
+
+impl Purpose {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Agent, Self::Judge];
+
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Judge => "judge",
+        }
+    }
+}
+
 /// What a counter is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -27,6 +50,7 @@ pub(crate) struct Place {
     pub(crate) agent_id: AgentId,
     pub(crate) key_id: KeyId,
     pub(crate) model: ModelName,
+    pub(crate) purpose: Purpose,
 }
 
 /// What a counter says, or what goes into it.
@@ -65,11 +89,13 @@ pub enum Dimension {
     Key,
     /// By model.
     Model,
+    /// By what the model was called for.
+    Purpose,
 }
 
 impl Dimension {
     /// Every one, in the order of the answer.
-    pub const ALL: [Self; 4] = [Self::Day, Self::Agent, Self::Key, Self::Model];
+    pub const ALL: [Self; 5] = [Self::Day, Self::Agent, Self::Key, Self::Model, Self::Purpose];
 
     /// The word for it.
     #[must_use]
@@ -79,6 +105,7 @@ impl Dimension {
             Self::Agent => "agent",
             Self::Key => "key",
             Self::Model => "model",
+            Self::Purpose => "purpose",
         }
     }
 }
@@ -101,16 +128,18 @@ struct Group {
     agent_id: Option<AgentId>,
     key_id: Option<KeyId>,
     model: Option<String>,
+    purpose: Option<Purpose>,
 }
 
 impl Group {
     fn of(place: Place, by: &[Dimension]) -> Self {
-        let Place { day, agent_id, key_id, model } = place;
+        let Place { day, agent_id, key_id, model, purpose } = place;
         Self {
             day: by.contains(&Dimension::Day).then_some(day),
             agent_id: by.contains(&Dimension::Agent).then_some(agent_id),
             key_id: by.contains(&Dimension::Key).then_some(key_id),
             model: by.contains(&Dimension::Model).then_some(model.0),
+            purpose: by.contains(&Dimension::Purpose).then_some(purpose),
         }
     }
 
@@ -122,6 +151,7 @@ impl Group {
             id(self.agent_id.map(|id| id.to_string())),
             id(self.key_id.map(|id| id.to_string())),
             id(self.model.clone()),
+            id(self.purpose.map(|purpose| purpose.name().to_owned())),
         ];
         parts.join("#")
     }
@@ -138,6 +168,8 @@ pub struct Entry {
     pub key_id: Option<KeyId>,
     /// The model, if it is told apart by that.
     pub model: Option<String>,
+    /// What the model was called for, if it is told apart by that.
+    pub purpose: Option<Purpose>,
     /// Attempts to call a model.
     pub model_calls: u64,
     /// Tokens of requests.
@@ -154,13 +186,14 @@ pub struct Entry {
 
 impl Entry {
     fn new(group: Group, row: Used) -> Self {
-        let Group { day, agent_id, key_id, model } = group;
+        let Group { day, agent_id, key_id, model, purpose } = group;
         let count = |number: i64| u64::try_from(number).unwrap_or(0);
         Self {
             day,
             agent_id,
             key_id,
             model,
+            purpose,
             model_calls: count(row.model_calls),
             input_tokens: count(row.input_tokens),
             cached_input_tokens: count(row.cached_input_tokens),

@@ -106,8 +106,11 @@ pub(crate) async fn before_end(app: &App, run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// What follows a write of the run's row: the parent of one that has ended wants a worker.
+/// What follows a write of the run's row: the parent of one that has ended wants a worker, and so does the run that grades it.
 pub(crate) async fn written(app: &App, run: &Run) {
+    if run.graded && run.evaluation.is_none() {
+        engine::ask_for_workers(app, run.tenant(), &[RunId::of_grading(run.id)]).await;
+    }
     if let Some(parent) = run.parent.filter(|_| run.status.terminal()) {
         engine::ask_for_workers(app, run.tenant(), &[parent.run]).await;
     }

@@ -66,6 +66,9 @@ pub fn explain(run: &Run, children: &[Run]) -> String {
                 None => waits,
             }
         }
+        Status::Done if run.graded && run.evaluation.is_none() => {
+            "ended well; a judge is grading its result against its agent's acceptance criteria".to_owned()
+        }
         Status::Done => "ended well".to_owned(),
         Status::Error => format!(
             "ended with {}: {}",

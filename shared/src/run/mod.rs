@@ -33,6 +33,7 @@ pub use called::Called;
 pub(crate) use cancel::{before_end, request_cancel, written};
 pub use cancel::{cancel, cancel_chat};
 pub use chats::{agent_chats, chats};
+pub(crate) use evaluation::Verdict;
 pub use evaluation::{Criterion, Evaluation};
 pub use events::{Event, Happened};
 pub use explain::{children, explain};
@@ -147,6 +148,12 @@ pub struct Run {
     /// The slots of the tool calls for which it started a run: see [`Run::children`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) started_for: Vec<u32>,
+    /// The run that it grades: one that does is in no list, and no caller sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grades: Option<RunId>,
+    /// Whether a run was started, with its end, that grades it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub graded: bool,
     /// What came of grading it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,

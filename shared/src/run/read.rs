@@ -99,7 +99,7 @@ pub async fn own(app: &App, caller: &Caller, id: RunId) -> Result<Run> {
     Ok(visible(app, caller.tenant(), id).await?.value)
 }
 
-/// The run, if its organisation may see it: a run of a batch is there when its batch is.
+/// The run, if its organisation may see it: a run of a batch is there when its batch is, and one that grades another never.
 pub(crate) async fn visible(app: &App, tenant: Tenant, id: RunId) -> Result<Versioned<Run>> {
     let found = app.store().run(tenant, id).await?.ok_or(Error::NotFound("run"))?;
     let accepted = found.value.accepted
@@ -107,7 +107,7 @@ pub(crate) async fn visible(app: &App, tenant: Tenant, id: RunId) -> Result<Vers
             Some(batch) => app.store().batch(tenant, batch.id).await?.is_some(),
             None => true,
         };
-    if accepted { Ok(found) } else { Err(Error::NotFound("run")) }
+    if accepted && found.value.grades.is_none() { Ok(found) } else { Err(Error::NotFound("run")) }
 }
 
 /// The chat of this id.

@@ -154,6 +154,8 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         batch,
         parent: None,
         started_for: Vec::new(),
+        grades: None,
+        graded: false,
         evaluation: None,
         status: Status::Queued,
         reason: None,
@@ -233,9 +235,16 @@ impl Planned {
         Ok(writes)
     }
 
-    /// What a conflict at this write of the transaction means: the row itself and its input are new, so it is another's.
-    fn conflict(&self, index: usize) -> Error {
-        if index == 2 && self.chat.is_some() { chat_busy() } else { Claim::in_progress() }
+    /// What a conflict at this write of the transaction means: the row itself and its input are new, so it is another's. Nothing, and it
+    /// may be tried again, when it is the row of the chat's first run and nobody went on with the chat: its result was graded meanwhile.
+    async fn conflict(&mut self, app: &App, index: usize) -> Result<()> {
+        let Some(first) = self.chat.as_mut().filter(|_| index == 2) else { return Err(Claim::in_progress()) };
+        let now = app.store().run(self.run.tenant(), first.value.id).await?.ok_or(Error::NotFound("chat"))?;
+        if now.value.continued_by != first.value.continued_by {
+            return Err(chat_busy());
+        }
+        *first = now;
+        Ok(())
     }
 }
 
@@ -295,12 +304,15 @@ async fn inputs_of(app: &App, run: &Run) -> Result<Option<Inputs>> {
 ///
 /// # Errors
 /// [`Error::Conflict`] when a request with the same idempotency key, or for the same chat, was faster.
-pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Run> {
+pub async fn start(app: &App, mut planned: Planned, claim: Claim) -> Result<Run> {
     engine::fault::point("K1");
-    let writes = planned.writes(app, claim)?;
-    match app.store().save_new_run(&planned.run, writes).await {
-        Err(store::Error::Conflict { index }) => return Err(planned.conflict(index)),
-        other => other?,
+    loop {
+        let writes = planned.writes(app, claim.clone())?;
+        match app.store().save_new_run(&planned.run, writes).await {
+            Err(store::Error::Conflict { index }) => planned.conflict(app, index).await?,
+            Ok(()) => break,
+            Err(error) => return Err(error.into()),
+        }
     }
     engine::fault::point("K2");
     engine::ask_for_workers(app, planned.run.tenant(), &[planned.run.id]).await;
@@ -311,11 +323,13 @@ pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Run> {
 ///
 /// # Errors
 /// As [`start`].
-pub async fn begin(app: &App, planned: Planned, claim: Claim) -> Result<Held> {
+pub async fn begin(app: &App, mut planned: Planned, claim: Claim) -> Result<Held> {
     engine::fault::point("K1");
-    let writes = planned.writes(app, claim)?;
-    match Held::create(app, planned.run.clone(), planned.input.clone(), writes).await {
-        Err(store::Error::Conflict { index }) => Err(planned.conflict(index)),
-        other => Ok(other?),
+    loop {
+        let writes = planned.writes(app, claim.clone())?;
+        match Box::pin(Held::create(app, planned.run.clone(), planned.input.clone(), writes)).await {
+            Err(store::Error::Conflict { index }) => planned.conflict(app, index).await?,
+            other => return Ok(other?),
+        }
     }
 }

@@ -208,6 +208,8 @@ pub(super) mod tests {
             batch: None,
             parent: None,
             started_for: Vec::new(),
+            grades: None,
+            graded: false,
             evaluation: None,
             accepted: true,
             status: Status::Queued,

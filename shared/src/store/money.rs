@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     id::{AgentId, BatchId, KeyId, OrgId},
     model::ModelName,
-    money::{Budgets, Ledger, UsagePlace, Used},
+    money::{Budgets, Ledger, Purpose, UsagePlace, Used},
     random,
     run::Run,
     tenant::Tenant,
@@ -18,6 +18,9 @@ use crate::{
 
 /// How long counters of usage are kept after they were added to last, in seconds: 13 months.
 const USAGE_KEPT_S: i64 = 400 * 24 * 60 * 60;
+
+/// What stands before the shard's number in the key of a counter of what judges used.
+const JUDGE: char = 'j';
 
 /// What a ledger is at.
 #[derive(Debug, Default, Deserialize)]
@@ -48,12 +51,13 @@ fn usage_partition(org: OrgId, month: &str) -> String {
 /// What the row's key says; `None` when it is not such a key.
 fn usage_place(sort: &str) -> Option<UsagePlace> {
     let mut parts = sort.splitn(5, '#');
-    let (day, agent, key, _shard, model) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let (day, agent, key, shard, model) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     Some(UsagePlace {
         day: day.to_owned(),
         agent_id: agent.parse::<AgentId>().ok()?,
         key_id: key.parse::<KeyId>().ok()?,
         model: ModelName(model.to_owned()),
+        purpose: if shard.starts_with(JUDGE) { Purpose::Judge } else { Purpose::Agent },
     })
 }
 
@@ -87,6 +91,7 @@ impl Store {
         }
         for (day, model, used) in run.books.used() {
             let shard = random::below(self.backend.shards());
+            let shard = if run.grades.is_some() { format!("{JUDGE}{shard}") } else { shard.to_string() };
             let sort = format!("{day}#{}#{}#{shard}#{model}", run.agent_id, run.key_id);
             writes.push(Write::Add(Add {
                 key: Key::new(Table::Runs, usage_partition(org, day.get(..7).unwrap_or(day)), sort),

@@ -102,11 +102,11 @@ impl Store {
         Ok(self.batch_get(&keys).await?.into_iter().flatten().map(|found| found.value).collect())
     }
 
-    /// The run's row, with its places in the indexes: due as long as it has not ended.
+    /// The run's row, with its places in the indexes: due as long as it has not ended, and listed unless it grades another.
     pub(crate) fn run_row(&self, run: &Run) -> Result<Row> {
         let org = run.tenant().org();
         let row = super::row(run_key(org, run.id), run)?;
-        let listed = Some(listed_runs::entry(org, run));
+        let listed = run.grades.is_none().then(|| listed_runs::entry(org, run));
         let due = (!run.status.terminal()).then(|| due_entry(run.next_check_at, org, 'R', run.id.uuid()));
         Ok(Row { listed, due, ..row })
     }

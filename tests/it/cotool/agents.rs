@@ -179,7 +179,8 @@ async fn tools_are_kept_by_name(muster: Muster) {
 }
 
 async fn a_model_is_told_what_guides_it(muster: Muster) {
-    let muster = muster.at_work();
+    // Another model judges, so that the last request is the agent's.
+    let muster = muster.with_judge("demo/scripted-l0").at_work();
     let mut body = everything();
     body["modelAlias"] = json!("openai/fake");
     body["structuredOutputSchema"] = Value::Null;

@@ -5,6 +5,7 @@ mod agents;
 mod chats;
 mod errors;
 mod fractured;
+mod grading;
 mod prompts;
 mod runs;
 mod samples;

@@ -70,6 +70,7 @@ const PRICES: &str = r#"{"models": [
     {"name": "openai/fake-l20", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-l20-r1", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-l500", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-y", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-q", "input": 1, "output": 1}
 ]}"#;
 
@@ -137,6 +138,7 @@ impl Muster {
                 "MUSTER_PRICES" => Some(PRICES.to_owned()),
                 _ => None,
             }),
+            judge_model: None,
             lease_ms: LEASE_MS,
             model_timeout_ms: MODEL_TIMEOUT_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
@@ -164,6 +166,12 @@ impl Muster {
     /// The same with leases of so many milliseconds.
     pub(crate) fn with_lease(self, lease_ms: i64) -> Self {
         let config = Config { lease_ms, ..self.app.config().clone() };
+        self.with(config)
+    }
+
+    /// The same with that model as the judge of results.
+    pub(crate) fn with_judge(self, model: &str) -> Self {
+        let config = Config { judge_model: Some(model.to_owned()), ..self.app.config().clone() };
         self.with(config)
     }
 

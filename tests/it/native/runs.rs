@@ -37,7 +37,7 @@ async fn a_run_is_accepted_and_says_where_to_look(muster: Muster) {
         "parent_run_id": null, "depth": 0, "batch_id": null, "batch_index": null, "custom_id": null, "metadata": {},
         "usage": {"model_calls": 0, "input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0},
         "cost_micro_usd": 0, "budget_micro_usd": null, "max_steps": 25, "deadline": "<time>", "created_at": "<time>",
-        "started_at": null, "ended_at": null, "duration_ms": "<ms>",
+        "started_at": null, "ended_at": null, "duration_ms": "<ms>", "evaluation": null,
     });
     assert_eq!(started.shape(202), expected);
     let path = format!("/v1/runs/{id}");

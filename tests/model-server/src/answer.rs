@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::{Map, Value, json};
 
-use crate::{format::Call, script, spec::Spec};
+use crate::{format::Call, judge, script, spec::Spec};
 
 /// A tool call: id, name, arguments as JSON.
 pub(crate) type ToolCall = (String, String, String);
@@ -50,8 +50,9 @@ impl Answer {
         let (said, finish, completion_tokens) = if calls.is_empty() {
             let words = call.max_tokens.map_or(spec.words, |most| spec.words.min(most));
             let finish = if words < spec.words { Finish::Length } else { Finish::Stop };
-            let told = script::said(&call.prompt).or_else(|| script::said(&call.system));
-            let text = told.map_or_else(|| text(words, hash), str::to_owned);
+            let told = || script::said(&call.prompt).or_else(|| script::said(&call.system)).map(str::to_owned);
+            let verdict = spec.judges.then(|| judge::verdict(&call.prompt)).flatten();
+            let text = verdict.or_else(told).unwrap_or_else(|| text(words, hash));
             (Said::Text(text), finish, words as u64)
         } else {
             let tokens = 12 * calls.len() as u64;

@@ -37,6 +37,7 @@
 //! | `g1`   | the first N attempts are answered 200 with a body that is no JSON        | 0           |
 //! | `k1`   | the first N attempts: the last call's arguments end half-way, for length | 0           |
 //! | `n`    | the reason for which an answer ends is always the one of a finished text | off         |
+//! | `y`    | a judge: see below                                                       | off         |
 //! | `s1`   | the first N attempts: the connection is cut half-way through a stream    | 0           |
 //! | `z1`   | the first N attempts: a stream ends half-way as if it were complete      | 0           |
 //! | `i1`   | the first N attempts: half-way through a stream nothing comes any more   | 0           |
@@ -52,9 +53,14 @@
 //! offered, with `{}`. The arguments are sent as they are written, whether they are JSON or not, and no tool needs to have that name.
 //! When all is answered, the answer is text: what follows `say ` at the beginning of a line, when there is one;
 //! in the OpenAI format also in the system prompt, which holds whenever the user's last message says nothing of the kind.
+//!
+//! # A judge
+//! With `y`, a last message of its user that is a JSON object with the texts `result` and `criterion` is answered with whether the result
+//! contains the criterion, as `{"explanation": …, "met": …}`; or with what the criterion has after `say `, when it begins with that.
 
 mod answer;
 mod format;
+mod judge;
 mod reply;
 mod script;
 mod serve;

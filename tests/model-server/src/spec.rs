@@ -20,6 +20,7 @@ pub(crate) struct Spec {
     pub(crate) stream_fault: Option<(StreamFault, u64)>,
     pub(crate) truncate_first: u64,
     pub(crate) says_stop: bool,
+    pub(crate) judges: bool,
 }
 
 /// What goes wrong half-way through a stream.
@@ -57,6 +58,7 @@ impl Spec {
             stream_fault: None,
             truncate_first: 0,
             says_stop: false,
+            judges: false,
         };
         let name = model.rsplit(['/', ':']).next().unwrap_or(model);
         let mut parts = name.split('-');
@@ -79,6 +81,10 @@ impl Spec {
         }
         if part == "n" {
             self.says_stop = true;
+            return;
+        }
+        if part == "y" {
+            self.judges = true;
             return;
         }
         let Some((key, Ok(n))) = part.split_at_checked(1).map(|(key, value)| (key, value.parse::<u64>())) else {

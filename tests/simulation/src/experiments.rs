@@ -48,6 +48,7 @@ fn calm(seed: u64, wishes: Vec<Wish>) -> Plan {
         wishes,
         off: Vec::new(),
         waits_for_discards: false,
+        grades: false,
     }
 }
 

@@ -179,12 +179,16 @@ impl Ledger {
         let Ok(run) = serde_json::from_str::<Run>(&row.body) else {
             return self.wrong(format!("the row of run {id} cannot be read"));
         };
+        let label = match run.grades.and_then(|graded| self.runs.get(&graded.to_string())) {
+            Some(graded) => judges(&graded.label),
+            None => run.title.split(' ').next().unwrap_or_default().to_owned(),
+        };
         let known = self.runs.entry(id.to_owned()).or_default();
         if known.row.is_none() {
             known.first_ms = now_ms;
         }
         known.batch = run.batch.as_ref().map(|batch| batch.id.to_string());
-        known.label = run.title.split(' ').next().unwrap_or_default().to_owned();
+        known.label = label;
         self.labels.insert(known.label.clone(), id.to_owned());
         known.holder = run.lease.as_ref().and(process);
         known.takeovers = known.takeovers.max(run.takeovers);
@@ -261,8 +265,7 @@ impl Ledger {
             let Some(run) = &known.row else { continue };
             if self.accepted(known) {
                 wrong.extend(self.ended_badly(id, known, run, slack_ms));
-                let wish = known.label.split('.').next().unwrap_or_default();
-                asked_for.entry(wish).or_default().insert(known.batch.as_deref().unwrap_or(id));
+                asked_for.entry(known.wish()).or_default().insert(known.batch.as_deref().unwrap_or(id));
             } else if known.asked > 0 || run.status.terminal() {
                 wrong.push(format!("run {id} was worked on, and its batch never accepted"));
             }
@@ -286,6 +289,7 @@ impl Ledger {
                 wrong.push(format!("run {id} ({}): {what}", known.label));
             }
         };
+        check(run.graded == run.evaluation.is_some(), "it was to be graded, and is not".to_owned());
         // A process may sleep between setting the deadline and accepting the run.
         let accepted_ms = known.batch.as_ref().map_or(Some(&known.first_ms), |batch| self.accepted_ms.get(batch));
         let accepted = BEGAN.plus_ms(accepted_ms.map_or(0, |ms| *ms as i64));
@@ -330,6 +334,12 @@ impl Ledger {
 }
 
 impl Known {
+    /// What it was asked for: a wish's number, or what it grades.
+    fn wish(&self) -> &str {
+        let end = self.label.find('.').filter(|_| !self.label.contains('!'));
+        end.and_then(|end| self.label.get(..end)).unwrap_or(&self.label)
+    }
+
     /// How many answers of models are in no slot.
     #[must_use]
     pub fn extra(&self) -> u32 {
@@ -343,10 +353,19 @@ impl Known {
     }
 }
 
-/// Whether the later row tells of the same end. Others may go on with the chat.
+/// The label of the run that grades the one of that label.
+#[must_use]
+pub fn judges(label: &str) -> String {
+    format!("{label}!judge")
+}
+
+/// Whether the later row tells of the same end. Others may go on with the chat, and it may be graded once.
 fn same_end(before: &Run, after: &Run) -> bool {
     let mut before = before.clone();
     before.continued_by.clone_from(&after.continued_by);
+    if before.evaluation.is_none() {
+        before.evaluation.clone_from(&after.evaluation);
+    }
     before == *after
 }
 

@@ -8,6 +8,7 @@ use shared::{
 
 use crate::{
     cluster::{CALL_MS, STEP_MS},
+    ledger::judges,
     world::{State, World, sleep},
 };
 
@@ -24,7 +25,7 @@ pub(crate) async fn call(world: &World, request: &Request) -> Result<Answer, Mod
         Turn::User { text, .. } => Some(text.as_str()),
         Turn::Assistant { .. } | Turn::Tool { .. } => None,
     });
-    let label = said.and_then(|text| text.split(' ').next()).unwrap_or_default().to_owned();
+    let label = said.map(label).unwrap_or_default();
     let tokens = Tokens { input: request.bytes().div_ceil(4) as u64, cached_input: 0, output: 20 };
     let (end, ms) = begin(world, &label, tokens);
     if ms >= request.timeout_ms {
@@ -36,6 +37,12 @@ pub(crate) async fn call(world: &World, request: &Request) -> Result<Answer, Mod
         End::Answers => Ok(answer(world, request, &label, tokens)),
         End::Fails(kind, retry_after_ms) => Err(fault(kind, retry_after_ms)),
     }
+}
+
+/// The label of the run that asks so, or that grades the one that was asked so.
+fn label(said: &str) -> String {
+    let first = |text: &str| text.split(' ').next().unwrap_or_default().to_owned();
+    said.strip_prefix("{\"task\":\"").map_or_else(|| first(said), |task| judges(&first(task)))
 }
 
 /// The call is there: how it will end, and after how long. What the model works on is billed, whoever hears of it.
@@ -91,7 +98,13 @@ fn answer(world: &World, request: &Request, label: &str, tokens: Tokens) -> Answ
         .collect();
     *nonce += 1;
     let finish = if tool_calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
-    Answer { text: format!("answer {nonce}"), tool_calls, finish, tokens: Some(tokens) }
+    let text = match request.output_schema {
+        Some(_) if chance.is(0.8) => {
+            json!({"explanation": format!("verdict {nonce}"), "met": chance.is(0.5)}).to_string()
+        }
+        _ => format!("answer {nonce}"),
+    };
+    Answer { text, tool_calls, finish, tokens: Some(tokens) }
 }
 
 fn fault(kind: FaultKind, retry_after_ms: Option<u64>) -> ModelFault {

@@ -197,8 +197,9 @@ async fn cancels(world: Arc<World>, caller: Caller, number: usize, after_ms: u64
 fn accepted(world: &World, number: usize) -> Option<(RunId, Option<BatchId>)> {
     let state = world.state();
     let prefix = format!("{number}.");
+    let grades = |known: &ledger::Known| known.row.as_ref().is_none_or(|run| run.grades.is_some());
     let fits =
-        |known: &ledger::Known| known.label.starts_with(&prefix) && known.row.is_some() && state.ledger.accepted(known);
+        |known: &ledger::Known| known.label.starts_with(&prefix) && !grades(known) && state.ledger.accepted(known);
     let (id, known) = state.ledger.runs.iter().find(|(_, known)| fits(known))?;
     Some((id.parse().ok()?, known.batch.as_ref().and_then(|batch| batch.parse().ok())))
 }
@@ -286,6 +287,10 @@ fn listed(world: &World, runs: impl Iterator<Item = RunId>) {
     let ledger = &mut world.state().ledger;
     for id in runs.map(|id| id.to_string()) {
         let accepted = ledger.runs.get(&id).is_some_and(|known| ledger.accepted(known));
+        let grades = ledger.runs.get(&id).and_then(|known| known.row.as_ref()?.grades);
+        if grades.is_some() {
+            ledger.wrong(format!("run {id} grades another, and is in the list"));
+        }
         if !accepted {
             ledger.wrong(format!("run {id} is in the list, and its batch is not accepted"));
         }

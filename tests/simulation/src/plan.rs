@@ -166,6 +166,8 @@ pub struct Plan {
     pub off: Vec<Guard>,
     /// Whether it goes on until staged runs that were never accepted are taken away.
     pub waits_for_discards: bool,
+    /// Whether what the runs say is graded.
+    pub grades: bool,
 }
 
 /// How many runs a seed's callers ask for.
@@ -216,6 +218,7 @@ impl Plan {
             wishes: Vec::new(),
             off: Vec::new(),
             waits_for_discards: chance.is(0.25),
+            grades: seed % 5 == 2,
         };
         let mut left = RUNS;
         while left > 0 {

@@ -137,13 +137,14 @@ async fn given(world: &World) -> Known {
     let new = || NewKey { name: "simulation".to_owned(), ..NewKey::default() };
     let (_, minted) = api_key::create_for_organisation(&app, "simulation", new()).await.unwrap();
     let caller = api_key::authenticate(&app, Some(minted.secret.expose_secret()), None).await.unwrap();
-    let agent = agent::plan(&app, &caller, draft()).await.unwrap();
+    let criteria: &[&str] = if world.plan.grades { &["is short", "is true"] } else { &[] };
+    let agent = agent::plan(&app, &caller, draft(criteria)).await.unwrap();
     agent::create(&app, &caller, &agent, Claim::none()).await.unwrap();
     Known { caller, agent: agent.agent_id }
 }
 
 /// The agent: a tool of each policy.
-fn draft() -> Draft {
+fn draft(criteria: &[&str]) -> Draft {
     let tool = |tool: Tool| {
         let name = tool.name();
         let policy = match tool {
@@ -168,6 +169,7 @@ fn draft() -> Draft {
         "name": "simulated", "description": "", "system_prompt": "", "model": "openai/gpt-5-mini",
         "fallback_models": ["anthropic/claude-haiku-4-5"], "max_steps": 200, "max_tokens": 500, "temperature": null,
         "budget_micro_usd": null, "mode": "auto", "tools": Tool::ALL.map(tool), "metadata": {},
+        "guidance": {"acceptance_criteria": criteria},
     }))
     .unwrap()
 }

@@ -19,6 +19,7 @@ mod families;
 #[cfg(feature = "fault-points")]
 mod faults;
 mod frozen;
+mod grading;
 mod keys;
 mod kills;
 mod malformed;
