@@ -54,11 +54,11 @@ pub(crate) async fn once_or_again(
     }
 }
 
-/// The same request is the same method, path, query and body, byte for byte. Which key a request makes depends on what the key may
+/// The same request is the same method, path, query and body, byte for byte, however long its client waits. Which key a request makes depends on what the key may
 /// do that asks for it: there, that is part of the request too.
 async fn seen(app: &App, caller: &Caller, request: &Request, scope: Scope) -> Result<Seen> {
     caller.require(scope)?;
-    let (method, target) = (request.method().as_str(), request.target());
+    let (method, target) = (request.method().as_str(), without_wait(request.target()));
     let mut same = vec![method.as_bytes(), target.as_bytes(), request.body()];
     let mut rights = caller.scopes().to_vec();
     rights.sort_unstable();
@@ -66,6 +66,13 @@ async fn seen(app: &App, caller: &Caller, request: &Request, scope: Scope) -> Re
         same.extend(rights.iter().map(|right| right.name().as_bytes()));
     }
     Claim::check(app, caller, request.idempotency_key()?, &format!("{method} {}", request.path()), &same).await
+}
+
+/// The target without its `wait`: that is not what is asked for.
+fn without_wait(target: &str) -> String {
+    let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let others: Vec<&str> = query.split('&').filter(|pair| !pair.starts_with("wait=")).collect();
+    if others.is_empty() { path.to_owned() } else { format!("{path}?{}", others.join("&")) }
 }
 
 /// The claim with this answer.

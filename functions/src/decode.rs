@@ -12,6 +12,22 @@ use shared::{Error, Result, error::Problem};
 
 use crate::unique::Unique;
 
+/// Between a field and what is wrong with it, in the error of a type that reads its fields by itself.
+const LOCATED: char = '\u{1f}';
+
+/// The error of such a type: this field below it is wrong.
+pub(crate) fn located<E: serde::de::Error>(field: &str, message: &str) -> E {
+    E::custom(format!("{field}{LOCATED}{message}"))
+}
+
+/// The value as a part of such a type.
+pub(crate) fn within<T: DeserializeOwned, E: serde::de::Error>(value: Value) -> Result<T, E> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let Problem { field, message } = problem(String::new(), error.path(), &error.inner().to_string(), "field");
+        located(&field, &message)
+    })
+}
+
 /// The JSON object as `T`.
 pub(crate) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     expect_shape(body, b'{', "a JSON object")?;
@@ -155,6 +171,12 @@ fn problem(mut field: String, path: &Path, said: &str, noun: &str) -> Problem {
         }
     }
     let said = said.rfind(" at line ").map_or(said, |end| said.get(..end).unwrap_or(said));
+    if let Some((below, message)) = said.split_once(LOCATED) {
+        if !below.is_empty() {
+            push_name(&mut field, below);
+        }
+        return Problem { field, message: message.to_owned() };
+    }
     let message = explain(&mut field, said, noun);
     Problem { field, message }
 }

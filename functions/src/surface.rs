@@ -76,7 +76,7 @@ impl Surface {
             Error::Forbidden { .. } => StatusCode::FORBIDDEN,
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Error::Conflict(_) => StatusCode::CONFLICT,
+            Error::Conflict(_) | Error::InProgress => StatusCode::CONFLICT,
             Error::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
             Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -113,7 +113,7 @@ impl Surface {
 pub(crate) fn retry_after_s(error: &Error) -> Option<u64> {
     match error {
         Error::RateLimited { retry_after_ms, .. } => Some(retry_after_ms.div_ceil(1000).max(1)),
-        Error::Unavailable(_) => Some(1),
+        Error::Unavailable(_) | Error::InProgress => Some(1),
         Error::Invalid(_)
         | Error::UnknownModel { .. }
         | Error::Unauthorized

@@ -1,19 +1,71 @@
 //! An agent's tools as bodies have them: the same on every surface.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use serde_json::{Value, json};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::Error as _,
+    ser::{Error as _, SerializeMap},
+};
+use serde_json::{Map, Value, json};
 use shared::{
     id::AgentId,
     tool::{self, Approval, Http, Kind, Lambda, Mcp, Method, OnUnknown, Pinned, Policy, SubAgent, Tool},
 };
 
+use crate::decode;
+
+/// The kinds of tools.
+const KINDS: [&str; 4] = ["http", "mcp", "lambda", "agent"];
+
+/// A tool of an agent: an object whose `type` says what else is in it. It is read in two steps, so that a wrong field is named.
+#[derive(Debug, Clone)]
+pub(crate) struct ToolView(Fields);
+
+impl<'de> Deserialize<'de> for ToolView {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut fields = Map::deserialize(deserializer)?;
+        let kind = match fields.remove("type") {
+            None => return Err(decode::located("type", "is required")),
+            Some(Value::String(kind)) if KINDS.contains(&kind.as_str()) => kind,
+            Some(_) => return Err(decode::located("type", "must be one of `http`, `mcp`, `lambda`, `agent`")),
+        };
+        decode::within(json!({ kind: fields })).map(Self)
+    }
+}
+
+impl Serialize for ToolView {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Ok(Value::Object(tagged)) = serde_json::to_value(&self.0) else {
+            return Err(S::Error::custom("a tool is no object"));
+        };
+        let mut map = serializer.serialize_map(None)?;
+        for (kind, fields) in tagged {
+            map.serialize_entry("type", &kind)?;
+            for (name, value) in fields.as_object().into_iter().flatten() {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl JsonSchema for ToolView {
+    fn schema_name() -> Cow<'static, str> {
+        "ToolView".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Fields::json_schema(generator)
+    }
+}
+
 /// A tool of an agent.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum ToolView {
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(tag = "type")]
+enum Fields {
     /// An HTTP request.
     Http {
         /// What the model calls it: `A-Z a-z 0-9 _ -`, different within an agent.
@@ -154,7 +206,7 @@ pub(crate) struct PinnedView {
 
 fn agent_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AgentId, D::Error> {
     let text = String::deserialize(deserializer)?;
-    AgentId::parse_prefixed(&text).map_err(|_| D::Error::custom("agent_id must be the id of an agent, as in agent_…"))
+    AgentId::parse_prefixed(&text).map_err(|_| D::Error::custom("must be the id of an agent, as in agent_…"))
 }
 
 fn prefixed<S: Serializer>(id: &AgentId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -214,8 +266,8 @@ views! {
 
 impl From<ToolView> for Tool {
     fn from(view: ToolView) -> Self {
-        match view {
-            ToolView::Http {
+        match view.0 {
+            Fields::Http {
                 name,
                 description,
                 parameters,
@@ -237,7 +289,7 @@ impl From<ToolView> for Tool {
                 timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
                 kind: Kind::Http(Http { method: method.into(), url, headers, lookup_url }),
             },
-            ToolView::Mcp { name, url, headers, tools, policy, approval, on_unknown, timeout_ms, pinned: _ } => Self {
+            Fields::Mcp { name, url, headers, tools, policy, approval, on_unknown, timeout_ms, pinned: _ } => Self {
                 name,
                 description: String::new(),
                 parameters: Value::Null,
@@ -247,7 +299,7 @@ impl From<ToolView> for Tool {
                 timeout_ms: timeout_ms.unwrap_or(tool::TIMEOUT_MS),
                 kind: Kind::Mcp(Mcp { url, headers, tools, pinned: Vec::new() }),
             },
-            ToolView::Agent { name, description, agent_id, version, parameters, policy, approval } => Self {
+            Fields::Agent { name, description, agent_id, version, parameters, policy, approval } => Self {
                 name,
                 description,
                 parameters: parameters.unwrap_or_default(),
@@ -257,7 +309,7 @@ impl From<ToolView> for Tool {
                 timeout_ms: tool::TIMEOUT_MS,
                 kind: Kind::Agent(SubAgent { agent_id, version }),
             },
-            ToolView::Lambda { name, description, parameters, policy, approval, on_unknown, timeout_ms, function } => {
+            Fields::Lambda { name, description, parameters, policy, approval, on_unknown, timeout_ms, function } => {
                 Self {
                     name,
                     description,
@@ -276,8 +328,8 @@ impl From<ToolView> for Tool {
 impl From<Tool> for ToolView {
     fn from(tool: Tool) -> Self {
         let Tool { name, description, parameters, policy, approval, on_unknown, timeout_ms, kind } = tool;
-        match kind {
-            Kind::Http(Http { method, url, headers, lookup_url }) => Self::Http {
+        Self(match kind {
+            Kind::Http(Http { method, url, headers, lookup_url }) => Fields::Http {
                 name,
                 description,
                 parameters,
@@ -290,7 +342,7 @@ impl From<Tool> for ToolView {
                 headers,
                 lookup_url,
             },
-            Kind::Mcp(Mcp { url, headers, tools, pinned }) => Self::Mcp {
+            Kind::Mcp(Mcp { url, headers, tools, pinned }) => Fields::Mcp {
                 name,
                 url,
                 headers,
@@ -301,7 +353,7 @@ impl From<Tool> for ToolView {
                 timeout_ms: Some(timeout_ms),
                 pinned: pinned.into_iter().map(PinnedView::from).collect(),
             },
-            Kind::Agent(SubAgent { agent_id, version }) => Self::Agent {
+            Kind::Agent(SubAgent { agent_id, version }) => Fields::Agent {
                 name,
                 description,
                 agent_id,
@@ -310,7 +362,7 @@ impl From<Tool> for ToolView {
                 policy: Some(policy.into()),
                 approval: approval.into(),
             },
-            Kind::Lambda(Lambda { function }) => Self::Lambda {
+            Kind::Lambda(Lambda { function }) => Fields::Lambda {
                 name,
                 description,
                 parameters,
@@ -320,7 +372,7 @@ impl From<Tool> for ToolView {
                 timeout_ms: Some(timeout_ms),
                 function,
             },
-        }
+        })
     }
 }
 

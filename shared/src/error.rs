@@ -55,6 +55,9 @@ pub enum Error {
     /// The thing is not in a state that allows this.
     #[error("{0}")]
     Conflict(String),
+    /// A request with the same idempotency key is under way.
+    #[error("a request with this Idempotency-Key is in progress; try again")]
+    InProgress,
     /// An idempotency key was used again for something else.
     #[error("this Idempotency-Key was used with a different request")]
     IdempotencyMismatch,
@@ -95,7 +98,7 @@ impl Error {
     #[must_use]
     pub fn retryable(&self) -> bool {
         match self {
-            Self::RateLimited { .. } | Self::Unavailable(_) => true,
+            Self::RateLimited { .. } | Self::InProgress | Self::Unavailable(_) => true,
             Self::Invalid(_)
             | Self::UnknownModel { .. }
             | Self::Unauthorized

@@ -123,7 +123,7 @@ impl Claim {
     /// The error for a request whose twin is under way.
     #[must_use]
     pub fn in_progress() -> Error {
-        Error::Conflict("a request with this Idempotency-Key is in progress; try again".to_owned())
+        Error::InProgress
     }
 
     /// The write that belongs into the transaction of the effect. Without an answer the run's end is the answer.

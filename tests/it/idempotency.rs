@@ -10,6 +10,7 @@ on_every_backend!(
     another_request_with_the_same_key_is_refused,
     a_key_is_of_one_organisation_and_one_path,
     twins_have_exactly_one_effect,
+    how_long_a_client_waits_is_not_what_it_asks_for,
     a_key_is_forgotten_after_seven_days,
     a_replayed_key_has_the_same_secret,
     a_replay_needs_the_scope_that_the_work_needs,
@@ -102,6 +103,18 @@ async fn twins_have_exactly_one_effect(muster: Muster) {
     }
 }
 
+async fn how_long_a_client_waits_is_not_what_it_asks_for(muster: Muster) {
+    let muster = muster.at_work();
+    let agent = muster.us.agent("demo/scripted-l0").await;
+    let path = format!("/v1/agents/{agent}/runs");
+    let first = keyed(&muster.us).post(&format!("{path}?wait=20"), json!({"message": "a"})).await.status(200);
+    for query in ["", "?wait=0", "?wait=5"] {
+        let again = keyed(&muster.us).post(&format!("{path}{query}"), json!({"message": "a"})).await.status(200);
+        assert_eq!(again["id"], first["id"], "{query}");
+    }
+    assert_eq!(listed(&muster, "/v1/runs").await, 1);
+}
+
 async fn a_key_is_forgotten_after_seven_days(muster: Muster) {
     for (path, body, list, effect) in creating(&muster).await {
         let first = keyed(&muster.us).post(&path, body.clone()).await;
@@ -171,7 +184,8 @@ async fn a_waited_for_run_is_in_progress_until_it_ends_and_then_answered_again(m
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         us.post(&path, json!({"message": "a"})).await
     });
-    assert_eq!(early.code, 409, "{}", early.text);
+    assert_eq!((early.header("retry-after"), &early.body["error"]["retryable"]), ("1", &json!(true)));
+    assert_eq!(early.code_of(409), "in_progress");
     let first = first.ok();
     assert_eq!(first["status"], "done");
     let again = us.post(&path, json!({"message": "a"})).await;
@@ -179,7 +193,7 @@ async fn a_waited_for_run_is_in_progress_until_it_ends_and_then_answered_again(m
     let again = again.ok();
     assert_eq!(json!([again["id"], again["result"]]), json!([first["id"], first["result"]]));
     assert_eq!(muster.models.calls_with("a"), 1);
-    let other = us.post(&format!("/v1/agents/{agent}/runs?wait=19"), json!({"message": "a"})).await;
+    let other = us.post(&path, json!({"message": "b"})).await;
     assert_eq!(other.code_of(422), "idempotency_mismatch");
 }
 

@@ -12,6 +12,8 @@ on_every_backend!(
     a_refusal_ends_the_run_with_its_reason,
     a_used_up_quota_ends_the_run,
     a_run_waits_as_long_as_the_provider_asks,
+    a_short_wait_is_a_wait_too_and_ends_in_the_next_model,
+    what_failed_is_written_before_the_next_attempt,
     a_waiting_run_is_cancelled_at_once,
     a_model_that_takes_too_long_is_given_up_and_tried_again,
     an_answer_that_is_cut_short_ends_well_with_a_reason,
@@ -102,6 +104,53 @@ async fn a_run_waits_as_long_as_the_provider_asks(muster: Muster) {
     let run = muster.us.get(&path).await.ok();
     let seen = json!([run["status"], run["reason"], run["usage"]["model_calls"]]);
     assert_eq!(seen, json!(["done", null, 2]));
+}
+
+async fn a_short_wait_is_a_wait_too_and_ends_in_the_next_model(muster: Muster) {
+    let body = json!({"name": "a", "model": "openai/fake-e9-x429-a2", "fallback_models": ["openai/fake"]});
+    let agent = text(&muster.us.post("/v1/agents", body).await.status(201), "id");
+    let path = format!("/v1/runs/{}", muster.us.run(&agent, "hello").await);
+    for waits in 1..=3 {
+        muster.drain().await;
+        let explained = muster.us.get(&format!("{path}/explain")).await.ok();
+        let seen = json!([explained["status"], explained["reason"], explained["in_flight"], explained["hops"]]);
+        assert_eq!(seen, json!(["waiting", "provider_rate_limit", null, 0]));
+        assert_eq!(outcomes(&explained), vec!["rate_limited"; waits]);
+        assert!(text(&explained, "explanation").contains("openai/fake-e9-x429-a2 is not called before then"));
+        assert!(
+            explained["waits_until"].is_string() && explained["cost_micro_usd"].is_null()
+                || explained["cost_micro_usd"] == 0
+        );
+        muster.lose_messages().await;
+        muster.pass(3_000);
+        muster.reap().await;
+    }
+    muster.drain().await;
+    let ended = muster.us.get(&path).await.ok();
+    let explained = muster.us.get(&format!("{path}/explain")).await.ok();
+    assert_eq!(
+        (&ended["status"], outcomes(&explained).len()),
+        (&json!("done"), 5),
+        "after four tries another model is asked"
+    );
+}
+
+async fn what_failed_is_written_before_the_next_attempt(muster: Muster) {
+    let agent = muster.us.agent("openai/fake-e3-x500").await;
+    let run = muster.us.run(&agent, "hello").await;
+    let chunk = muster.receive().await;
+    let dying = shared::engine::work_on(&muster.app, chunk, None);
+    let seen = async {
+        let explain = format!("/v1/runs/{run}/explain");
+        muster.until(&explain, |seen| seen["attempts"].as_array().is_some_and(|made| !made.is_empty())).await
+    };
+    // It dies in a pause, or in the next call.
+    let seen = tokio::select! { seen = seen => seen, _ = dying => panic!("it was not seen between two calls") };
+    assert_eq!((outcomes(&seen)[0].as_str(), &seen["attempts"][0]["cost_micro_usd"]), ("busy", &json!(0)));
+    assert!(
+        text(&seen, "explanation").contains("the last call of openai/fake-e3-x500 failed")
+            || seen["in_flight"].is_object()
+    );
 }
 
 async fn a_waiting_run_is_cancelled_at_once(muster: Muster) {

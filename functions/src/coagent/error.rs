@@ -52,7 +52,7 @@ const fn code(error: &Error) -> Code {
         Error::Unauthorized => Code::Unauthorized,
         Error::Forbidden { .. } => Code::Forbidden,
         Error::NotFound(_) => Code::NotFound,
-        Error::Conflict(_) => Code::Conflict,
+        Error::Conflict(_) | Error::InProgress => Code::Conflict,
         Error::RateLimited { .. } => Code::RateLimited,
         Error::Unavailable(_) => Code::Unavailable,
         Error::Internal(_) => Code::Internal,
@@ -78,6 +78,7 @@ fn details(error: &Error) -> Option<Value> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::InProgress
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. }
         | Error::Unavailable(_)

@@ -46,7 +46,7 @@ const fn error_type(error: &Error) -> ErrorType {
         Error::Unauthorized => ErrorType::Unauthorized,
         Error::Forbidden { .. } => ErrorType::Forbidden,
         Error::NotFound(_) => ErrorType::NotFound,
-        Error::Conflict(_) => ErrorType::Conflict,
+        Error::Conflict(_) | Error::InProgress => ErrorType::Conflict,
         Error::RateLimited { .. } => ErrorType::RateLimited,
         Error::Unavailable(_) | Error::Internal(_) => ErrorType::ServerError,
     }
@@ -67,6 +67,7 @@ fn info(error: &Error) -> Option<Value> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::InProgress
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. }
         | Error::Unavailable(_)

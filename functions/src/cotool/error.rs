@@ -50,6 +50,7 @@ fn issues(error: &Error) -> Option<Vec<Issue>> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::InProgress
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. }
         | Error::RateLimited { .. }

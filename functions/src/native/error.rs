@@ -68,6 +68,7 @@ const fn kind(error: &Error) -> (ErrorType, &'static str) {
         Error::NotFound(_) => (ErrorType::NotFound, "not_found"),
         Error::MethodNotAllowed { .. } => (ErrorType::InvalidRequest, "method_not_allowed"),
         Error::Conflict(_) => (ErrorType::Conflict, "conflict"),
+        Error::InProgress => (ErrorType::Conflict, "in_progress"),
         Error::IdempotencyMismatch => (ErrorType::InvalidRequest, "idempotency_mismatch"),
         Error::TooLarge { .. } => (ErrorType::InvalidRequest, "too_large"),
         Error::RateLimited { .. } => (ErrorType::RateLimit, "rate_limited"),
@@ -88,6 +89,7 @@ fn param(error: &Error) -> Option<String> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::InProgress
         | Error::TooLarge { .. }
         | Error::RateLimited { .. }
         | Error::Unavailable(_)
@@ -109,6 +111,7 @@ fn details(error: &Error) -> Option<Value> {
         | Error::Unauthorized
         | Error::NotFound(_)
         | Error::Conflict(_)
+        | Error::InProgress
         | Error::IdempotencyMismatch
         | Error::Unavailable(_)
         | Error::Internal(_) => None,

@@ -42,7 +42,8 @@ pub(super) struct FileView {
     bytes: u64,
     /// In lower-case hexadecimal; `null` as long as the bytes have not come.
     sha256: Option<String>,
-    /// `pending` until its bytes have come, then `ready`, or `rejected` when they were not what was announced.
+    /// `pending` until its bytes have come, then `ready`; or `rejected`, where files are in a bucket, when they were not what was announced
+    /// (a folder refuses such bytes, and waits for others).
     status: &'static str,
     /// Why it was rejected.
     problem: Option<String>,

@@ -288,7 +288,7 @@ impl RunView {
 pub(super) struct CancelledView {
     #[serde(flatten)]
     run: RunView,
-    /// What had been sent by then, and cannot be taken back.
+    /// What it and the runs below it had sent by then, and cannot be taken back.
     already_sent: SentView,
 }
 
@@ -351,7 +351,8 @@ pub(super) async fn cancel_run(app: &App, request: Request) -> Result<Response> 
     let run = run::cancel(app, &caller, request.id("run_id")?).await?;
     // A key that may not look at runs learns nothing of what one said by cancelling it too late.
     let result = if caller.may(Scope::RunsRead) { run::output(app, &caller, &run).await? } else { None };
-    let already_sent = SentView::from(&run);
+    let below = run::below(app, &caller, &run).await?;
+    let already_sent = SentView::of(std::iter::once(&run).chain(&below));
     let view = CancelledView { run: RunView::new(app, &run, result), already_sent };
     Ok(if run.status.terminal() { response::ok(&view) } else { response::accepted(&view) })
 }

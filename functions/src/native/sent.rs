@@ -1,4 +1,4 @@
-//! What a run had sent already when it was cancelled, on the native surface: it cannot be taken back.
+//! What a run and those below it had sent already when it was cancelled, on the native surface: it cannot be taken back.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -16,6 +16,8 @@ pub(super) struct SentView {
 /// A tool call of the model's last answer.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ToolCallView {
+    /// The run that made it: this one, or one below it.
+    run_id: String,
     tool: String,
     /// The step that its answer fills.
     step: u32,
@@ -36,6 +38,8 @@ pub(super) struct ToolCallView {
 /// A model call whose answer was not waited for.
 #[derive(Debug, Serialize, JsonSchema)]
 struct ModelCallView {
+    /// The run that made it: this one, or one below it.
+    run_id: String,
     step: u32,
     model: String,
     started_at: String,
@@ -46,11 +50,21 @@ struct ModelCallView {
     cost_micro_usd: Option<u64>,
 }
 
-impl From<&Run> for SentView {
-    fn from(run: &Run) -> Self {
-        let sent = run.calls.iter().enumerate().filter(|(_, call)| call.state == CallState::Sent);
+impl SentView {
+    /// What these runs had sent.
+    pub(super) fn of<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> Self {
+        Self {
+            tool_calls: runs.clone().flat_map(ToolCallView::sent).collect(),
+            model_calls: runs.flat_map(ModelCallView::sent).collect(),
+        }
+    }
+}
+
+impl ModelCallView {
+    fn sent(run: &Run) -> Vec<Self> {
         let booked = run.attempts.iter().filter(|attempt| attempt.end == AttemptEnd::Cancelled);
-        let booked = booked.map(|attempt| ModelCallView {
+        let booked = booked.map(|attempt| Self {
+            run_id: run.id.prefixed(),
             step: attempt.slot,
             model: attempt.model.to_string(),
             started_at: attempt.started_at.rfc3339(),
@@ -58,7 +72,8 @@ impl From<&Run> for SentView {
             output_tokens: attempt.tokens.output,
             cost_micro_usd: attempt.cost_micro_usd,
         });
-        let reserved = run.in_flight.iter().map(|call| ModelCallView {
+        let reserved = run.in_flight.iter().map(|call| Self {
+            run_id: run.id.prefixed(),
             step: call.slot,
             model: call.model.to_string(),
             started_at: call.started_at.rfc3339(),
@@ -66,10 +81,7 @@ impl From<&Run> for SentView {
             output_tokens: call.reserved.output,
             cost_micro_usd: call.reserved_micro_usd,
         });
-        Self {
-            tool_calls: sent.map(|(index, call)| ToolCallView::new(run, index, call)).collect(),
-            model_calls: booked.chain(reserved).collect(),
-        }
+        booked.chain(reserved).collect()
     }
 }
 
@@ -79,9 +91,15 @@ impl ToolCallView {
         run.calls.iter().enumerate().map(|(index, call)| Self::new(run, index, call)).collect()
     }
 
+    fn sent(run: &Run) -> Vec<Self> {
+        let sent = run.calls.iter().enumerate().filter(|(_, call)| call.state == CallState::Sent);
+        sent.map(|(index, call)| Self::new(run, index, call)).collect()
+    }
+
     fn new(run: &Run, index: usize, call: &PendingCall) -> Self {
         let step = run.call_slot(index);
         Self {
+            run_id: run.id.prefixed(),
             tool: call.tool.clone(),
             step,
             state: match call.state {

@@ -25,11 +25,11 @@ impl Batch {
     }
 }
 
-/// Whether a worker is asked for the run when its own time comes. One that waits for a place among those of its batch that are in hand
-/// is asked for when there is one.
+/// Whether a worker is asked for the run when its own time comes. One that is queued for a place among those of its batch that are in hand
+/// is asked for when there is one; one that waited for something else learns then whether there is.
 pub(crate) fn asked_for_by_itself(run: &Run) -> bool {
     let limited = run.batch.as_ref().is_some_and(|batch| batch.max_concurrency.is_some());
-    !(limited && run.lease.is_none())
+    !(limited && run.lease.is_none() && run.status == Status::Queued)
 }
 
 /// What is to be done for the batch of a run when a worker has let go of it. Failures are left to the reaper.
@@ -59,7 +59,7 @@ async fn stop(app: &App, tenant: Tenant, run: &Run) -> Result<()> {
 }
 
 /// Asks for a run of the same batch that waits for a place: one of those that stand so many behind this one as there are places, or
-/// any before it when none of them waits.
+/// any around it when none of them waits.
 async fn ask_for_next(app: &App, run: &Run) -> Result<()> {
     let Some(batch) = &run.batch else { return Ok(()) };
     let (tenant, id, index) = (run.tenant(), batch.id, batch.index);
@@ -71,8 +71,8 @@ async fn ask_for_next(app: &App, run: &Run) -> Result<()> {
         engine::ask_for_workers(app, tenant, std::slice::from_ref(first)).await;
         return Ok(());
     }
-    let others: Vec<RunId> =
-        (index.saturating_sub(OTHERS_LOOKED_AT)..index).map(|index| RunId::of_batch(id, index)).collect();
+    let around = index.saturating_sub(OTHERS_LOOKED_AT)..index.saturating_add(step.min(OTHERS_LOOKED_AT));
+    let others: Vec<RunId> = around.filter(|other| *other != index).map(|index| RunId::of_batch(id, index)).collect();
     let others = waiting(app, tenant, &others).await?;
     // Any of them: others look for one at the same time.
     let chosen = others.get(usize::from(random::below(u8::try_from(others.len()).unwrap_or(u8::MAX))));

@@ -25,6 +25,10 @@ use crate::{
     simulation::{self, Guard},
 };
 
+/// The longest pause that a provider asked for during which the run is held, in milliseconds: letting go of it and taking it again costs two
+/// writes.
+const HELD_PAUSE_MS: u64 = 1_500;
+
 /// What came of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Called {
@@ -162,6 +166,16 @@ fn first(held: &Held, model: &ModelName) -> u32 {
     u32::try_from(held.run.attempts.iter().filter(failed).count()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
+/// How often that model asked to wait for this slot.
+fn rate_limited(held: &Held, model: &ModelName) -> u32 {
+    let limited = |attempt: &&Attempt| {
+        attempt.slot == held.run.step
+            && attempt.model == *model
+            && attempt.end == AttemptEnd::Failed(FaultKind::RateLimited)
+    };
+    u32::try_from(held.run.attempts.iter().filter(limited).count()).unwrap_or(u32::MAX)
+}
+
 /// Says what is about to be done and writes it, unless the run may not go on: then the row in memory says so.
 async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> Result<Saved> {
     if held.run.ends_now(app.now()) {
@@ -246,7 +260,14 @@ async fn retry(
     book(held, failed, now);
     tracing::debug!(run = %held.id(), %model, kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
     let remaining_ms = held.run.deadline_at.since_ms(now);
+    let attempt = attempt.max(rate_limited(held, model));
     match app.models().next(model, attempt, failed, random::unit(), remaining_ms) {
+        // The provider said when: nobody needs to hold the run until then.
+        Retry::After(ms) if failed.retry_after_ms.is_some() && ms > HELD_PAUSE_MS => {
+            let until = now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));
+            held.run.pass_over(model, Some(until), Reason::ProviderRateLimit);
+            return Ok(Some(Called::Waits(Reason::ProviderRateLimit, until)));
+        }
         Retry::After(ms) => return pause(app, held, Duration::from_millis(ms)).await,
         Retry::Yield(ms) => {
             let circuit = failed.kind == FaultKind::CircuitOpen;
@@ -272,8 +293,14 @@ async fn retry(
     }))
 }
 
-/// Pauses before the next attempt, unless the run shall end or is not ours any more.
+/// Pauses before the next attempt, unless the run shall end or is not ours any more. What came of the last one is written first: a process
+/// that dies meanwhile takes nothing with it that others would have to guess.
 async fn pause(app: &App, held: &mut Held, pause: Duration) -> Result<Option<Called>> {
+    match held.save(app).await? {
+        Saved::Yes => {}
+        Saved::Changed | Saved::Refused => return Ok(Some(Called::Again)),
+        Saved::Gone => return Ok(Some(Called::Gone)),
+    }
     Ok(match beside(app, held, tokio::time::sleep(pause)).await? {
         Beside::Ended(()) => None,
         Beside::Stopped => {

@@ -251,12 +251,12 @@ pub(super) async fn wants_worker(app: &App, run: &Run) -> store::Result<bool> {
     Ok(!run.waits_for_children() || run.must_end(app.now()) || all_ended(app, run).await?)
 }
 
-/// A run whose children have ended finds no place among those of its batch that are in hand: from now on it waits for one, as those that
-/// were never taken do. If others write the row, they look after it.
+/// A run whose time has come, or whose children have ended, finds no place among those of its batch that are in hand: from now on it waits for
+/// one, as those that were never taken do. If others write the row, they look after it.
 pub(super) async fn wait_for_place(app: &App, run: &Run) -> Result<()> {
     let Some(found) = app.store().run(run.tenant(), run.id).await? else { return Ok(()) };
     let Versioned { value: mut run, rev } = found;
-    if !run.waits_for_children() {
+    if run.status != Status::Waiting || run.awaits_approval() {
         return Ok(());
     }
     run.ask_for_worker(app.now().plus_ms(app.config().lease_ms));

@@ -83,11 +83,12 @@ impl Held {
     /// A conflict's index is that of `writes`, from 1 on.
     pub(crate) async fn create(app: &App, mut run: Run, input: Slot, writes: Vec<Write>) -> store::Result<Self> {
         let config = app.config();
-        run.acquire(&app.owner(), app.now(), config.lease_ms, config.sole_epoch.as_deref());
+        let acquired = run.acquire(&app.owner(), app.now(), config.lease_ms, config.sole_epoch.as_deref());
         let wake = app.signals().hold(run.id);
         let mut held = Self::of(run, None, vec![(0, input)], wake);
         held.others = writes;
-        held.intended = super::call::intend_first(app, &mut held).await;
+        // Its deadline may have passed since it was planned: then it is accepted, and has ended.
+        held.intended = acquired == Acquired::Held && super::call::intend_first(app, &mut held).await;
         let written = match held.write(app).await {
             Err(store::Error::Conflict { index }) => Box::pin(held.create_refused(app, index)).await,
             written => written,

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::json;
+
 use super::decide::asked;
 use crate::{
     agent::{Definition, Mode},
@@ -98,7 +100,7 @@ pub(super) fn next(definition: &Definition, journal: &[Slot], call: &PendingCall
         return Some(match (tool.policy, tool.on_unknown) {
             (Policy::Read | Policy::Idempotent, _) => Step::Send(arguments),
             (Policy::Verify, _) if !call.unclear && call.failures < LOOKS => Step::Look,
-            (Policy::Verify | Policy::Once, OnUnknown::Tell) => unknown(),
+            (Policy::Verify | Policy::Once, OnUnknown::Tell) => unknown(None),
             (Policy::Verify | Policy::Once, OnUnknown::Halt) => Step::Ask,
         });
     }
@@ -116,15 +118,19 @@ fn cut_off(journal: &[Slot]) -> bool {
 
 fn denial(unclear: bool, message: Option<&str>) -> Step {
     if unclear {
-        return unknown();
+        return unknown(message);
     }
     let message = message.map_or_else(String::new, |message| format!(": {message}"));
     Step::Fill(ToolEnd::Denied, format!("a person said that this must not be done{message}"))
 }
 
-fn unknown() -> Step {
-    let note = r#"{"status":"unknown","note":"the call was sent, and may or may not have taken place"}"#;
-    Step::Fill(ToolEnd::Unknown, note.to_owned())
+/// `message` is what a person who was asked says of it.
+fn unknown(message: Option<&str>) -> Step {
+    let mut told = json!({"status": "unknown", "note": "the call was sent, and may or may not have taken place"});
+    if let (Some(message), Some(fields)) = (message, told.as_object_mut()) {
+        fields.insert("a_person_says".to_owned(), message.into());
+    }
+    Step::Fill(ToolEnd::Unknown, told.to_string())
 }
 
 /// Whether the last answers before this one asked for nothing but this call.

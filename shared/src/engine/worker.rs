@@ -143,6 +143,10 @@ pub async fn work(app: &App, mut held: Held, until: Option<Timestamp>) -> Result
 }
 
 async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<()> {
+    if held.run.status.terminal() {
+        // It had ended when it was accepted, and is written so.
+        return Ok(());
+    }
     let agent = match agent::version(app, held.tenant(), held.run.agent_id, held.run.agent_version).await {
         Ok(agent) => agent,
         Err(Error::NotFound(_)) => return Err(Error::Internal("a run's agent version is missing".into())),

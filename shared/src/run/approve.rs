@@ -84,8 +84,8 @@ impl Run {
 /// nothing.
 ///
 /// # Errors
-/// [`Error::NotFound`] for the run and for an approval that it does not ask for; [`Error::Conflict`] when something else was
-/// said before, or the run has ended.
+/// [`Error::NotFound`] for the run and for an approval that it never asked for; [`Error::Conflict`] when something else was
+/// said before, or the run has ended without it.
 pub async fn decide(app: &App, caller: &Caller, id: RunId, answer: &Answer) -> Result<Run> {
     caller.require(Scope::RunsWrite)?;
     if answer.message.as_ref().is_some_and(|message| message.chars().count() > MESSAGE_CHARS) {
@@ -96,17 +96,18 @@ pub async fn decide(app: &App, caller: &Caller, id: RunId, answer: &Answer) -> R
         let found = visible(app, caller.tenant(), id).await?;
         let mut run = found.value;
         let index = (0..run.calls.len()).find(|index| run.approval_id(*index) == answer.approval_id);
-        let index = index.ok_or(Error::NotFound("approval"))?;
-        if run.status.terminal() {
-            return Err(Error::Conflict("the run has ended".to_owned()));
-        }
-        let now = app.now();
+        let Some(index) = index else {
+            said_before(answer, decided(app, caller, &run, answer.approval_id).await?.as_ref())?;
+            return Ok(run);
+        };
+        let (now, ended) = (app.now(), run.status.terminal());
         let call = run.calls.get_mut(index).ok_or(Error::NotFound("approval"))?;
-        match &call.decision {
-            _ if call.state == CallState::AwaitsApproval => {}
-            Some(said) if said.approved == answer.approved => return Ok(run),
-            Some(_) => return Err(Error::Conflict("the call was decided otherwise before".to_owned())),
-            None => return Err(Error::NotFound("approval")),
+        if call.state != CallState::AwaitsApproval {
+            said_before(answer, call.decision.as_ref())?;
+            return Ok(run);
+        }
+        if ended {
+            return Err(Error::Conflict("the run has ended".to_owned()));
         }
         call.state = CallState::Ready;
         call.decision =
@@ -129,4 +130,22 @@ pub async fn decide(app: &App, caller: &Caller, id: RunId, answer: &Answer) -> R
         }
     }
     Err(Error::Unavailable("the run is being written all the time".into()))
+}
+
+/// What was said of a call whose result is written, if that was asked.
+async fn decided(app: &App, caller: &Caller, run: &Run, id: ApprovalId) -> Result<Option<Decision>> {
+    let Some(slot) = (0..run.step).find(|slot| run.approval_of(*slot) == id) else { return Ok(None) };
+    Ok(match app.store().slots(caller.tenant(), &[(run.id, slot)]).await?.pop().flatten() {
+        Some(Slot { record: Record::Result { decision, .. }, .. }) => decision,
+        _ => None,
+    })
+}
+
+/// Saying the same again changes nothing.
+fn said_before(answer: &Answer, said: Option<&Decision>) -> Result<()> {
+    match said {
+        Some(said) if said.approved == answer.approved => Ok(()),
+        Some(_) => Err(Error::Conflict("the call was decided otherwise before".to_owned())),
+        None => Err(Error::NotFound("approval")),
+    }
 }

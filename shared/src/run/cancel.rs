@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, future::BoxFuture, stream};
 
-use super::{Run, visible};
+use super::{FAMILY_LIMIT, Run, visible};
 use crate::{
     app::App,
     engine,
@@ -42,6 +42,25 @@ pub async fn cancel_chat(app: &App, caller: &Caller, id: RunId, agent: Option<Ag
         return Err(Error::NotFound("chat"));
     }
     request_cancel(app, caller.tenant(), found.continued_by.last().copied().unwrap_or(id)).await
+}
+
+/// The runs below this one that have not ended, or ended with it: level by level, at most [`FAMILY_LIMIT`]. Who may end them may know what
+/// they had sent.
+///
+/// # Errors
+/// As the store says.
+pub async fn below(app: &App, caller: &Caller, run: &Run) -> Result<Vec<Run>> {
+    caller.require(Scope::RunsWrite)?;
+    let mut all: Vec<Run> = Vec::new();
+    let mut ids: Vec<RunId> = run.children().into_iter().map(|(_, id)| id).collect();
+    let most = usize::try_from(FAMILY_LIMIT).unwrap_or(usize::MAX);
+    while !ids.is_empty() && all.len() < most {
+        let found = app.store().runs(caller.tenant(), &ids).await?;
+        let level: Vec<Run> = found.into_iter().flatten().map(|found| found.value).collect();
+        ids = level.iter().flat_map(Run::children).map(|(_, id)| id).collect();
+        all.extend(level.into_iter().filter(|run| !run.status.terminal() || run.cancel_requested));
+    }
+    Ok(all)
 }
 
 pub(crate) async fn request_cancel(app: &App, tenant: Tenant, id: RunId) -> Result<Run> {

@@ -1,6 +1,6 @@
 //! Why a run stands where it stands, in a sentence.
 
-use super::{CallState, PassedOver, Reason, Run, Status};
+use super::{Attempt, AttemptEnd, CallState, PassedOver, Reason, Run, Status};
 use crate::{
     app::App,
     error::Result,
@@ -41,7 +41,13 @@ pub fn explain(run: &Run, children: &[Run]) -> String {
                 call.attempt,
                 call.slot
             ),
-            None if run.calls.is_empty() => "a worker holds it".to_owned(),
+            None if run.calls.is_empty() => match run.attempts.last().filter(|last| last.slot == run.step) {
+                Some(Attempt { model, end: AttemptEnd::Failed(_), message, .. }) => {
+                    let why = message.as_deref().unwrap_or_default();
+                    format!("a worker holds it, and calls again in a moment: the last call of {model} failed: {why}")
+                }
+                _ => "a worker holds it".to_owned(),
+            },
             None => {
                 let sent = run.calls.iter().filter(|call| call.state == CallState::Sent);
                 let tools: Vec<&str> = sent.map(|call| call.tool.as_str()).collect();
@@ -91,5 +97,8 @@ fn waits_for(run: &Run, children: &[Run]) -> String {
     let why =
         if run.cancel_requested { "was cancelled, and ends after its sub-agents" } else { "waits for sub-agents" };
     let until = run.deadline_at.rfc3339();
+    if named.is_empty() {
+        return format!("{why} until {until} at the latest");
+    }
     format!("{why} until {until} at the latest: {}{more}", named.join("; "))
 }

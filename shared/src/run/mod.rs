@@ -31,7 +31,7 @@ pub use attempt::{Attempt, AttemptEnd, InFlight, Usage};
 pub use call::{CallState, Decision, PendingCall};
 pub use called::Called;
 pub(crate) use cancel::{before_end, request_cancel, written};
-pub use cancel::{cancel, cancel_chat};
+pub use cancel::{below, cancel, cancel_chat};
 pub use chats::{agent_chats, chats};
 pub(crate) use evaluation::Verdict;
 pub use evaluation::{Criterion, Evaluation};

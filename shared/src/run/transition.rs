@@ -102,19 +102,13 @@ impl Run {
         self.check_at(check_at, now);
     }
 
-    /// Lets the run wait until then.
+    /// Lets the run wait until then. That is no hop: what it waits for is outside, and its deadline ends it.
     pub(crate) fn wait(&mut self, reason: Reason, until: Timestamp, now: Timestamp) {
-        let hops = self.hops;
-        self.hand_on(now, until);
-        if !self.status.terminal() {
-            if reason == Reason::SubAgent {
-                // Each end of a child wakes it, and gets it a step further.
-                self.hops = hops;
-            }
-            self.status = Status::Waiting;
-            self.reason = Some(reason);
-            self.next_check_at = until.min(self.deadline_at);
-        }
+        self.lease = None;
+        self.status = Status::Waiting;
+        self.reason = Some(reason);
+        self.next_check_at = until.min(self.deadline_at);
+        self.updated_at = now;
     }
 
     /// A worker is asked for, and will be again after this time. Who waited until now waits no more: the next check is not

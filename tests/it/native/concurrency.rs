@@ -25,6 +25,7 @@ on_every_backend!(
     a_host_that_starts_asks_for_as_many_as_there_are_places,
     a_dead_workers_place_is_its_runs_until_that_has_ended,
     a_run_that_waits_leaves_its_place_to_another,
+    runs_that_waited_when_the_host_died_are_asked_for_when_it_starts,
     a_retry_goes_on_with_the_same_number,
     places_outlive_their_holders,
 );
@@ -128,6 +129,18 @@ async fn a_run_that_waits_leaves_its_place_to_another(muster: Muster) {
     let ended = muster.us.get(&path).await.ok();
     assert_eq!((&ended["counts"]["done"], taken(&muster, &path).await), (&json!(5), 0), "{ended}");
     assert_eq!(muster.models.stats().max_in_flight, 1);
+}
+
+async fn runs_that_waited_when_the_host_died_are_asked_for_when_it_starts(muster: Muster) {
+    let path = batch(&muster.us, "openai/fake-e1-x429-a3600", 3, 2).await;
+    muster.drain().await;
+    assert_eq!(muster.us.get(&path).await.ok()["counts"]["waiting"], 3);
+    muster.lose_messages().await;
+    muster.pass(3_601_000);
+    assert_eq!(engine::recover(&muster.app).await.unwrap().asked, 3);
+    muster.drain().await;
+    assert_eq!(muster.us.get(&path).await.ok()["counts"]["done"], 3);
+    assert_eq!(muster.models.stats().max_in_flight.max(2), 2);
 }
 
 async fn a_retry_goes_on_with_the_same_number(muster: Muster) {

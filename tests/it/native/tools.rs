@@ -149,12 +149,19 @@ async fn a_person_is_asked_before_a_call_and_may_say_no(muster: Muster) {
     assert_eq!(muster.us.post(&decide, deny.clone()).await.ok()["status"], "queued");
     assert_eq!(muster.us.post(&decide, deny.clone()).await.code, 200, "the same again changes nothing");
     let approve = json!({"approval_id": asked["id"], "decision": "approve"});
-    assert_eq!(muster.us.post(&decide, approve).await.code, 409, "something else was said before");
+    assert_eq!(muster.us.post(&decide, approve.clone()).await.code, 409, "something else was said before");
     muster.drain().await;
     assert_eq!(muster.us.get(&path).await.ok()["status"], "done");
     assert_eq!((server.requests(), outcome(&muster, &path).await.as_str()), (0, "denied"));
     assert!(text(&messages(&muster, &path).await[2], "content").contains("not in winter"));
-    assert_eq!(muster.us.post(&decide, deny).await.code, 404, "nothing is asked any more");
+    assert_eq!(
+        muster.us.post(&decide, deny).await.code,
+        200,
+        "the same again changes nothing, also when the run has ended"
+    );
+    assert_eq!(muster.us.post(&decide, approve).await.code, 409);
+    let never = json!({"approval_id": format!("appr_{}", muster.us.org), "decision": "deny"});
+    assert_eq!(muster.us.post(&decide, never).await.code, 404);
 }
 
 async fn approving_sends_the_call_once(muster: Muster) {
@@ -214,10 +221,13 @@ async fn an_unknown_outcome_can_wait_for_a_person(muster: Muster) {
         assert_eq!(muster.us.get(&path).await.ok()["reason"], "outcome_unknown");
         let asked = muster.us.get(&format!("{path}/approvals")).await.ok()["data"][0].clone();
         assert_eq!(asked["reason"], "outcome_unknown");
-        let body = json!({"approval_id": asked["id"], "decision": decision});
+        let body =
+            json!({"approval_id": asked["id"], "decision": decision, "message": "I looked: it is booked as 4711"});
         muster.us.post(&format!("{path}/approvals"), body).await.ok();
         muster.drain().await;
         assert_eq!(muster.us.get(&path).await.ok()["status"], "done");
+        let told = text(&messages(&muster, &path).await[2], "content");
+        assert!(decision == "approve" || told.contains("booked as 4711"), "{told}");
         assert_eq!((server.effects().len(), outcome(&muster, &path).await.as_str()), (effects, expected));
     }
 }
@@ -269,6 +279,12 @@ async fn tools_that_make_no_sense_are_refused_with_their_fields(muster: Muster) 
         (tool("https://example.com/", json!({"name": "no spaces"})), "tools[0].name"),
         (tool("https://example.com/", json!({"parameters": {"type": 7}})), "tools[0].parameters"),
         (tool("https://example.com/", json!({"timeout_ms": 0})), "tools[0].timeout_ms"),
+        (tool("https://example.com/", json!({"timeout_ms": "long"})), "tools[0].timeout_ms"),
+        (tool("https://example.com/", json!({"policy": "zz"})), "tools[0].policy"),
+        (tool("https://example.com/", json!({"method": "TRACE"})), "tools[0].method"),
+        (tool("https://example.com/", json!({"headers": {"x": 1}})), "tools[0].headers.x"),
+        (tool("https://example.com/", json!({"colour": "red"})), "tools[0].colour"),
+        (tool("https://example.com/", json!({"type": 5})), "tools[0].type"),
         (tool("https://169.254.169.254/", json!({})), "tools[0].url"),
         (tool("https://example.com/{town}", json!({})), "tools[0].url"),
         (tool("https://example.com/", json!({"policy": "verify"})), "tools[0].lookup_url"),

@@ -118,7 +118,7 @@ impl Client {
     }
 
     async fn call(&self, method: &str, path: &str, body: Option<(&str, String)>) -> Result<Bytes, Unexpected> {
-        let mut request = axum::http::Request::builder()
+        let mut request = http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {}", self.key));

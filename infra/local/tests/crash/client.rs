@@ -66,7 +66,7 @@ impl Client {
         body: String,
     ) -> Result<(u16, Value), NoAnswer> {
         let media = if body.contains("}\n{") { "application/x-ndjson" } else { "application/json" };
-        let mut request = axum::http::Request::builder()
+        let mut request = http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {}", self.key))
@@ -90,7 +90,7 @@ impl Client {
         body: &str,
         events: &mut Vec<Value>,
     ) -> bool {
-        let mut request = axum::http::Request::builder()
+        let mut request = http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {}", self.key))
