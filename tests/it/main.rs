@@ -11,6 +11,7 @@
 
 mod canary;
 mod cancelled;
+mod coagent;
 mod cotera;
 mod cotool;
 mod dynamo;
