@@ -33,6 +33,7 @@ pub mod secret;
 pub mod simulation;
 pub mod store;
 pub mod tenant;
+pub mod timeline;
 pub mod tool;
 
 pub use app::App;

@@ -35,9 +35,20 @@ pub struct KeyLimits {
     pub month_budget_micro_usd: Option<u64>,
 }
 
+/// What is counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Counted {
+    /// All calls but those below.
+    Calls,
+    /// Entries that are written to logs: clients of those give up when they are refused, so that other calls must not be in their way.
+    Logs,
+}
+
 /// The limits that apply to a request: 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Applied {
+    /// Together with which other requests.
+    pub counted: Counted,
     /// Requests a minute.
     pub requests_per_minute: u32,
     /// Requests in flight at a time.
@@ -45,18 +56,25 @@ pub struct Applied {
 }
 
 /// The limits of a key that has none of its own, on every surface but CoAgent's.
-pub const DEFAULT: Applied = Applied { requests_per_minute: 6_000, in_flight: 200 };
+pub const DEFAULT: Applied = Applied { counted: Counted::Calls, requests_per_minute: 6_000, in_flight: 200 };
 
 /// The limits of a key that has none of its own on the CoAgent surface: its vendor's documented numbers.
-pub const COAGENT: Applied = Applied { requests_per_minute: 100, in_flight: 20 };
+pub const COAGENT: Applied = Applied { counted: Counted::Calls, requests_per_minute: 100, in_flight: 20 };
+
+/// The limits of every key for calls that write to logs: our own choice.
+pub const LOGS: Applied = Applied { counted: Counted::Logs, requests_per_minute: 60_000, in_flight: 200 };
 
 impl KeyLimits {
     /// The limits that apply where the surface has these defaults.
     #[must_use]
     pub fn or(self, default: Applied) -> Applied {
+        if default.counted == Counted::Logs {
+            return default;
+        }
         Applied {
             requests_per_minute: self.requests_per_minute.unwrap_or(default.requests_per_minute),
             in_flight: self.in_flight.unwrap_or(default.in_flight),
+            ..default
         }
     }
 }
@@ -74,13 +92,16 @@ const TRIES: usize = 8;
 /// When to try again when all places are taken, in milliseconds: nobody knows when one gets free.
 const BUSY_RETRY_MS: u64 = 1_000;
 
+/// Whose requests, and which of them, are counted together.
+pub type Whose = (KeyId, Counted);
+
 /// Where the state of the limits is.
 #[derive(Debug)]
 pub enum Limiter {
     /// In this process, which serves everything.
-    Memory(Mutex<HashMap<KeyId, Usage>>),
+    Memory(Mutex<HashMap<Whose, Usage>>),
     /// In the store; here only what this process has taken in advance.
-    Store(Mutex<HashMap<KeyId, Advance>>),
+    Store(Mutex<HashMap<Whose, Advance>>),
 }
 
 /// Requests that a process has taken from the store and not let in yet.
@@ -157,7 +178,7 @@ pub struct Place {
 #[derive(Debug)]
 enum Held {
     Nothing,
-    Memory(KeyId),
+    Memory(Whose),
     Store(store::limits::HeldPlace),
 }
 
@@ -177,8 +198,8 @@ impl Place {
         match held {
             Held::Nothing => None,
             Held::Store(place) => Some(place),
-            Held::Memory(key) => {
-                self.app.limiter().free_in_memory(key);
+            Held::Memory(whose) => {
+                self.app.limiter().free_in_memory(whose);
                 None
             }
         }
@@ -201,10 +222,10 @@ impl Limiter {
         Self::Memory(Mutex::default())
     }
 
-    fn free_in_memory(&self, key: KeyId) {
+    fn free_in_memory(&self, whose: Whose) {
         let Self::Memory(usages) = self else { return };
         let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(usage) = usages.get_mut(&key) {
+        if let Some(usage) = usages.get_mut(&whose) {
             usage.in_flight = usage.in_flight.saturating_sub(1);
         }
     }
@@ -221,21 +242,22 @@ impl Limiter {
 /// # Errors
 /// [`Error::RateLimited`].
 pub async fn enter(app: &App, caller: &Caller, applied: Applied) -> Result<(Place, Quota)> {
-    let quota = take(app, caller, applied.requests_per_minute).await?;
-    let place = take_place(app, caller, applied.in_flight).await?;
+    let whose = (caller.key_id(), applied.counted);
+    let quota = take(app, caller, whose, applied.requests_per_minute).await?;
+    let place = take_place(app, caller, whose, applied.in_flight).await?;
     Ok((place, quota))
 }
 
-async fn take(app: &App, caller: &Caller, per_minute: u32) -> Result<Quota> {
+async fn take(app: &App, caller: &Caller, whose: Whose, per_minute: u32) -> Result<Quota> {
     if per_minute == 0 {
         return Ok(Quota { limit: 0, remaining: 0, reset_ms: 0 });
     }
     let taken = match app.limiter() {
         Limiter::Memory(usages) => {
             let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
-            usages.entry(caller.key_id()).or_default().arrival.take(app.now(), per_minute, 1)
+            usages.entry(whose).or_default().arrival.take(app.now(), per_minute, 1)
         }
-        Limiter::Store(advance) => take_from_store(app, caller, per_minute, advance).await?,
+        Limiter::Store(advance) => take_from_store(app, caller, whose, per_minute, advance).await?,
     };
     taken.map_err(|retry_after_ms| Error::RateLimited {
         limit: format!("{per_minute} requests per minute"),
@@ -247,15 +269,16 @@ async fn take(app: &App, caller: &Caller, per_minute: u32) -> Result<Quota> {
 async fn take_from_store(
     app: &App,
     caller: &Caller,
+    whose: Whose,
     per_minute: u32,
-    advance: &Mutex<HashMap<KeyId, Advance>>,
+    advance: &Mutex<HashMap<Whose, Advance>>,
 ) -> Result<std::result::Result<Quota, u64>> {
-    let key = caller.key_id();
-    if let Some(quota) = advance.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&key).and_then(Advance::take) {
+    if let Some(quota) = advance.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&whose).and_then(Advance::take)
+    {
         return Ok(Ok(quota));
     }
     for _ in 0..TRIES {
-        let mut seen = app.store().arrival(caller.tenant(), key).await?;
+        let mut seen = app.store().arrival(caller.tenant(), whose).await?;
         let share = (per_minute / SHARE).max(1);
         let (mut taken, mut n) = (seen.arrival.take(app.now(), per_minute, share), share);
         if taken.is_err() && share > 1 {
@@ -266,7 +289,7 @@ async fn take_from_store(
             Ok(()) => {
                 let mut mine = Advance { left: n, beyond };
                 let quota = mine.take().unwrap_or(beyond);
-                advance.lock().unwrap_or_else(PoisonError::into_inner).insert(key, mine);
+                advance.lock().unwrap_or_else(PoisonError::into_inner).insert(whose, mine);
                 return Ok(Ok(quota));
             }
             Err(store::Error::Conflict { .. }) => {}
@@ -276,7 +299,7 @@ async fn take_from_store(
     Ok(Err(BUSY_RETRY_MS))
 }
 
-async fn take_place(app: &App, caller: &Caller, most: u32) -> Result<Place> {
+async fn take_place(app: &App, caller: &Caller, whose: Whose, most: u32) -> Result<Place> {
     let held = |held| Place { app: app.clone(), held: Mutex::new(held) };
     let full = || Error::RateLimited {
         limit: format!("{most} requests in flight"),
@@ -289,17 +312,16 @@ async fn take_place(app: &App, caller: &Caller, most: u32) -> Result<Place> {
     match app.limiter() {
         Limiter::Memory(usages) => {
             let mut usages = usages.lock().unwrap_or_else(PoisonError::into_inner);
-            let usage = usages.entry(caller.key_id()).or_default();
+            let usage = usages.entry(whose).or_default();
             if usage.in_flight >= most {
                 return Err(full());
             }
             usage.in_flight = usage.in_flight.saturating_add(1);
-            Ok(held(Held::Memory(caller.key_id())))
+            Ok(held(Held::Memory(whose)))
         }
         Limiter::Store(_) => {
             let (now, until) = (app.now(), app.now().plus_ms(PLACE_MS));
-            let place =
-                app.store().take_place(caller.tenant(), caller.key_id(), most, PLACES_TRIED, (now, until)).await?;
+            let place = app.store().take_place(caller.tenant(), whose, most, PLACES_TRIED, (now, until)).await?;
             place.map(|place| held(Held::Store(place))).ok_or_else(full)
         }
     }

@@ -12,6 +12,7 @@
 mod border;
 mod canary;
 mod cancelled;
+mod coagent;
 mod cotera;
 mod cotool;
 mod dynamo;

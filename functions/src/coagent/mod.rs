@@ -1,9 +1,16 @@
 //! CoAgent's surface: agents, completions, test sets, providers, logs. Knows no other surface.
 
 pub(crate) mod error;
+mod filter;
 mod health;
+mod logs;
 
-use health::Health;
+use serde_json::{Map, Value};
+
+use self::{
+    health::Health,
+    logs::{FilterQuery, LogBody, LogsQuery, RecordedView, SessionsQuery},
+};
 
 crate::route::routes! { Coagent;
     /// Whether the service is up
@@ -15,5 +22,37 @@ crate::route::routes! { Coagent;
     coagent_api_health = GET "/api/v1/health" => health::coagent_health {
         answer: 200 Health,
         access: [],
+    }
+    /// Write down what happened in a session: one entry or a list of up to 1,000
+    ///
+    /// The same entries again, in one call, are recorded once. A bad one, and nothing is recorded. Kept for 13 months; at most 100,000
+    /// a session: our own limits.
+    coagent_record_logs = POST "/api/v1/logs" => logs::record_logs {
+        body: LogBody,
+        answer: 200 RecordedView | 400 RecordedView,
+        access: [write api_keys, write runs, write messages]
+    }
+    /// List everything of a session, the oldest first: what was written down, and what the runs of a chat tell
+    ///
+    /// A chat's id is a session's too. A session that nobody knows is an empty list.
+    coagent_get_logs = GET "/api/v1/logs/{session_id}" => logs::get_logs {
+        query: LogsQuery,
+        answer: 200 Vec<Map<String, Value>>,
+        access: [write api_keys, write runs, read messages]
+    }
+    /// List the sessions, chats among them, the newest first: ids, or each added up
+    coagent_list_sessions = GET "/api/v1/runs" => logs::list_sessions {
+        query: SessionsQuery,
+        answer: 200 Vec<Value>,
+        access: [write api_keys, write runs, read messages]
+    }
+    /// List what a preset or a JMESPath expression yields of a session's entries
+    ///
+    /// What the presets yield is our own choice. A value that is no list is the only one of its list; none is an empty list. An expression
+    /// that could make far more of the entries than there is is refused.
+    coagent_filter_logs = GET "/api/v1/filter_logs/{session_id}" => logs::filter_logs {
+        query: FilterQuery,
+        answer: 200 Vec<Value>,
+        access: [write api_keys, write runs, read messages]
     }
 }

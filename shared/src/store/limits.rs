@@ -7,7 +7,11 @@ use super::{
     Error, Result, Store,
     row::{Key, Rev, Row, Table, When, Write},
 };
-use crate::{clock::Timestamp, id::KeyId, limit::Arrival, tenant::Tenant};
+use crate::{
+    clock::Timestamp,
+    limit::{Arrival, Counted, Whose},
+    tenant::Tenant,
+};
 
 /// How long a row outlives its last use, in milliseconds.
 const KEPT_MS: i64 = 24 * 60 * 60 * 1000;
@@ -32,8 +36,8 @@ struct PlaceRow {
 }
 
 impl Store {
-    pub(crate) async fn arrival(&self, tenant: Tenant, key_id: KeyId) -> Result<SeenArrival> {
-        let key = Key::new(Table::Runs, format!("O#{}#RL#{key_id}", tenant.org()), "rate");
+    pub(crate) async fn arrival(&self, tenant: Tenant, whose: Whose) -> Result<SeenArrival> {
+        let key = Key::new(Table::Runs, partition(tenant, whose), "rate");
         let found = self.get(&key).await?;
         let (arrival, seen) = found.map_or_else(|| (Arrival::default(), None), |found| (found.value, Some(found.rev)));
         Ok(SeenArrival { key, seen, arrival })
@@ -49,12 +53,12 @@ impl Store {
     pub(crate) async fn take_place(
         &self,
         tenant: Tenant,
-        key_id: KeyId,
+        whose: Whose,
         most: u32,
         tried_at_random: usize,
         (now, until): (Timestamp, Timestamp),
     ) -> Result<Option<HeldPlace>> {
-        let keys: Vec<Key> = (0..most).map(|place| place_key(tenant, key_id, place)).collect();
+        let keys: Vec<Key> = (0..most).map(|place| place_key(tenant, whose, place)).collect();
         let mut order: Vec<usize> = (0..tried_at_random).map(|_| random_below(keys.len())).collect();
         for place in order.drain(..) {
             let Some(key) = keys.get(place) else { continue };
@@ -98,8 +102,16 @@ impl Store {
     }
 }
 
-fn place_key(tenant: Tenant, key_id: KeyId, place: u32) -> Key {
-    Key::new(Table::Runs, format!("O#{}#RL#{key_id}", tenant.org()), format!("place#{place:010}"))
+fn partition(tenant: Tenant, (key_id, counted): Whose) -> String {
+    let counted = match counted {
+        Counted::Calls => "",
+        Counted::Logs => "#LOGS",
+    };
+    format!("O#{}#RL#{key_id}{counted}", tenant.org())
+}
+
+fn place_key(tenant: Tenant, whose: Whose, place: u32) -> Key {
+    Key::new(Table::Runs, partition(tenant, whose), format!("place#{place:010}"))
 }
 
 fn random_below(end: usize) -> usize {

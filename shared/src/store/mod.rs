@@ -20,6 +20,7 @@ pub(crate) mod secrets;
 pub mod simulated;
 #[cfg(feature = "embedded")]
 pub mod sqlite;
+mod timelines;
 
 use serde::{Serialize, de::DeserializeOwned};
 

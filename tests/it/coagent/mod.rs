@@ -1,0 +1,3 @@
+//! The CoAgent surface, through its border, on each backend.
+
+mod logs;
