@@ -239,7 +239,7 @@ pub(super) async fn filter_logs(app: &App, request: Request) -> Result<Response>
     let FilterQuery { pre } = request.query()?;
     let entries = timeline::entries(app, &caller, request.parameter("session_id")?).await?;
     let entries = Value::from(entries.into_iter().map(Value::Object).collect::<Vec<_>>());
-    let found = tokio::task::spawn_blocking(move || filter::filtered(&pre, entries, ANSWER_LIMIT_BYTES)).await;
+    let found = tokio::task::spawn_blocking(move || filter::filtered(pre, entries, ANSWER_LIMIT_BYTES)).await;
     let found = found.map_err(|error| Error::Internal(error.into()))??;
     Ok(response::with_bytes(StatusCode::OK, found.into()))
 }
