@@ -2,10 +2,13 @@
 
 use http::StatusCode;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{IntoDeserializer, value::Error as ValueError},
+};
 use serde_json::{Map, Value};
 use shared::{
-    App, Error, Result,
+    App, Error, Result, Scope,
     clock::Timestamp,
     error::Problem,
     limit,
@@ -18,26 +21,28 @@ use crate::{Request, Response, auth, response};
 /// The most that one answer may have, in bytes: what a Lambda function can answer, with some room.
 const ANSWER_LIMIT_BYTES: usize = 5 * 1024 * 1024;
 
-/// What can happen in a session.
-const EVENT_TYPES: [&str; 17] = [
-    "session_start",
-    "session_end",
-    "user_input",
-    "component_enter",
-    "component_exit",
-    "routing",
-    "consensus_success",
-    "consensus_failure",
-    "tool_call",
-    "tool_response",
-    "error",
-    "recovery",
-    "performance_degradation",
-    "human_oversight",
-    "test_result",
-    "llm_call",
-    "llm_response",
-];
+/// What can happen in a session: the vendor's words.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum EventType {
+    SessionStart,
+    SessionEnd,
+    UserInput,
+    ComponentEnter,
+    ComponentExit,
+    Routing,
+    ConsensusSuccess,
+    ConsensusFailure,
+    ToolCall,
+    ToolResponse,
+    Error,
+    Recovery,
+    PerformanceDegradation,
+    HumanOversight,
+    TestResult,
+    LlmCall,
+    LlmResponse,
+}
 
 /// An entry of a log, or a list of 1 to 1,000. The vendor's older shape, with `log_type`, `run_id` and `timestamp`, is accepted too.
 #[derive(Debug, JsonSchema)]
@@ -60,7 +65,7 @@ pub(super) struct LogEntry {
     #[schemars(range(min = 0))]
     turn_number: u64,
     event_id: String,
-    event_type: String,
+    event_type: EventType,
     /// Milliseconds since 1970.
     #[schemars(range(min = 0))]
     timestamp: u64,
@@ -131,6 +136,7 @@ impl From<Session> for SummaryView {
 
 pub(super) async fn record_logs(app: &App, request: Request) -> Result<Response> {
     let caller = auth::within(app, &request, limit::LOGS).await?;
+    caller.require(Scope::RunsWrite)?;
     let recorded = async {
         let entries = read(request.json_value()?)?;
         let count = entries.len();
@@ -152,7 +158,9 @@ pub(super) async fn record_logs(app: &App, request: Request) -> Result<Response>
 fn read(body: Value) -> Result<Vec<(String, Entry)>> {
     let (values, several) = match body {
         Value::Array(values) => (values, true),
-        one => (vec![one], false),
+        one @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_)) => {
+            (vec![one], false)
+        }
     };
     if values.is_empty() {
         return Err(Error::invalid("", "there must be at least one entry"));
@@ -188,8 +196,8 @@ fn entry(value: Value) -> Result<(String, Entry), (&'static str, String)> {
             }
         }
         let kind = text(&body, "event_type")?;
-        if !EVENT_TYPES.contains(&kind.as_str()) {
-            return Err(("event_type", format!("must be one of {}", EVENT_TYPES.join(", "))));
+        if let Err(error) = EventType::deserialize(kind.as_str().into_deserializer()) {
+            return Err(("event_type", unknown(&error)));
         }
     }
     let at = moment(&body, older)?;
@@ -201,6 +209,12 @@ fn text(body: &Map<String, Value>, name: &'static str) -> Result<String, (&'stat
         Some(text) => Ok(text.to_owned()),
         None => Err((name, wrong(body, name, "must be a string that is not empty"))),
     }
+}
+
+/// Which words would do.
+fn unknown(error: &ValueError) -> String {
+    let said = error.to_string();
+    said.split_once(", expected ").map_or_else(|| said.clone(), |(_, known)| format!("must be {known}"))
 }
 
 fn wrong(body: &Map<String, Value>, name: &str, expected: &str) -> String {

@@ -297,7 +297,7 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
     let agent_id = request.id("agent_id")?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
     let answer = async |run: &Run| started(app, &caller, run).await;
-    claims::once_or_run(app, &caller, &request, Scope::RunsWrite, answer, async |claim| {
+    Box::pin(claims::once_or_run(app, &caller, &request, Scope::RunsWrite, answer, async |claim| {
         let body: CreateRun = request.json()?;
         let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?;
         if limit_ms == 0 {
@@ -306,7 +306,7 @@ pub(super) async fn create_run(app: &App, request: Request) -> Result<Response> 
             return Ok(response);
         }
         answer(&wait::start_and_wait(app, &caller, planned, claim, limit_ms).await?).await
-    })
+    }))
     .await
 }
 
