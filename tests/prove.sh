@@ -18,6 +18,7 @@ prove "kills, freezes and tools, with processes" crash
 prove "the border, on every backend" cargo test -p tests --test it
 prove "queue, files and Lambda functions, against an emulator" tests/emulators.sh
 prove "the OpenAPI document against the embedded host" tests/openapi-check.sh
+prove "the CoAgent client of its vendor" tests/coagent-client.sh
 prove "a real model" tests/real-model.sh
 if [ ${#failed[@]} -gt 0 ]; then
     printf '\nfailed: %s\n' "${failed[@]}"
