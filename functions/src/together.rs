@@ -45,31 +45,42 @@ struct UpdateItem<T> {
     change: T,
 }
 
-/// How a surface writes ids, and what its changes do to an agent.
+/// Changes that a request asks for, all or nothing.
 #[derive(Debug)]
-pub(crate) struct Words<T> {
-    /// The id that is written so, if one is.
-    pub(crate) id: fn(&str) -> Option<AgentId>,
-    /// Edits what the agent is.
-    pub(crate) apply: fn(&T, &mut Draft) -> Result<()>,
+pub(crate) struct Asked<T> {
+    items: Vec<UpdateItem<T>>,
+    unknown: Unknown,
 }
 
-/// Changes what the body names, all or nothing; those that are there, as they are now, in the order of the request.
-pub(crate) async fn update<T: DeserializeOwned + Send + Sync>(
-    app: &App,
-    caller: &Caller,
-    request: &Request,
-    words: Words<T>,
-) -> Result<Vec<Arc<AgentVersion>>> {
+/// What the request asks for.
+pub(crate) fn asked<T: DeserializeOwned>(request: &Request) -> Result<Asked<T>> {
     let UpdateQuery { strict } = request.query()?;
     let UpdateAgents::<T> { items, .. } = request.json()?;
-    let items = items_of::<T>(items)?;
-    let changes: Vec<Change<'_>> = items
-        .iter()
-        .map(|item| Change { id: (words.id)(&item.id), apply: Box::new(|draft| (words.apply)(&item.change, draft)) })
-        .collect();
-    let unknown = if strict { Unknown::Refused } else { Unknown::LeftOut };
-    agent::update_many(app, caller, &changes, unknown).await
+    Ok(Asked { items: items_of::<T>(items)?, unknown: if strict { Unknown::Refused } else { Unknown::LeftOut } })
+}
+
+impl<T: Send + Sync> Asked<T> {
+    /// What shall change, agent by agent.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = &T> {
+        self.items.iter().map(|item| &item.change)
+    }
+
+    /// Does it: `id` reads an id as the surface writes it, `apply` edits an agent. Those that are there, as they are now, in the order of the
+    /// request.
+    pub(crate) async fn done(
+        &self,
+        app: &App,
+        caller: &Caller,
+        id: fn(&str) -> Option<AgentId>,
+        apply: impl Fn(&T, &mut Draft) -> Result<()> + Send + Sync,
+    ) -> Result<Vec<Arc<AgentVersion>>> {
+        let change = |item| -> Change<'_> {
+            let UpdateItem { id: written, change }: &UpdateItem<T> = item;
+            Change { id: id(written), apply: Box::new(|draft| apply(change, draft)) }
+        };
+        let changes: Vec<Change<'_>> = self.items.iter().map(change).collect();
+        agent::update_many(app, caller, &changes, self.unknown).await
+    }
 }
 
 /// Each object's `id` and what is beside it; everything that is wrong is named, below `items`.

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     App, Error, Result,
-    agent::{self, Draft, Guidance, Metadata, Mode, Outside},
+    agent::{self, Draft, Guidance, Metadata, Mode, Outside, Registered},
     error::Problem,
     model::ToolMode,
     tool::Tool,
@@ -35,8 +35,9 @@ pub(super) struct UpdateAgent {
     #[schemars(length(max = 200_000))]
     #[serde(default)]
     system_prompt: Given<String>,
-    /// Which of its tools the agent keeps, in this order. Tools are given to an agent on the native surface, with
-    /// `PATCH /v1/agents/{id}`: the name of one that it does not have is refused. Our own choice.
+    /// Its tools, in this order: those that it has, and otherwise those of that name that another agent of the organisation has now, as they
+    /// are there. What tools are is said on the native surface (`POST` and `PATCH /v1/agents`): a name that no agent has a tool of, or
+    /// agents have different ones of, is refused. Our own choice.
     #[serde(default)]
     tool_names: Given<Vec<String>>,
     #[schemars(length(max = 50))]
@@ -91,7 +92,7 @@ pub(super) struct UpdateAgent {
 
 impl CreateAgent {
     /// As asked for.
-    pub(super) fn draft(&self, app: &App) -> Result<Draft> {
+    pub(super) fn draft(&self, app: &App, registered: &Registered) -> Result<Draft> {
         let Self(body) = self;
         let required = [
             ("name", body.name.is_some()),
@@ -123,14 +124,24 @@ impl CreateAgent {
             guidance: Guidance::default(),
             outside: Outside::default(),
         };
-        body.apply(&mut draft)?;
+        body.apply(&mut draft, registered)?;
         Ok(draft)
+    }
+
+    /// Whether it names tools.
+    pub(super) fn names_tools(&self) -> bool {
+        self.0.names_tools()
     }
 }
 
 impl UpdateAgent {
+    /// Whether it names tools: then those that the organisation has are looked up.
+    pub(super) fn names_tools(&self) -> bool {
+        self.tool_names.as_ref().is_some_and(|names| !names.is_empty())
+    }
+
     /// Edits what the agent is.
-    pub(super) fn apply(&self, draft: &mut Draft) -> Result<()> {
+    pub(super) fn apply(&self, draft: &mut Draft, registered: &Registered) -> Result<()> {
         set(&mut draft.name, &self.name);
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
@@ -152,23 +163,27 @@ impl UpdateAgent {
         set(&mut outside.siem_type, &self.siem_type);
         set(&mut outside.is_suggestion, &self.is_suggestion);
         if let Some(names) = self.tool_names.as_ref() {
-            draft.tools = chosen(&draft.tools, names)?;
+            draft.tools = chosen(&draft.tools, registered, names)?;
         }
         Ok(())
     }
 }
 
-/// The tools of these names, in this order.
-fn chosen(tools: &[Tool], names: &[String]) -> Result<Vec<Tool>> {
+/// The tools of these names, in this order: the agent's own first.
+fn chosen(own: &[Tool], registered: &Registered, names: &[String]) -> Result<Vec<Tool>> {
     let (mut found, mut problems) = (Vec::with_capacity(names.len()), Vec::new());
     for (index, name) in names.iter().enumerate() {
-        let message = match tools.iter().find(|tool| tool.name == *name) {
-            Some(tool) if names.iter().take(index).all(|before| before != name) => {
+        let tool = match own.iter().find(|tool| tool.name == *name) {
+            Some(tool) => Ok(tool),
+            None => registered.named(name),
+        };
+        let message = match tool {
+            Ok(tool) if names.iter().take(index).all(|before| before != name) => {
                 found.push(tool.clone());
                 continue;
             }
-            Some(_) => "is there twice".to_owned(),
-            None => format!("'{name}' is no tool of the agent; tools are given to it with PATCH /v1/agents"),
+            Ok(_) => "is there twice".to_owned(),
+            Err(message) => message,
         };
         problems.push(Problem { field: format!("toolNames[{index}]"), message });
     }

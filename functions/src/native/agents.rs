@@ -16,8 +16,7 @@ use super::{
 use crate::{
     Request, Response, auth, claims,
     patch::{Given, nullable, set},
-    response,
-    together::{self, Words},
+    response, together,
     tools::{self, ToolView},
 };
 
@@ -257,8 +256,8 @@ pub(super) struct UpdatedView {
 
 pub(super) async fn update_agents(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let words = Words { id: |id| AgentId::parse_prefixed(id).ok(), apply: UpdateAgent::apply };
-    let agents = together::update(app, &caller, &request, words).await?;
+    let asked = together::asked(&request)?;
+    let agents = asked.done(app, &caller, |id| AgentId::parse_prefixed(id).ok(), UpdateAgent::apply).await?;
     Ok(response::ok(&UpdatedView { data: agents.iter().map(|agent| AgentView::from(agent.as_ref())).collect() }))
 }
 

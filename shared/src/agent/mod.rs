@@ -4,6 +4,7 @@ mod definition;
 mod guidance;
 mod inputs;
 mod prompts;
+mod registered;
 mod sub_agents;
 mod together;
 
@@ -23,6 +24,7 @@ pub(crate) use inputs::{filled, names as input_names, problems as input_problems
 pub use prompts::{
     DRAFTS_LIMIT, PromptDraft, PromptStatus, SystemPrompt, VERSIONS_LOOKED_AT, create_draft, plan_draft, prompts,
 };
+pub use registered::{Registered, registered};
 pub use together::{Apply, Change, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
 
 use crate::{

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{agent, fields, made, path};
-use crate::harness::{Muster, on_every_backend, redacted, text};
+use crate::harness::{Client, Muster, on_every_backend, redacted, text};
 
 on_every_backend!(
     an_agent_is_made_and_found,
@@ -15,6 +15,7 @@ on_every_backend!(
     a_change_makes_a_version_and_an_identical_one_none,
     a_copy_is_another_agent,
     tools_are_kept_by_name,
+    a_tool_that_an_agent_has_can_be_given_to_another_by_name,
     a_model_is_told_what_guides_it,
     the_same_agent_is_on_the_native_surface,
 );
@@ -176,6 +177,33 @@ async fn tools_are_kept_by_name(muster: Muster) {
     );
     let native = muster.us.get(&format!("/v1/agents/agent_{id}")).await.ok();
     assert_eq!(native["tools"][0]["url"], "https://api.example.com/x");
+}
+
+async fn a_tool_that_an_agent_has_can_be_given_to_another_by_name(muster: Muster) {
+    let tool = |name: &str, path: &str| json!({"type": "http", "name": name, "method": "GET", "url": format!("https://api.example.com/{path}")});
+    let with = async |client: &Client, tools: Value| {
+        let body = json!({"name": "box", "model": "demo/scripted", "tools": tools});
+        text(&client.post("/v1/agents", body).await.status(201), "id")
+    };
+    with(&muster.us, json!([tool("one", "1"), tool("two", "2")])).await;
+    with(&muster.us, json!([tool("two", "other"), tool("one", "1")])).await;
+    with(&muster.them, json!([tool("theirs", "3")])).await;
+    let agent = made(&muster.us, json!({"toolNames": ["one"]})).await;
+    assert_eq!(agent["toolNames"], json!(["one"]));
+    let native = format!("/v1/agents/agent_{}", text(&agent, "id"));
+    assert_eq!(muster.us.get(&native).await.ok()["tools"][0]["url"], "https://api.example.com/1");
+    let at = path(&text(&agent, "id"));
+    for (name, why) in [("two", "different tools"), ("theirs", "no agent has"), ("three", "no agent has")] {
+        let refused = muster.us.put(&at, json!({"toolNames": ["one", name]})).await.status(400);
+        assert!(refused["issues"][0].to_string().contains(why), "{refused}");
+        assert_eq!(fields(muster.us.put(&at, json!({"toolNames": ["one", name]})).await), ["toolNames[1]"]);
+    }
+    let other = made(&muster.us, json!({})).await;
+    let items = json!({"items": [{"id": other["id"], "toolNames": ["one"]}]});
+    let changed = muster.us.put("/api/agents/batch", items).await.ok();
+    assert_eq!(changed["agents"][0]["toolNames"], json!(["one"]));
+    let none = muster.us.put(&at, json!({"toolNames": []})).await.ok();
+    assert_eq!(none["toolNames"], json!([]));
 }
 
 async fn a_model_is_told_what_guides_it(muster: Muster) {
