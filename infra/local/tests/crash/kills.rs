@@ -48,7 +48,7 @@ fn name_of(run: &Value) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_end_once_whenever_the_process_is_killed() {
-    let (kills, life_ms) = by_form((20, (150, 700)), (100, (150, 1_500)));
+    let (kills, life_ms) = by_form((20, (250, 900)), (100, (150, 1_500)));
     let mut random = Random::seeded();
     let mut served = Served::start().await;
     let agent = served.client.agent("openai/fake-l30-j50").await;
