@@ -40,6 +40,8 @@ pub struct KeyLimits {
 pub enum Counted {
     /// All calls but those below.
     Calls,
+    /// Calls of the CoAgent surface, whose rate is so low that it would use up the others'.
+    Coagent,
     /// Entries that are written to logs: clients of those give up when they are refused, so that other calls must not be in their way.
     Logs,
 }
@@ -59,7 +61,7 @@ pub struct Applied {
 pub const DEFAULT: Applied = Applied { counted: Counted::Calls, requests_per_minute: 6_000, in_flight: 200 };
 
 /// The limits of a key that has none of its own on the CoAgent surface: its vendor's documented numbers.
-pub const COAGENT: Applied = Applied { counted: Counted::Calls, requests_per_minute: 100, in_flight: 20 };
+pub const COAGENT: Applied = Applied { counted: Counted::Coagent, requests_per_minute: 100, in_flight: 20 };
 
 /// The limits of every key for calls that write to logs: our own choice.
 pub const LOGS: Applied = Applied { counted: Counted::Logs, requests_per_minute: 60_000, in_flight: 200 };

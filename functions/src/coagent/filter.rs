@@ -17,8 +17,9 @@ use shared::{Error, Result};
 pub(super) const LENGTH_LIMIT: usize = 500;
 /// The stack on which it is parsed and evaluated: enough for the deepest expression of that length, also without optimisation.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
-/// How many times the entries an answer can be at most, as far as the expression tells.
+/// How many times the entries an answer can be at most, as far as the expression tells, and how many bytes.
 const GROWTH_LIMIT: u64 = 100;
+const GROWN_LIMIT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Expressions with a name: the vendor's presets. What they yield is our own choice.
 const PRESETS: [(&str, &str); 5] = [
@@ -53,7 +54,9 @@ fn chosen(pre: &str, entries: Value, most_bytes: usize) -> Result<Vec<u8>> {
     }
     let compiled = jmespath::compile(expression)
         .map_err(|error| invalid(format!("is no preset and no JMESPath expression: {}", error.reason)))?;
-    check(compiled.as_ast()).map_err(invalid)?;
+    if preset.is_none() {
+        check(compiled.as_ast(), &entries).map_err(invalid)?;
+    }
     let entries: Variable = entries.try_into().map_err(|error| Error::Internal(Box::new(error)))?;
     let found = compiled.search(entries).map_err(|error| invalid(format!("cannot be evaluated: {}", error.reason)))?;
     let list = match &*found {
@@ -92,9 +95,11 @@ impl Write for Bounded {
     }
 }
 
-fn check(ast: &Ast) -> Result<(), String> {
-    if growth(ast)? > GROWTH_LIMIT {
-        return Err(format!("could make more than {GROWTH_LIMIT} times as much of the entries"));
+fn check(ast: &Ast, entries: &Value) -> Result<(), String> {
+    let bytes = serde_json::to_string(entries).map_or(u64::MAX, |text| u64::try_from(text.len()).unwrap_or(u64::MAX));
+    let most = (GROWN_LIMIT_BYTES / bytes.max(1)).min(GROWTH_LIMIT);
+    if growth(ast)? > most {
+        return Err(format!("could make more than {most} times as much of these entries"));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use shared::{
     clock::Timestamp,
     error::Problem,
     limit,
-    timeline::{self, Entry, Session},
+    timeline::{self, Entry, Span, Summary},
 };
 
 use super::filter;
@@ -82,6 +82,12 @@ pub(super) struct RecordedView {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
+    /// None with a lesser timestamp, in milliseconds since 1970. What is asked for must be at most 16 MiB in the store.
+    #[schemars(range(min = 0))]
+    from: Option<i64>,
+    /// None with a greater timestamp.
+    #[schemars(range(min = 0))]
+    to: Option<i64>,
     /// At most so many; all unless given.
     #[schemars(range(min = 1))]
     limit: Option<usize>,
@@ -94,6 +100,12 @@ pub(super) struct LogsQuery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FilterQuery {
+    /// As of `logs`: our own addition.
+    #[schemars(range(min = 0))]
+    from: Option<i64>,
+    /// As of `logs`: our own addition.
+    #[schemars(range(min = 0))]
+    to: Option<i64>,
     /// `all`, `log_type_llm_call`, `log_type_start`, `log_type_end` or `lmmcall_tokens`; or a JMESPath expression over the list of entries,
     /// at most 500 bytes long.
     pre: String,
@@ -106,9 +118,13 @@ pub(super) struct SessionsQuery {
     /// `1`: each with its number of entries and its times; otherwise ids alone.
     #[schemars(range(min = 0, max = 1))]
     summarize: Option<u8>,
-    /// At most so many of the newest, 1 to 1,000 (100 with `summarize`): our own addition, and what there is unless given.
+    /// At most so many of the newest: 1 to 1,000, with `summarize` 1 to 100, and the most unless given. Our own addition.
     #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
+    /// Without so many of the newest: with `limit` at most 1,000. Our own addition.
+    #[schemars(range(min = 0, max = 999))]
+    #[serde(default)]
+    offset: usize,
 }
 
 /// A session, added up.
@@ -123,8 +139,8 @@ pub(super) struct SummaryView {
     end_timestamp: i64,
 }
 
-impl From<Session> for SummaryView {
-    fn from(session: Session) -> Self {
+impl From<Summary> for SummaryView {
+    fn from(session: Summary) -> Self {
         Self {
             run_id: session.id,
             log_count: session.entries,
@@ -233,13 +249,17 @@ fn moment(body: &Map<String, Value>, older: bool) -> Result<Timestamp, (&'static
     found.ok_or_else(|| (NAME, wrong(body, NAME, "must be milliseconds since 1970, at most up to the year 9999")))
 }
 
+fn span(from: Option<i64>, to: Option<i64>) -> Span {
+    Span { from: from.map(Timestamp::from_millis), to: to.map(Timestamp::from_millis) }
+}
+
 pub(super) async fn get_logs(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let LogsQuery { limit, offset } = request.query()?;
+    let LogsQuery { from, to, limit, offset } = request.query()?;
     if limit == Some(0) {
         return Err(Error::invalid("limit", "must be at least 1"));
     }
-    let entries = timeline::entries(app, &caller, request.parameter("session_id")?).await?;
+    let entries = timeline::entries(app, &caller, request.parameter("session_id")?, span(from, to)).await?;
     let wanted: Vec<Map<String, Value>> = entries.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX)).collect();
     let written = filter::written(&wanted, ANSWER_LIMIT_BYTES);
     let written = written.ok_or_else(|| {
@@ -250,8 +270,8 @@ pub(super) async fn get_logs(app: &App, request: Request) -> Result<Response> {
 
 pub(super) async fn filter_logs(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let FilterQuery { pre } = request.query()?;
-    let entries = timeline::entries(app, &caller, request.parameter("session_id")?).await?;
+    let FilterQuery { from, to, pre } = request.query()?;
+    let entries = timeline::entries(app, &caller, request.parameter("session_id")?, span(from, to)).await?;
     let entries = Value::from(entries.into_iter().map(Value::Object).collect::<Vec<_>>());
     let found = tokio::task::spawn_blocking(move || filter::filtered(pre, entries, ANSWER_LIMIT_BYTES)).await;
     let found = found.map_err(|error| Error::Internal(error.into()))??;
@@ -260,7 +280,7 @@ pub(super) async fn filter_logs(app: &App, request: Request) -> Result<Response>
 
 pub(super) async fn list_sessions(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let SessionsQuery { summarize, limit } = request.query()?;
+    let SessionsQuery { summarize, limit, offset } = request.query()?;
     let summarized = match summarize {
         None | Some(0) => false,
         Some(1) => true,
@@ -271,9 +291,12 @@ pub(super) async fn list_sessions(app: &App, request: Request) -> Result<Respons
     if !(1..=most).contains(&limit) {
         return Err(Error::invalid("limit", format!("must be from 1 to {most}")));
     }
+    if offset.saturating_add(limit) > timeline::SESSIONS_LIMIT && offset > 0 {
+        return Err(Error::invalid("offset", format!("must be, with limit, at most {}", timeline::SESSIONS_LIMIT)));
+    }
     if summarized {
-        let sessions = timeline::summaries(app, &caller, limit).await?;
+        let sessions = timeline::summaries(app, &caller, offset, limit).await?;
         return Ok(response::ok(&sessions.into_iter().map(SummaryView::from).collect::<Vec<_>>()));
     }
-    Ok(response::ok(&timeline::sessions(app, &caller, limit).await?))
+    Ok(response::ok(&timeline::sessions(app, &caller, offset, limit).await?))
 }

@@ -25,8 +25,7 @@ crate::route::routes! { Coagent;
     }
     /// Write down what happened in a session: one entry or a list of up to 1,000
     ///
-    /// The same entries again, in one call, are recorded once. A bad one, and nothing is recorded. Kept for 13 months; at most 100,000
-    /// a session: our own limits.
+    /// The same call again changes nothing. A bad entry, and nothing is recorded. Kept for 13 months: our own choice.
     coagent_record_logs = POST "/api/v1/logs" => logs::record_logs {
         body: LogBody,
         answer: 200 RecordedView | 400 RecordedView,
@@ -34,7 +33,7 @@ crate::route::routes! { Coagent;
     }
     /// List everything of a session, the oldest first: what was written down, and what the runs of a chat tell
     ///
-    /// A chat's id is a session's too. A session that nobody knows is an empty list.
+    /// A chat's id is a session's too. A session that nobody knows is an empty list. An answer has at most 5 MiB: our own limit.
     coagent_get_logs = GET "/api/v1/logs/{session_id}" => logs::get_logs {
         query: LogsQuery,
         answer: 200 Vec<Map<String, Value>>,
@@ -49,7 +48,7 @@ crate::route::routes! { Coagent;
     /// List what a preset or a JMESPath expression yields of a session's entries
     ///
     /// What the presets yield is our own choice. A value that is no list is the only one of its list; none is an empty list. An expression
-    /// that could make far more of the entries than there is is refused.
+    /// that could make more than 100 times as much of the entries, or 64 MiB, is refused.
     coagent_filter_logs = GET "/api/v1/filter_logs/{session_id}" => logs::filter_logs {
         query: FilterQuery,
         answer: 200 Vec<Value>,

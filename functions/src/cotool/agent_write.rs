@@ -5,9 +5,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     App, Error, Result,
-    agent::{self, Draft, Guidance, Metadata, Mode, Outside, Registered},
+    agent::{Draft, Registered},
     error::Problem,
-    model::ToolMode,
     tool::Tool,
 };
 
@@ -105,25 +104,7 @@ impl CreateAgent {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        let mut draft = Draft {
-            name: String::new(),
-            description: String::new(),
-            system_prompt: String::new(),
-            model: app.models().default_model().to_string(),
-            fallback_models: Vec::new(),
-            max_steps: agent::MAX_STEPS,
-            max_tokens: None,
-            temperature: None,
-            budget_micro_usd: None,
-            mode: Mode::default(),
-            tools: Vec::new(),
-            tool_mode: ToolMode::default(),
-            output_schema: None,
-            inputs: Vec::new(),
-            metadata: Metadata::new(),
-            guidance: Guidance::default(),
-            outside: Outside::default(),
-        };
+        let mut draft = Draft::new("", app.models().default_model().to_string());
         body.apply(&mut draft, registered)?;
         Ok(draft)
     }

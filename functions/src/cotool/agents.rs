@@ -68,6 +68,7 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
 
 pub(super) async fn update_agents(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
+    caller.require(Scope::AgentsWrite)?;
     let asked = together::asked::<UpdateAgent>(&request)?;
     let tools = registered(app, &caller, asked.changes().any(UpdateAgent::names_tools)).await?;
     let apply = |change: &UpdateAgent, draft: &mut Draft| change.apply(draft, &tools);

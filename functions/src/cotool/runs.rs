@@ -143,7 +143,8 @@ async fn ended(app: &App, caller: &Caller, run: &Run) -> Result<Response> {
         return Ok(response::ok(&ResultView::of(app, caller, run).await?));
     }
     if !run.status.terminal() {
-        return Err(Error::Conflict(format!("run {} has not ended yet; it is {}", run.id, run.status.name())));
+        let stands = if run.status == Status::Waiting { "waiting" } else { "running" };
+        return Err(Error::Conflict(format!("run {} has not ended yet; it is {stands}", run.id)));
     }
     let message = said(run).unwrap_or_else(|| run.status.name().to_owned());
     let body = ErrorBody::message(format!("run {} ended badly: {message}", run.id));
@@ -184,6 +185,7 @@ pub(super) async fn get_run_result(app: &App, request: Request) -> Result<Respon
 
 pub(super) async fn interrupt_chat(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
+    caller.require(Scope::RunsWrite)?;
     let InterruptBody { chat_id, agent_id } = request.json()?;
     let unknown = |_| Error::NotFound("chat");
     let chat: RunId = chat_id.parse().map_err(unknown)?;

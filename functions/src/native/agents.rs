@@ -256,6 +256,7 @@ pub(super) struct UpdatedView {
 
 pub(super) async fn update_agents(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
+    caller.require(Scope::AgentsWrite)?;
     let asked = together::asked(&request)?;
     let agents = asked.done(app, &caller, |id| AgentId::parse_prefixed(id).ok(), UpdateAgent::apply).await?;
     Ok(response::ok(&UpdatedView { data: agents.iter().map(|agent| AgentView::from(agent.as_ref())).collect() }))

@@ -99,6 +99,29 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub type Draft = Definition<String>;
 
 impl Draft {
+    /// One of that name with that model, and nothing else said.
+    pub fn new(name: impl Into<String>, model: String) -> Self {
+        Self {
+            name: name.into(),
+            description: String::new(),
+            system_prompt: String::new(),
+            model,
+            fallback_models: Vec::new(),
+            max_steps: MAX_STEPS,
+            max_tokens: None,
+            temperature: None,
+            budget_micro_usd: None,
+            mode: Mode::default(),
+            tools: Vec::new(),
+            tool_mode: ToolMode::default(),
+            output_schema: None,
+            inputs: Vec::new(),
+            metadata: Metadata::new(),
+            guidance: Guidance::default(),
+            outside: Outside::default(),
+        }
+    }
+
     /// The definition, if everything about it may be so; otherwise all that is wrong.
     pub(super) async fn checked(mut self, app: &App, tenant: Tenant) -> Result<Definition> {
         let mut problems = Vec::new();

@@ -114,7 +114,12 @@ async fn plan(
         let found = change.id.and_then(|id| Some((id, current(&buckets, id)?)));
         let Some((id, number)) = found else {
             match unknown {
-                Unknown::LeftOut => continue,
+                Unknown::LeftOut => {
+                    if let Err(error) = of_nobody(app, tenant, change).await {
+                        problems.extend(below(index, error)?);
+                    }
+                    continue;
+                }
                 Unknown::Refused => return Err(Error::NotFound("agent")),
             }
         };
@@ -125,6 +130,22 @@ async fn plan(
         }
     }
     if problems.is_empty() { Ok(planned) } else { Err(Error::Invalid(problems)) }
+}
+
+/// Whether the change makes sense, of an agent that is not there: a bad item is refused whoever's it is. What tools such an agent has nobody
+/// knows.
+async fn of_nobody(app: &App, tenant: Tenant, change: &Change<'_>) -> Result<()> {
+    let mut draft = Draft::new("nobody", app.models().default_model().to_string());
+    let mut problems = match (change.apply)(&mut draft) {
+        Err(Error::Invalid(problems)) => problems,
+        other => other.map(|()| Vec::new())?,
+    };
+    problems.retain(|problem| !problem.field.starts_with("toolNames"));
+    match draft.checked(app, tenant).await {
+        Err(Error::Invalid(more)) => problems.extend(more),
+        other => drop(other?),
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
 
 fn current(buckets: &[Bucket], id: AgentId) -> Option<u32> {

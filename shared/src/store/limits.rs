@@ -105,6 +105,7 @@ impl Store {
 fn partition(tenant: Tenant, (key_id, counted): Whose) -> String {
     let counted = match counted {
         Counted::Calls => "",
+        Counted::Coagent => "#COAGENT",
         Counted::Logs => "#LOGS",
     };
     format!("O#{}#RL#{key_id}{counted}", tenant.org())

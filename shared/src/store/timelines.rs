@@ -1,18 +1,24 @@
-//! Timelines in the store: a row per session, which is rewritten, and its entries, a row for those that came together, written once.
+//! Timelines in the store: a row per session, and its entries, a row for those that came together. Each is written once, so that writers of
+//! one session are never in each other's way; what a row of entries holds is in its key, so that a session is added up by keys alone.
 
 use super::{
-    Error, Result, Store, Versioned,
-    row::{Entry, Index, Key, Query, Rev, Row, Table, When, Write},
+    Error, Result, Store,
+    row::{Entry, FoundKeys, Index, Key, Query, Row, Table, When, Write},
 };
 use crate::{
     clock::Timestamp,
     id::OrgId,
     seal::fingerprint,
     tenant::Tenant,
-    timeline::{Chunk, Session},
+    timeline::{Chunk, Extent, Session},
 };
 
+/// How many sessions, and rows of entries, are read at a time; and how many keys.
 const PAGE: usize = 100;
+const KEYS_PAGE: usize = 5_000;
+/// Between these stand the keys of rows of entries.
+const FIRST: &str = "C#";
+const BEHIND: &str = "D";
 
 fn partition(org: OrgId, session: &str) -> String {
     format!("O#{org}#LOG#{}", fingerprint(&[session.as_bytes()]))
@@ -26,59 +32,85 @@ fn list_partition(org: OrgId) -> String {
     format!("O#{org}#SESSIONS")
 }
 
-impl Store {
-    pub(crate) async fn session(&self, tenant: Tenant, id: &str) -> Result<Option<Versioned<Session>>> {
-        self.get(&session_key(tenant.org(), id)).await
-    }
+/// The extent in the key, and what they say, so that a client that asks again writes it once.
+fn chunk_sort(extent: Extent, body: &str) -> String {
+    let Extent { first_at, last_at, entries, bytes } = extent;
+    let (first, last) = (first_at.millis_unsigned(), last_at.millis_unsigned());
+    format!("{FIRST}{first:015}#{last:015}#{entries}#{bytes}#{}", fingerprint(&[body.as_bytes()]))
+}
 
-    /// Writes entries with what their session is then, if that is as it was seen. The same entries again change nothing: `false`.
+fn extent(sort: &str) -> Option<Extent> {
+    let mut parts = sort.strip_prefix(FIRST)?.split('#');
+    let mut moment = || Some(Timestamp::from_millis(parts.next()?.parse().ok()?));
+    let (first_at, last_at) = (moment()?, moment()?);
+    Some(Extent { first_at, last_at, entries: parts.next()?.parse().ok()?, bytes: parts.next()?.parse().ok()? })
+}
+
+impl Store {
+    /// Writes entries, and their session if it is new. The same entries again change nothing.
     pub(crate) async fn save_chunk(
         &self,
         tenant: Tenant,
+        id: &str,
         chunk: &Chunk,
-        session: &Session,
-        seen: Option<Rev>,
+        now: Timestamp,
         expires_at: Timestamp,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         let org = tenant.org();
         let expires_at_s = Some(expires_at.seconds_ceil());
-        let row = super::row(session_key(org, &session.id), chunk)?;
-        // What they say names the row, so that a client that asks again writes it once.
-        let sort = format!("C#{:013}#{}", chunk.first_at().millis_unsigned(), fingerprint(&[row.body.as_bytes()]));
+        let row = super::row(session_key(org, id), chunk)?;
+        let sort = chunk_sort(chunk.extent(), &row.body);
         let row = Row { key: Key { sort, ..row.key }, expires_at_s, ..row };
-        let named = fingerprint(&[session.id.as_bytes()]);
-        let listed = Entry {
-            partition: list_partition(org),
-            sort: format!("{:013}#{named}", session.created_at.millis_unsigned()),
-        };
-        let head = super::row(session_key(org, &session.id), session)?;
-        let head = Row { listed: Some(listed), expires_at_s, ..head };
-        let writes = vec![Write::Put(row, When::Absent), Write::Put(head, seen.map_or(When::Absent, When::Rev))];
-        match self.backend.transact(writes).await {
-            Ok(()) => Ok(true),
-            Err(Error::Conflict { index: 0 }) => Ok(false),
-            Err(error) => Err(error),
+        let mut writes = vec![Write::Put(row, When::Absent)];
+        if self.get::<Session>(&session_key(org, id)).await?.is_none() {
+            let session = Session { id: id.to_owned(), created_at: now };
+            let sort = format!("{:015}#{}", now.millis_unsigned(), fingerprint(&[id.as_bytes()]));
+            let listed = Some(Entry { partition: list_partition(org), sort });
+            writes.push(Write::Put(
+                Row { listed, expires_at_s, ..super::row(session_key(org, id), &session)? },
+                When::Absent,
+            ));
+        }
+        match self.backend.transact(writes.clone()).await {
+            // They are there already.
+            Err(Error::Conflict { index: 0 }) => Ok(()),
+            Err(Error::Conflict { .. }) => {
+                // Another has begun the session meanwhile.
+                writes.truncate(1);
+                match self.backend.transact(writes).await {
+                    Err(Error::Conflict { .. }) => Ok(()),
+                    other => other,
+                }
+            }
+            other => other,
         }
     }
 
-    /// The session's entries, those that came together beside each other.
-    pub(crate) async fn chunks(&self, tenant: Tenant, session: &str) -> Result<Vec<Chunk>> {
-        let (mut chunks, mut after) = (Vec::new(), Some("C#".to_owned()));
+    /// What the session's rows of entries hold, in the order of their first entries.
+    pub(crate) async fn chunk_extents(&self, tenant: Tenant, session: &str) -> Result<Vec<(String, Extent)>> {
+        let (mut extents, mut after) = (Vec::new(), Some(FIRST.to_owned()));
         while let Some(begin) = after.take() {
             let query = Query {
                 table: Table::Messages,
                 index: Index::Primary,
                 partition: partition(tenant.org(), session),
                 after: Some(begin),
-                before: Some("D".to_owned()),
+                before: Some(BEHIND.to_owned()),
                 descending: false,
-                limit: PAGE,
+                limit: KEYS_PAGE,
             };
-            let (mut page, next) = self.page(&query).await?;
-            chunks.append(&mut page);
+            let FoundKeys { sorts, next } = self.backend.query_keys(&query).await?;
+            extents.extend(sorts.into_iter().filter_map(|sort| extent(&sort).map(|extent| (sort, extent))));
             after = next;
         }
-        Ok(chunks)
+        Ok(extents)
+    }
+
+    /// These rows of entries.
+    pub(crate) async fn chunks(&self, tenant: Tenant, session: &str, sorts: &[String]) -> Result<Vec<Chunk>> {
+        let partition = partition(tenant.org(), session);
+        let keys: Vec<Key> = sorts.iter().map(|sort| Key::new(Table::Messages, &*partition, &**sort)).collect();
+        Ok(self.batch_get(&keys).await?.into_iter().flatten().map(|found| found.value).collect())
     }
 
     /// A page of the sessions, the newest first, and where the next begins.
@@ -89,5 +121,20 @@ impl Store {
     ) -> Result<(Vec<Session>, Option<String>)> {
         let partition = list_partition(tenant.org());
         self.page(&Query::newest_first(Table::Messages, Index::Listed, partition, before, PAGE)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extent_survives_its_key() {
+        for (first, last, entries, bytes) in [(0, 0, 1, 2), (1_780_000_000_123, 253_402_300_799_999, 100, 200_000)] {
+            let (first_at, last_at) = (Timestamp::from_millis(first), Timestamp::from_millis(last));
+            let whole = Extent { first_at, last_at, entries, bytes };
+            assert_eq!(extent(&chunk_sort(whole, "{}")), Some(whole));
+        }
+        assert_eq!(extent("SESSION"), None);
     }
 }

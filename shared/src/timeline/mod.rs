@@ -3,7 +3,7 @@
 
 mod of_run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
@@ -14,17 +14,16 @@ use crate::{
     clock::Timestamp,
     error::{Error, Result},
     id::RunId,
-    page, random,
+    page,
     run::{self, Chat, Filter},
-    store,
     tenant::{Caller, Scope, Tenant},
 };
 
 /// The most entries that are recorded at once.
 pub const ENTRIES_LIMIT: usize = 1_000;
-/// The most entries that a session keeps.
-pub const SESSION_LIMIT: u64 = 100_000;
-/// The most sessions of a list.
+/// The most bytes of entries that one reading takes from the store.
+pub const READ_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+/// The most sessions of a list, with those that are passed over.
 pub const SESSIONS_LIMIT: usize = 1_000;
 /// How long entries are kept, in days from when they came: 13 months, as usage is.
 pub const KEPT_DAYS: i64 = 400;
@@ -34,9 +33,8 @@ pub const ID_LIMIT_BYTES: usize = 512;
 /// How much goes into one row: more than that is the next row's, but for one entry that is larger.
 const CHUNK_ENTRIES: usize = 100;
 const CHUNK_BYTES: usize = 200_000;
-/// How many sessions are written at a time, and how often one that others write too is tried.
+/// How many sessions are written, or read, at a time.
 const SESSIONS_AT_A_TIME: usize = 8;
-const TRIES: u32 = 60;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// An entry: whatever the client wrote down, with the session and the time that it named.
@@ -54,20 +52,45 @@ pub(crate) struct Chunk {
     entries: Vec<Entry>,
 }
 
-impl Chunk {
-    pub(crate) fn first_at(&self) -> Timestamp {
-        self.entries.iter().map(|entry| entry.at).min().unwrap_or(Timestamp::from_millis(0))
-    }
+/// What a row of entries holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) first_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
 
-    fn last_at(&self) -> Timestamp {
-        self.entries.iter().map(|entry| entry.at).max().unwrap_or(Timestamp::from_millis(0))
+impl Chunk {
+    pub(crate) fn extent(&self) -> Extent {
+        let moments = || self.entries.iter().map(|entry| entry.at);
+        let never = Timestamp::from_millis(0);
+        Extent {
+            first_at: moments().min().unwrap_or(never),
+            last_at: moments().max().unwrap_or(never),
+            entries: u64::try_from(self.entries.len()).unwrap_or(u64::MAX),
+            bytes: self.entries.iter().map(|entry| u64::try_from(length(entry)).unwrap_or(u64::MAX)).sum(),
+        }
     }
 }
 
-/// A session: what its client wrote down, added up; or a chat, which has that of its runs.
+fn length(entry: &Entry) -> usize {
+    serde_json::to_string(&entry.body).map_or(0, |body| body.len())
+}
+
+/// A session that a client wrote about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// Its id: the client's own, or a chat's.
+pub(crate) struct Session {
+    /// The client's own id.
+    pub(crate) id: String,
+    /// When its first entry came.
+    pub(crate) created_at: Timestamp,
+}
+
+/// A session, or a chat, added up with what its runs tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
     pub id: String,
     /// How many entries it has.
     pub entries: u64,
@@ -75,15 +98,28 @@ pub struct Session {
     pub first_at: Timestamp,
     /// The greatest.
     pub last_at: Timestamp,
-    /// When its first entry came.
-    pub created_at: Timestamp,
+}
+
+/// Which entries of a session, by their times: from the one to the other, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// None before this.
+    pub from: Option<Timestamp>,
+    /// None after this.
+    pub to: Option<Timestamp>,
+}
+
+impl Span {
+    fn meets(self, first: Timestamp, last: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= last) && self.to.is_none_or(|to| first <= to)
+    }
 }
 
 /// Records entries, each with its session. The same entries of a session again, in the same call, are recorded once.
 ///
 /// # Errors
-/// [`Error::Invalid`] for more than [`ENTRIES_LIMIT`] entries or a session's id of the wrong length; [`Error::Conflict`] for a session
-/// that would have more than [`SESSION_LIMIT`]. After [`Error::Unavailable`] some may be recorded: the same call again does the rest.
+/// [`Error::Invalid`] for more than [`ENTRIES_LIMIT`] entries or a session's id of the wrong length. After [`Error::Unavailable`] some may
+/// be recorded: the same call again does the rest.
 pub async fn record(app: &App, caller: &Caller, entries: Vec<(String, Entry)>) -> Result<()> {
     caller.require(Scope::RunsWrite)?;
     if entries.len() > ENTRIES_LIMIT {
@@ -106,8 +142,10 @@ pub async fn record(app: &App, caller: &Caller, entries: Vec<(String, Entry)>) -
 }
 
 async fn record_in(app: &App, tenant: Tenant, id: String, entries: Vec<Entry>) -> Result<()> {
+    let now = app.now();
+    let expires_at = now.plus_ms(KEPT_DAYS.saturating_mul(DAY_MS));
     for chunk in chunks(entries) {
-        record_chunk(app, tenant, &id, &chunk).await?;
+        app.store().save_chunk(tenant, &id, &chunk, now, expires_at).await?;
     }
     Ok(())
 }
@@ -117,7 +155,7 @@ fn chunks(entries: Vec<Entry>) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     let (mut now, mut bytes) = (Vec::new(), 0_usize);
     for entry in entries {
-        let length = serde_json::to_string(&entry.body).map_or(0, |body| body.len());
+        let length = length(&entry);
         if now.len() >= CHUNK_ENTRIES || (!now.is_empty() && bytes.saturating_add(length) > CHUNK_BYTES) {
             chunks.push(Chunk { entries: std::mem::take(&mut now) });
             bytes = 0;
@@ -129,46 +167,30 @@ fn chunks(entries: Vec<Entry>) -> Vec<Chunk> {
     chunks
 }
 
-async fn record_chunk(app: &App, tenant: Tenant, id: &str, chunk: &Chunk) -> Result<()> {
-    let more = u64::try_from(chunk.entries.len()).unwrap_or(u64::MAX);
-    for attempt in 1..=TRIES {
-        let now = app.now();
-        let found = app.store().session(tenant, id).await?;
-        let (before, seen) = found.map_or((None, None), |found| (Some(found.value), Some(found.rev)));
-        let entries = before.as_ref().map_or(0, |session| session.entries).saturating_add(more);
-        if entries > SESSION_LIMIT {
-            let message = format!("session {id} would have more than {SESSION_LIMIT} entries: begin another");
-            return Err(Error::Conflict(message));
-        }
-        let session = Session {
-            id: id.to_owned(),
-            entries,
-            first_at: before.as_ref().map_or(chunk.first_at(), |session| session.first_at.min(chunk.first_at())),
-            last_at: before.as_ref().map_or(chunk.last_at(), |session| session.last_at.max(chunk.last_at())),
-            created_at: before.as_ref().map_or(now, |session| session.created_at),
-        };
-        let expires_at = now.plus_ms(KEPT_DAYS.saturating_mul(DAY_MS));
-        match app.store().save_chunk(tenant, chunk, &session, seen, expires_at).await {
-            Ok(_) => return Ok(()),
-            Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(Error::Unavailable("others write this session all the time".into()))
-}
-
-/// Everything of a session in order of time: what its client wrote down, and what the runs of the chat of that id tell. Empty for one that
+/// The entries of a session in order of time: what its client wrote down, and what the runs of the chat of that id tell. Empty for one that
 /// is not there.
 ///
 /// # Errors
-/// As the store says.
-pub async fn entries(app: &App, caller: &Caller, id: &str) -> Result<Vec<Map<String, Value>>> {
+/// [`Error::Invalid`] for `from` when there are more than [`READ_LIMIT_BYTES`] in that span.
+pub async fn entries(app: &App, caller: &Caller, id: &str, span: Span) -> Result<Vec<Map<String, Value>>> {
     caller.require(Scope::RunsRead)?;
-    let chunks = app.store().chunks(caller.tenant(), id).await?;
+    let extents = app.store().chunk_extents(caller.tenant(), id).await?;
+    let (mut sorts, mut bytes) = (Vec::new(), 0_u64);
+    for (sort, extent) in extents.into_iter().filter(|(_, extent)| span.meets(extent.first_at, extent.last_at)) {
+        bytes = bytes.saturating_add(extent.bytes);
+        if bytes > READ_LIMIT_BYTES {
+            let message =
+                format!("the entries are more than {READ_LIMIT_BYTES} bytes: ask for a shorter time, with from and to");
+            return Err(Error::invalid("from", message));
+        }
+        sorts.push(sort);
+    }
+    let chunks = app.store().chunks(caller.tenant(), id, &sorts).await?;
     let mut all: Vec<Entry> = chunks.into_iter().flat_map(|chunk| chunk.entries).collect();
     if let Some(chat) = chat_of(app, caller, id).await? {
         all.extend(of_run::chat(app, caller.tenant(), &chat).await?);
     }
+    all.retain(|entry| span.meets(entry.at, entry.at));
     // What has the same time stays in the order in which it is stored.
     all.sort_by_key(|entry| entry.at);
     Ok(all.into_iter().map(|entry| entry.body).collect())
@@ -184,74 +206,65 @@ async fn chat_of(app: &App, caller: &Caller, id: &str) -> Result<Option<Chat>> {
     }
 }
 
-/// The ids of the newest sessions, chats among them, the newest first.
+/// The ids of sessions, chats among them, the newest first: `most` of them, after `passed`.
 ///
 /// # Errors
 /// As the store says.
-pub async fn sessions(app: &App, caller: &Caller, most: usize) -> Result<Vec<String>> {
-    Ok(newest(app, caller, most).await?.into_iter().map(|found| found.id).collect())
+pub async fn sessions(app: &App, caller: &Caller, passed: usize, most: usize) -> Result<Vec<String>> {
+    Ok(newest(app, caller, passed, most).await?.into_iter().map(|found| found.id).collect())
 }
 
-/// The newest sessions, the newest first, each added up with what its runs tell.
+/// The same, each added up with what its runs tell.
 ///
 /// # Errors
 /// As the store says.
-pub async fn summaries(app: &App, caller: &Caller, most: usize) -> Result<Vec<Session>> {
-    let found = newest(app, caller, most).await?;
+pub async fn summaries(app: &App, caller: &Caller, passed: usize, most: usize) -> Result<Vec<Summary>> {
+    let found = newest(app, caller, passed, most).await?;
     stream::iter(found).map(|found| summary(app, caller, found)).buffered(SESSIONS_AT_A_TIME).try_collect().await
 }
 
-/// A session as it is listed: of a chat that nobody wrote about, only its id and time are known.
-struct Listed {
-    id: String,
-    created_at: Timestamp,
-    written: Option<Session>,
-}
-
-async fn newest(app: &App, caller: &Caller, most: usize) -> Result<Vec<Listed>> {
+async fn newest(app: &App, caller: &Caller, passed: usize, most: usize) -> Result<Vec<Session>> {
     caller.require(Scope::RunsRead)?;
-    let tenant = caller.tenant();
+    let all = passed.saturating_add(most);
     let (mut found, mut before) = (Vec::new(), None);
     loop {
-        let (page, next) = app.store().listed_sessions(tenant, before.take()).await?;
-        found.extend(page.into_iter().map(|session| Listed {
-            id: session.id.clone(),
-            created_at: session.created_at,
-            written: Some(session),
-        }));
+        let (mut page, next) = app.store().listed_sessions(caller.tenant(), before.take()).await?;
+        found.append(&mut page);
         match next {
-            Some(next) if found.len() < most => before = Some(next),
+            Some(next) if found.len() < all => before = Some(next),
             _ => break,
         }
     }
-    let written: std::collections::BTreeSet<String> = found.iter().map(|session| session.id.clone()).collect();
+    let written: BTreeSet<String> = found.iter().map(|session| session.id.clone()).collect();
     let filter = Filter { first_of_chat: true, ..Filter::default() };
-    for number in 0..most.div_ceil(page::LIMIT) {
+    for number in 0..all.div_ceil(page::LIMIT) {
         let (runs, more) = run::list_pages(app, caller, &filter, number, page::LIMIT).await?;
-        let chats = runs.into_iter().filter(|run| !written.contains(&run.id.to_string()));
-        found.extend(chats.map(|run| Listed { id: run.id.to_string(), created_at: run.created_at, written: None }));
+        let chats = runs.into_iter().map(|run| Session { id: run.id.to_string(), created_at: run.created_at });
+        found.extend(chats.filter(|chat| !written.contains(&chat.id)));
         if !more {
             break;
         }
     }
     found.sort_by(|one, other| other.created_at.cmp(&one.created_at).then_with(|| other.id.cmp(&one.id)));
-    found.truncate(most);
-    Ok(found)
+    Ok(found.into_iter().skip(passed).take(most).collect())
 }
 
-async fn summary(app: &App, caller: &Caller, Listed { id, created_at, written }: Listed) -> Result<Session> {
+async fn summary(app: &App, caller: &Caller, Session { id, created_at }: Session) -> Result<Summary> {
     let told = match chat_of(app, caller, &id).await? {
         Some(chat) => of_run::chat(app, caller.tenant(), &chat).await?,
         None => Vec::new(),
     };
-    let mut session =
-        written.unwrap_or(Session { id, entries: 0, first_at: created_at, last_at: created_at, created_at });
-    session.entries = session.entries.saturating_add(u64::try_from(told.len()).unwrap_or(u64::MAX));
-    for entry in told {
-        session.first_at = session.first_at.min(entry.at);
-        session.last_at = session.last_at.max(entry.at);
-    }
-    Ok(session)
+    let written = app.store().chunk_extents(caller.tenant(), &id).await?.into_iter().map(|(_, extent)| extent);
+    let told = told.iter().map(|entry| Extent { first_at: entry.at, last_at: entry.at, entries: 1, bytes: 0 });
+    let whole = written.chain(told).reduce(|all, more| Extent {
+        first_at: all.first_at.min(more.first_at),
+        last_at: all.last_at.max(more.last_at),
+        entries: all.entries.saturating_add(more.entries),
+        bytes: 0,
+    });
+    let none = Extent { first_at: created_at, last_at: created_at, entries: 0, bytes: 0 };
+    let Extent { first_at, last_at, entries, .. } = whole.unwrap_or(none);
+    Ok(Summary { id, entries, first_at, last_at })
 }
 
 #[cfg(test)]

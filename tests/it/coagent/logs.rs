@@ -14,7 +14,9 @@ on_every_backend!(
     a_tool_call_and_an_error_are_told,
     sessions_and_chats_are_listed_newest_first,
     what_is_chosen_is_answered_as_a_list,
+    what_is_too_much_to_be_read_at_once_is_read_in_parts,
     logs_have_a_limit_of_their_own,
+    calls_of_this_surface_are_counted_apart_from_others,
     another_organisations_session_is_empty,
 );
 
@@ -44,7 +46,15 @@ async fn what_is_written_down_is_read_in_order_of_time(muster: Muster) {
     let part = muster.us.get(&format!("{LOGS}/s%2F1?offset=1&limit=1")).await.ok();
     assert_eq!(part, json!([two]));
     assert_eq!(read(&muster, "unknown").await, Vec::<Value>::new());
-    for query in ["limit=0", "limit=x", "offset=-1", "colour=red"] {
+    for (query, expected) in [("from=2000", 1..3), ("to=2000", 0..2), ("from=1001&to=2999", 1..2), ("from=3001", 0..0)]
+    {
+        let all = json!([entry("s/1", 1, 1_000), entry("s/1", 2, 2_000), entry("s/1", 3, 3_000)]);
+        let found = muster.us.get(&format!("{LOGS}/s%2F1?{query}")).await.ok();
+        assert_eq!(found.as_array().unwrap()[..], all.as_array().unwrap()[expected.clone()], "{query}");
+        let filtered = muster.us.get(&format!("/api/v1/filter_logs/s%2F1?pre=all&{query}")).await.ok();
+        assert_eq!(filtered, found);
+    }
+    for query in ["limit=0", "limit=x", "offset=-1", "colour=red", "from=x"] {
         let refused = muster.us.get(&format!("{LOGS}/s?{query}")).await.status(400);
         assert_eq!(refused["error"]["details"]["field"], query.split('=').next().unwrap(), "{query}");
     }
@@ -206,6 +216,8 @@ async fn sessions_and_chats_are_listed_newest_first(muster: Muster) {
     }
     assert_eq!(muster.us.get("/api/v1/runs").await.ok(), json!(expected));
     assert_eq!(muster.us.get("/api/v1/runs?limit=3&summarize=0").await.ok(), json!(expected[..3]));
+    assert_eq!(muster.us.get("/api/v1/runs?limit=3&offset=4").await.ok(), json!(expected[4..7]));
+    muster.us.get("/api/v1/runs?offset=999&limit=2").await.status(400);
     let summaries = muster.us.get("/api/v1/runs?summarize=1&limit=2").await.ok();
     assert_eq!(summaries[0], json!({"run_id": "s3", "log_count": 1, "start_timestamp": 7, "end_timestamp": 7}));
     let chat = read(&muster, &expected[1]).await;
@@ -235,12 +247,42 @@ async fn what_is_chosen_is_answered_as_a_list(muster: Muster) {
     muster.us.get("/api/v1/filter_logs/s").await.status(400);
 }
 
+async fn what_is_too_much_to_be_read_at_once_is_read_in_parts(muster: Muster) {
+    for number in 0..6_u64 {
+        let mut large = entry("s", number, number);
+        large["prompt"] = json!("x".repeat(3 * 1024 * 1024));
+        muster.us.post(LOGS, large).await.ok();
+    }
+    let refused = muster.us.get(&format!("{LOGS}/s?limit=1")).await.status(400);
+    assert_eq!(refused["error"]["details"]["field"], "from");
+    let one = muster.us.get(&format!("{LOGS}/s?from=5")).await.ok();
+    assert_eq!((one.as_array().unwrap().len(), &one[0]["turn_number"]), (1, &json!(5)));
+    let refused = muster.us.get(&format!("{LOGS}/s?from=4")).await.status(400);
+    assert_eq!(refused["error"]["details"]["field"], "limit");
+    assert_eq!(muster.us.get("/api/v1/filter_logs/s?from=1&pre=length(@)").await.ok(), json!([5]));
+    let grows = muster.us.get("/api/v1/filter_logs/s?from=1&pre=length(to_string(%5B@,@,@%5D))").await.status(400);
+    assert_eq!(grows["error"]["details"]["field"], "pre");
+    assert_eq!(muster.us.get("/api/v1/runs?summarize=1").await.ok()[0]["log_count"], 6);
+}
+
 async fn logs_have_a_limit_of_their_own(muster: Muster) {
     let us = muster.us.new_key(json!({"requests_per_minute": 5})).await;
     us.get("/api/v1/runs").await.ok();
     us.get("/api/v1/runs").await.status(429);
     for number in 0..50 {
         us.post(LOGS, entry("s", number, number)).await.ok();
+    }
+}
+
+async fn calls_of_this_surface_are_counted_apart_from_others(muster: Muster) {
+    let us = muster.us.new_key(json!({"name": "with the surfaces' own limits"})).await;
+    let mut taken = 0;
+    while us.get("/api/v1/runs").await.code == 200 {
+        taken += 1;
+    }
+    assert!((15..=25).contains(&taken), "{taken}");
+    for _ in 0..50 {
+        us.get("/v1/limits").await.ok();
     }
 }
 

@@ -75,6 +75,17 @@ async fn one_bad_item_and_no_agent_changes(muster: Muster) {
         body["items"][1].as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
         assert_eq!(fields(muster.us.put("/api/agents/batch", body).await), [at]);
     }
+    // Also where its agent is not there; what tools such a one has nobody knows.
+    let nobody = "019a2b3c-4d5e-7f60-8123-456789abcdef";
+    for (bad, at) in [
+        (json!({"name": ""}), "items[1].name"),
+        (json!({"modelAlias": "acme/x"}), "items[1].modelAlias"),
+        (json!({"structuredOutputSchema": 1, "toolNames": ["x"]}), "items[1].structuredOutputSchema"),
+    ] {
+        let mut body = json!({"items": [{"id": ids[0], "description": "changed"}, {"id": nobody}]});
+        body["items"][1].as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
+        assert_eq!(fields(muster.us.put("/api/agents/batch", body).await), [at]);
+    }
     let mut body = items(&ids, &json!({"description": "changed"}));
     body["items"][0]["name"] = json!("");
     body["items"][2]["tags"] = json!([""]);
