@@ -113,15 +113,13 @@ async fn plan(
     for (index, (change, pins)) in changes.iter().zip(pins).enumerate() {
         let found = change.id.and_then(|id| Some((id, current(&buckets, id)?)));
         let Some((id, number)) = found else {
-            match unknown {
-                Unknown::LeftOut => {
-                    if let Err(error) = of_nobody(app, tenant, change).await {
-                        problems.extend(below(index, error)?);
-                    }
-                    continue;
-                }
-                Unknown::Refused => return Err(Error::NotFound("agent")),
+            if unknown == Unknown::Refused {
+                return Err(Error::NotFound("agent"));
             }
+            if let Err(error) = of_nobody(app, tenant, change).await {
+                problems.extend(below(index, error)?);
+            }
+            continue;
         };
         let from = super::version(app, tenant, id, number).await?;
         match changed(app, tenant, &from, change, pins).await {
