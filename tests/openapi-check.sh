@@ -29,6 +29,8 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
+# It is there before anybody looks for what is written into it.
+: >"$data/log"
 "$muster" serve --data "$data" --listen 127.0.0.1:0 2>"$data/log" &
 server=$!
 for _ in $(seq 100); do

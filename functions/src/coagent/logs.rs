@@ -84,10 +84,10 @@ pub(super) struct RecordedView {
 pub(super) struct LogsQuery {
     /// None with a lesser timestamp, in milliseconds since 1970. What is asked for must be at most 16 MiB in the store.
     #[schemars(range(min = 0))]
-    from: Option<i64>,
+    from: Option<u64>,
     /// None with a greater timestamp.
     #[schemars(range(min = 0))]
-    to: Option<i64>,
+    to: Option<u64>,
     /// At most so many; all unless given.
     #[schemars(range(min = 1))]
     limit: Option<usize>,
@@ -102,10 +102,10 @@ pub(super) struct LogsQuery {
 pub(super) struct FilterQuery {
     /// As of `logs`: our own addition.
     #[schemars(range(min = 0))]
-    from: Option<i64>,
+    from: Option<u64>,
     /// As of `logs`: our own addition.
     #[schemars(range(min = 0))]
-    to: Option<i64>,
+    to: Option<u64>,
     /// `all`, `log_type_llm_call`, `log_type_start`, `log_type_end` or `lmmcall_tokens`; or a JMESPath expression over the list of entries,
     /// at most 500 bytes long.
     pre: String,
@@ -151,9 +151,9 @@ impl From<Summary> for SummaryView {
 }
 
 pub(super) async fn record_logs(app: &App, request: Request) -> Result<Response> {
-    let caller = auth::within(app, &request, limit::LOGS).await?;
-    caller.require(Scope::RunsWrite)?;
     let recorded = async {
+        let caller = auth::within(app, &request, limit::LOGS).await?;
+        caller.require(Scope::RunsWrite)?;
         let entries = read(request.json_value()?)?;
         let count = entries.len();
         timeline::record(app, &caller, entries).await?;
@@ -249,8 +249,9 @@ fn moment(body: &Map<String, Value>, older: bool) -> Result<Timestamp, (&'static
     found.ok_or_else(|| (NAME, wrong(body, NAME, "must be milliseconds since 1970, at most up to the year 9999")))
 }
 
-fn span(from: Option<i64>, to: Option<i64>) -> Span {
-    Span { from: from.map(Timestamp::from_millis), to: to.map(Timestamp::from_millis) }
+fn span(from: Option<u64>, to: Option<u64>) -> Span {
+    let moment = |millis: u64| Timestamp::from_millis(i64::try_from(millis).unwrap_or(i64::MAX));
+    Span { from: from.map(moment), to: to.map(moment) }
 }
 
 pub(super) async fn get_logs(app: &App, request: Request) -> Result<Response> {

@@ -115,8 +115,12 @@ pub(super) async fn list_batch_results(app: &App, request: Request) -> Result<Re
     let caller = auth::caller(app, &request).await?;
     let id: BatchId = request.id("batch_id")?;
     let query: ResultsQuery = request.query()?;
+    let limit = query.limit.unwrap_or(100);
+    if !(1..=100).contains(&limit) {
+        return Err(Error::invalid("limit", "must be from 1 to 100"));
+    }
     match query.format.unwrap_or_else(|| accepted(&request)) {
-        Format::Json => page(app, &caller, id, &query).await,
+        Format::Json => page(app, &caller, id, limit, query.after).await,
         Format::Ndjson => all(app, &caller, id, "application/x-ndjson", lines).await,
         Format::Csv => all(app, &caller, id, "text/csv; charset=utf-8", csv).await,
     }
@@ -131,12 +135,8 @@ fn accepted(request: &Request) -> Format {
     }
 }
 
-async fn page(app: &App, caller: &Caller, id: BatchId, query: &ResultsQuery) -> Result<Response> {
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=100).contains(&limit) {
-        return Err(Error::invalid("limit", "must be from 1 to 100"));
-    }
-    let from = query.after.map_or(0, |after| after.saturating_add(1));
+async fn page(app: &App, caller: &Caller, id: BatchId, limit: usize, after: Option<usize>) -> Result<Response> {
+    let from = after.map_or(0, |after| after.saturating_add(1));
     let mut found = batch::results(app, caller, id, from, limit.saturating_add(1)).await?;
     let has_more = found.len() > limit;
     found.truncate(limit);

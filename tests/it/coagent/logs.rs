@@ -116,6 +116,8 @@ async fn a_bad_entry_is_named_and_nothing_is_recorded(muster: Muster) {
     let mut missing = entry("s", 1, 1);
     missing.as_object_mut().unwrap().remove("event_id");
     assert_eq!(text(&muster.us.post(LOGS, missing).await.status(400), "message"), "event_id: is required");
+    let odd = muster.us.with("idempotency-key", "\u{e9}").post(LOGS, entry("s", 1, 1)).await.status(400);
+    assert_eq!(odd["success"], false);
     for body in ["", "{", "[]", "5", "[5]", "null"] {
         assert_eq!(muster.us.send("POST", LOGS, body).await.status(400)["success"], false, "{body}");
     }
