@@ -8,13 +8,5 @@ if ! "$venv/bin/python" -c 'import coa_dev_coagent' 2>/dev/null; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check 'coa-dev-coagent==0.7.1'
 fi
-target=${CARGO_TARGET_DIR:-$PWD/target}
-muster=${MUSTER:-}
-for found in "$target/release/muster" "$target/debug/muster"; do
-    if [ -z "$muster" ] && [ -x "$found" ]; then muster=$found; fi
-done
-if [ -z "$muster" ]; then
-    cargo build --quiet --package muster
-    muster=$target/debug/muster
-fi
+. tests/muster.sh
 exec "$venv/bin/python" tests/coagent_client.py "$muster"

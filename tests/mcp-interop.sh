@@ -10,15 +10,7 @@ for sdk in 1:1.30.0 2:2.3.0; do
         "$venv/bin/pip" install --quiet --disable-pip-version-check "mcp==${sdk#*:}"
     fi
 done
-target=${CARGO_TARGET_DIR:-$PWD/target}
-muster=${MUSTER:-}
-for found in "$target/release/muster" "$target/debug/muster"; do
-    if [ -z "$muster" ] && [ -x "$found" ]; then muster=$found; fi
-done
-if [ -z "$muster" ]; then
-    cargo build --quiet --package muster
-    muster=$target/debug/muster
-fi
+. tests/muster.sh
 
 data=$(mktemp -d)
 server=

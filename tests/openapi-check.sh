@@ -10,15 +10,7 @@ if [ ! -x "$venv/bin/schemathesis" ]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check 'schemathesis==4.32.5' 'openapi-spec-validator==0.9.0'
 fi
-target=${CARGO_TARGET_DIR:-$PWD/target}
-muster=${MUSTER:-}
-for found in "$target/release/muster" "$target/debug/muster"; do
-    if [ -z "$muster" ] && [ -x "$found" ]; then muster=$found; fi
-done
-if [ -z "$muster" ]; then
-    cargo build --quiet --package muster
-    muster=$target/debug/muster
-fi
+. tests/muster.sh
 
 data=$(mktemp -d)
 server=

