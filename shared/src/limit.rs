@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::{
     clock::Timestamp,
     error::{Error, Result},
     id::KeyId,
-    store,
+    random, store,
     tenant::Caller,
 };
 
@@ -85,12 +85,13 @@ impl KeyLimits {
 const PLACE_MS: i64 = 16 * 60 * 1000;
 /// How many places are tried at random before all are looked at.
 const PLACES_TRIED: usize = 3;
-/// Of the limit, the part that a process takes from the store at a time: 5 %.
-const SHARE: u32 = 20;
+/// Of the requests that would pass now, the part that a process takes from the store at a time: a sixteenth, so that fifty processes
+/// that begin at once all get some.
+const SHARE: u32 = 16;
 /// Of the limit, the part that may come at once: a fifth.
 const BURST: u32 = 5;
-/// How often a row that others write is tried again.
-const TRIES: usize = 8;
+/// How often a row that other processes write is tried again: with the pauses, some 400 ms, for 50 of them.
+const TRIES: u32 = 20;
 /// When to try again when all places are taken, in milliseconds: nobody knows when one gets free.
 const BUSY_RETRY_MS: u64 = 1_000;
 
@@ -102,16 +103,19 @@ pub type Whose = (KeyId, Counted);
 pub enum Limiter {
     /// In this process, which serves everything.
     Memory(Mutex<HashMap<Whose, Usage>>),
-    /// In the store; here only what this process has taken in advance.
-    Store(Mutex<HashMap<Whose, Advance>>),
+    /// In the store; here only what this process has taken in advance. Of the requests that want more, one asks the store.
+    Store(Mutex<HashMap<Whose, Arc<tokio::sync::Mutex<Advance>>>>),
 }
 
-/// Requests that a process has taken from the store and not let in yet.
-#[derive(Debug)]
+/// What the store said last to a process.
+#[derive(Debug, Default)]
 pub struct Advance {
+    /// Requests that were taken and not let in yet.
     left: u32,
     /// What was left in the store then.
     beyond: Quota,
+    /// None is let in before this.
+    full_until: Timestamp,
 }
 
 impl Advance {
@@ -137,7 +141,7 @@ pub(crate) struct Arrival {
 }
 
 /// The outcome for one request: for the `RateLimit` headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quota {
     /// Requests a minute; 0 is no limit.
     pub limit: u32,
@@ -273,32 +277,41 @@ async fn take_from_store(
     caller: &Caller,
     whose: Whose,
     per_minute: u32,
-    advance: &Mutex<HashMap<Whose, Advance>>,
+    advances: &Mutex<HashMap<Whose, Arc<tokio::sync::Mutex<Advance>>>>,
 ) -> Result<std::result::Result<Quota, u64>> {
-    if let Some(quota) = advance.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&whose).and_then(Advance::take)
-    {
+    let advance = Arc::clone(advances.lock().unwrap_or_else(PoisonError::into_inner).entry(whose).or_default());
+    let mut advance = advance.lock().await;
+    if let Some(quota) = advance.take() {
         return Ok(Ok(quota));
     }
-    for _ in 0..TRIES {
+    let full_for_ms = advance.full_until.since_ms(app.now());
+    if full_for_ms > 0 {
+        return Ok(Err(full_for_ms));
+    }
+    for attempt in 1..=TRIES {
         let mut seen = app.store().arrival(caller.tenant(), whose).await?;
-        let share = (per_minute / SHARE).max(1);
-        let (mut taken, mut n) = (seen.arrival.take(app.now(), per_minute, share), share);
-        if taken.is_err() && share > 1 {
-            (taken, n) = (seen.arrival.take(app.now(), per_minute, 1), 1);
+        let mut taken = seen.arrival.take(app.now(), per_minute, 1);
+        let more = taken.map_or(0, |quota| quota.remaining / SHARE);
+        if more > 0 {
+            taken = seen.arrival.take(app.now(), per_minute, more);
         }
-        let Ok(beyond) = taken else { return Ok(taken) };
+        let beyond = match taken {
+            Ok(beyond) => beyond,
+            Err(wait_ms) => {
+                advance.full_until = app.now().plus_ms(i64::try_from(wait_ms).unwrap_or(i64::MAX));
+                return Ok(Err(wait_ms));
+            }
+        };
         match app.store().save_arrival(seen, app.now()).await {
             Ok(()) => {
-                let mut mine = Advance { left: n, beyond };
-                let quota = mine.take().unwrap_or(beyond);
-                advance.lock().unwrap_or_else(PoisonError::into_inner).insert(whose, mine);
-                return Ok(Ok(quota));
+                *advance = Advance { left: more, beyond, ..Advance::default() };
+                return Ok(Ok(Quota { remaining: beyond.remaining.saturating_add(more), ..beyond }));
             }
-            Err(store::Error::Conflict { .. }) => {}
+            Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Err(BUSY_RETRY_MS))
+    Err(Error::Unavailable("the key's requests are being counted by others all the time".into()))
 }
 
 async fn take_place(app: &App, caller: &Caller, whose: Whose, most: u32) -> Result<Place> {

@@ -12,6 +12,7 @@ on_every_backend!(
     over_its_places_in_flight_a_key_is_refused,
     a_place_is_given_back_however_a_request_ends,
     keys_do_not_share_their_limits,
+    what_is_below_the_limit_passes_also_all_at_once,
 );
 
 async fn over_its_rate_a_key_is_told_when_to_come_back(muster: Muster) {
@@ -96,4 +97,16 @@ async fn keys_do_not_share_their_limits(muster: Muster) {
     other.get("/v1/limits").await.ok();
     let refused: Value = other.get("/v1/limits").await.status(429);
     assert_eq!(refused["error"]["type"], "rate_limit");
+}
+
+async fn what_is_below_the_limit_passes_also_all_at_once(muster: Muster) {
+    // A fifth of the limit may come at once: 60, to one process that counts for itself or that shares the store with others.
+    let key = muster.us.new_key(json!({"requests_per_minute": 300})).await;
+    let answers = join_all((0..55).map(|_| key.get("/v1/limits"))).await;
+    assert!(answers.iter().all(|answer| answer.code == 200), "{answers:?}");
+    // As Lambda does: each to a process of its own, which has just begun.
+    let key = muster.us.new_key(json!({"requests_per_minute": 6_000})).await;
+    let processes: Vec<_> = (0..50).map(|_| muster.another_process().with_key(&key.key())).collect();
+    let answers = join_all(processes.iter().map(|process| process.get("/v1/limits"))).await;
+    assert!(answers.iter().all(|answer| answer.code == 200), "{answers:?}");
 }
