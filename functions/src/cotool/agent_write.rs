@@ -11,7 +11,7 @@ use shared::{
 };
 
 use super::parts::{ContextDocView, InputView, PlanningView, SkillView, ToolActionConfigView, each};
-use crate::patch::{Given, nullable, set};
+use crate::patch::{Given, ReadOnly, nullable, set};
 
 /// What an agent shall be: `name`, `description` and `systemPrompt` must be given.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -20,7 +20,7 @@ use crate::patch::{Given, nullable, set};
 pub(super) struct CreateAgent(UpdateAgent);
 
 /// What shall change about an agent. What is left out stays; a list takes the place of the whole list; `null` takes away what may be
-/// missing.
+/// missing. An agent as it was read may be sent back whole: what is only read is passed over.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct UpdateAgent {
@@ -87,6 +87,22 @@ pub(super) struct UpdateAgent {
     /// Kept for a service outside this project.
     #[serde(default)]
     is_suggestion: Given<bool>,
+    #[serde(default, rename = "id")]
+    _id: ReadOnly,
+    #[serde(default, rename = "organizationId")]
+    _organization_id: ReadOnly,
+    #[serde(default, rename = "createdAt")]
+    _created_at: ReadOnly,
+    #[serde(default, rename = "updatedAt")]
+    _updated_at: ReadOnly,
+    #[serde(default, rename = "deletedAt")]
+    _deleted_at: ReadOnly,
+    #[serde(default, rename = "isBuiltIn")]
+    _is_built_in: ReadOnly,
+    #[serde(default, rename = "triggerSummary")]
+    _trigger_summary: ReadOnly,
+    #[serde(default, rename = "lastDetectionRunAt")]
+    _last_detection_run_at: ReadOnly,
 }
 
 impl CreateAgent {

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::agent::{Channel, ContextDoc, Input, InputType, Planning, Skill, ToolActionConfig};
 
+use crate::patch::ReadOnly;
+
 /// Whether the model is asked to make a plan first. What it is asked is our own choice.
 #[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -132,6 +134,9 @@ pub(super) struct SkillView {
     /// What the model is given; the shape is our own choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     skill: Option<SkillText>,
+    /// Not counted here.
+    #[serde(default, skip_serializing, rename = "invocationCount30d")]
+    _invocations: ReadOnly,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -149,7 +154,7 @@ struct SkillText {
 }
 
 impl From<SkillView> for Skill {
-    fn from(SkillView { skill_id, skill_version_id, skill }: SkillView) -> Self {
+    fn from(SkillView { skill_id, skill_version_id, skill, .. }: SkillView) -> Self {
         let (name, description, content) =
             skill.map_or_else(Default::default, |skill| (skill.name, skill.description, skill.content));
         Self { skill_id, skill_version_id, name, description, content }
@@ -159,7 +164,8 @@ impl From<SkillView> for Skill {
 impl From<Skill> for SkillView {
     fn from(Skill { skill_id, skill_version_id, name, description, content }: Skill) -> Self {
         let said = !(name.is_empty() && description.is_empty() && content.is_empty());
-        Self { skill_id, skill_version_id, skill: said.then_some(SkillText { name, description, content }) }
+        let skill = said.then_some(SkillText { name, description, content });
+        Self { skill_id, skill_version_id, skill, _invocations: ReadOnly }
     }
 }
 

@@ -98,9 +98,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 /// What an agent shall be, as somebody asks for it: not checked yet.
 pub type Draft = Definition<String>;
 
-impl Draft {
+impl<M> Definition<M> {
     /// One of that name with that model, and nothing else said.
-    pub fn new(name: impl Into<String>, model: String) -> Self {
+    pub fn new(name: impl Into<String>, model: M) -> Self {
         Self {
             name: name.into(),
             description: String::new(),
@@ -121,7 +121,9 @@ impl Draft {
             outside: Outside::default(),
         }
     }
+}
 
+impl Draft {
     /// The definition, if everything about it may be so; otherwise all that is wrong.
     pub(super) async fn checked(mut self, app: &App, tenant: Tenant) -> Result<Definition> {
         let mut problems = Vec::new();

@@ -156,24 +156,20 @@ async fn wait_for_room(app: &App, held: &mut Held, room: &mut Option<Taken>, byt
 
 /// The number of a model's first attempt: those for this slot by earlier workers count, unless the provider only asked to wait.
 fn first(held: &Held, model: &ModelName) -> u32 {
-    let waited = [FaultKind::RateLimited, FaultKind::CircuitOpen].map(AttemptEnd::Failed);
-    let failed = |attempt: &&Attempt| {
-        attempt.slot == held.run.step
-            && attempt.model == *model
-            && matches!(attempt.end, AttemptEnd::Failed(_))
-            && !waited.contains(&attempt.end)
-    };
-    u32::try_from(held.run.attempts.iter().filter(failed).count()).unwrap_or(u32::MAX).saturating_add(1)
+    let asked_to_wait = [FaultKind::RateLimited, FaultKind::CircuitOpen];
+    failed(held, model, |kind| !asked_to_wait.contains(&kind)).saturating_add(1)
 }
 
 /// How often that model asked to wait for this slot.
 fn rate_limited(held: &Held, model: &ModelName) -> u32 {
-    let limited = |attempt: &&Attempt| {
-        attempt.slot == held.run.step
-            && attempt.model == *model
-            && attempt.end == AttemptEnd::Failed(FaultKind::RateLimited)
-    };
-    u32::try_from(held.run.attempts.iter().filter(limited).count()).unwrap_or(u32::MAX)
+    failed(held, model, |kind| kind == FaultKind::RateLimited)
+}
+
+/// How many attempts with that model failed for this slot in such a way.
+fn failed(held: &Held, model: &ModelName, how: impl Fn(FaultKind) -> bool) -> u32 {
+    let here = held.run.attempts.iter().filter(|attempt| attempt.slot == held.run.step && attempt.model == *model);
+    let failed = here.filter(|attempt| matches!(attempt.end, AttemptEnd::Failed(kind) if how(kind)));
+    u32::try_from(failed.count()).unwrap_or(u32::MAX)
 }
 
 /// Says what is about to be done and writes it, unless the run may not go on: then the row in memory says so.

@@ -13,12 +13,12 @@ use super::{
     decide::{Next, decide},
 };
 use crate::{
-    agent::{self, AgentVersion, Definition, Guidance, Metadata, Mode},
+    agent::{self, AgentVersion, Definition},
     app::App,
     error::{Error, Result},
     id::RunId,
     message::{Record, Slot},
-    model::{ModelName, ToolMode, Turn},
+    model::{ModelName, Turn},
     run::{self, DEADLINE_MS, Evaluation, Pinned, Reason, Run, Status, Verdict},
     store::row::{When, Write},
     tool::schema,
@@ -55,23 +55,10 @@ fn verdict_schema() -> Value {
 /// The judge, as an agent: in the place of the agent whose run it grades.
 pub(super) fn judge(graded: &AgentVersion, model: ModelName) -> AgentVersion {
     let definition = Definition {
-        name: "judge".to_owned(),
-        description: String::new(),
         system_prompt: INSTRUCTIONS.to_owned(),
-        model,
-        fallback_models: Vec::new(),
         max_steps: CALLS,
-        max_tokens: None,
-        temperature: None,
-        budget_micro_usd: None,
-        mode: Mode::Auto,
-        tools: Vec::new(),
-        tool_mode: ToolMode::Native,
         output_schema: Some(verdict_schema()),
-        inputs: Vec::new(),
-        metadata: Metadata::new(),
-        guidance: Guidance::default(),
-        outside: agent::Outside::default(),
+        ..Definition::new("judge", model)
     };
     let AgentVersion { agent_id, number, created_at, updated_at, .. } = *graded;
     AgentVersion { agent_id, number, created_at, updated_at, definition }

@@ -10,6 +10,7 @@ use crate::harness::{Client, Muster, on_every_backend, redacted, text};
 on_every_backend!(
     an_agent_is_made_and_found,
     every_field_is_kept_and_changed,
+    an_agent_as_it_was_read_can_be_sent_back,
     a_bad_agent_is_refused_with_its_fields,
     agents_are_listed_newest_first,
     a_change_makes_a_version_and_an_identical_one_none,
@@ -73,6 +74,34 @@ async fn every_field_is_kept_and_changed(muster: Muster) {
     assert_eq!(taken["tags"], json!(["x", "y"]), "what is left out stays");
 }
 
+async fn an_agent_as_it_was_read_can_be_sent_back(muster: Muster) {
+    let mut read = made(&muster.us, everything()).await;
+    let id = text(&read, "id");
+    assert_eq!(
+        muster.us.put(&path(&id), read.clone()).await.ok(),
+        read,
+        "nothing has changed, so there is no new version"
+    );
+    read["skills"][0]["invocationCount30d"] = json!(7);
+    assert_eq!(
+        muster.us.put("/api/agents/batch", json!({"items": [read]})).await.ok()["agents"][0]["updatedAt"],
+        read["updatedAt"]
+    );
+    read["name"] = json!("changed");
+    for (field, value) in [
+        ("organizationId", json!("x")),
+        ("createdAt", json!(5)),
+        ("deletedAt", json!("now")),
+        ("isBuiltIn", json!(true)),
+    ] {
+        read[field] = value;
+    }
+    let changed = muster.us.put(&path(&id), read).await.ok();
+    let expected = (json!("changed"), json!(muster.us.org.to_string()), Value::Null, json!(false));
+    let found = [&changed["name"], &changed["organizationId"], &changed["deletedAt"], &changed["isBuiltIn"]];
+    assert_eq!(found, [&expected.0, &expected.1, &expected.2, &expected.3]);
+}
+
 async fn a_bad_agent_is_refused_with_its_fields(muster: Muster) {
     let id = agent(&muster.us).await;
     let before = muster.us.get("/api/agents").await.ok();
@@ -102,7 +131,6 @@ async fn a_bad_agent_is_refused_with_its_fields(muster: Muster) {
         ("toolActionConfigs", json!([{"type": "slack", "x": 1}]), "toolActionConfigs[0].x"),
         ("persistentWorkspaceEnabled", json!("yes"), "persistentWorkspaceEnabled"),
         ("siemType", json!("s".repeat(501)), "siemType"),
-        ("isBuiltIn", json!(true), "isBuiltIn"),
         ("colour", json!("red"), "colour"),
     ] {
         let mut body = json!({"name": "b", "description": "", "systemPrompt": ""});
