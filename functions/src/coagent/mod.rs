@@ -1,5 +1,6 @@
 //! CoAgent's surface: agents, completions, test sets, providers, logs. Knows no other surface.
 
+mod agents;
 pub(crate) mod error;
 mod filter;
 mod health;
@@ -8,6 +9,7 @@ mod logs;
 use serde_json::{Map, Value};
 
 use self::{
+    agents::{AgentView, AgentsView, CreateAgent},
     health::Health,
     logs::{FilterQuery, LogBody, LogsQuery, RecordedView, SessionsQuery},
 };
@@ -22,6 +24,24 @@ crate::route::routes! { Coagent;
     coagent_api_health = GET "/api/v1/health" => health::coagent_health {
         answer: 200 Health,
         access: [],
+    }
+    /// List all agents, newest first, as they are at one moment: those that were made on other surfaces too
+    coagent_list_agents = GET "/api/v1/agents" => agents::list_agents {
+        answer: 200 AgentsView,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Make an agent
+    ///
+    /// 409 when an agent that was made on this surface has the name, until that is deleted or called otherwise.
+    coagent_create_agent = POST "/api/v1/agents" => agents::create_agent {
+        body: CreateAgent,
+        answer: 201 AgentView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// Get an agent: `agent_` may stand before its id
+    coagent_get_agent = GET "/api/v1/agents/{agent_id}" => agents::get_agent {
+        answer: 200 AgentView,
+        access: [write api_keys, read agents, write runs],
     }
     /// Write down what happened in a session: one entry or a list of up to 1,000
     ///
