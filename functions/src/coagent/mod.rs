@@ -1,6 +1,7 @@
 //! CoAgent's surface: agents, completions, test sets, providers, logs. Knows no other surface.
 
 mod agents;
+mod completions;
 pub(crate) mod error;
 mod filter;
 mod health;
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 
 use self::{
     agents::{AgentView, AgentsView, CreateAgent},
+    completions::{CompletionBody, CompletionView},
     health::Health,
     logs::{FilterQuery, LogBody, LogsQuery, RecordedView, SessionsQuery},
 };
@@ -24,6 +26,16 @@ crate::route::routes! { Coagent;
     coagent_api_health = GET "/api/v1/health" => health::coagent_health {
         answer: 200 Health,
         access: [],
+    }
+    /// Answer a prompt: a run that is told in the log of the session `run_id`
+    ///
+    /// The path is our own choice. So is what a run is answered with that did not end well: 502 (`UPSTREAM_ERROR`) when the model could not be
+    /// called or its answer not be used, 409 when a budget or somebody ended it, or when it outlasts the call: it goes on then.
+    coagent_complete = POST "/api/v1/completions" => completions::complete {
+        body: CompletionBody,
+        answer: 200 CompletionView | 404 | 502,
+        access: [write api_keys, write agents, write runs, write messages, read files, send queue, use models, use tools],
+        wait: Long,
     }
     /// List all agents, newest first, as they are at one moment: those that were made on other surfaces too
     coagent_list_agents = GET "/api/v1/agents" => agents::list_agents {

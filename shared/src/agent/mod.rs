@@ -8,6 +8,7 @@ mod prompts;
 mod registered;
 mod sub_agents;
 mod together;
+mod unnamed;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use prompts::{
 };
 pub use registered::{Registered, registered};
 pub use together::{Apply, Change, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
+pub use unnamed::{keep_unnamed, unnamed};
 
 use crate::{
     app::App,

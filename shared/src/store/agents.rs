@@ -158,6 +158,12 @@ impl Store {
         Ok(self.get(&version_key(tenant.org(), id, number)).await?.map(|found| found.value))
     }
 
+    /// Writes the version of an agent that no pointer names, if it is not there.
+    pub(crate) async fn save_unnamed_version(&self, tenant: Tenant, version: &AgentVersion) -> Result<()> {
+        let row = super::row(version_key(tenant.org(), version.agent_id, version.number), version)?;
+        self.backend.transact(vec![Write::Put(row, When::Absent)]).await
+    }
+
     /// These versions, in the order asked for; one that is gone is left out.
     pub(crate) async fn agent_versions(&self, tenant: Tenant, wanted: &[(AgentId, u32)]) -> Result<Vec<AgentVersion>> {
         let keys: Vec<Key> = wanted.iter().map(|(id, number)| version_key(tenant.org(), *id, *number)).collect();

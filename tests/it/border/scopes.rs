@@ -98,6 +98,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "cotool_interrupt_chat",
             "cotool_give_feedback",
             "coagent_record_logs",
+            "coagent_complete",
         ],
     ),
     ("keys:manage", &["create_key", "list_keys", "revoke_key", "rotate_key", "put_budgets"]),
