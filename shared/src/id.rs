@@ -8,7 +8,7 @@ use ring::digest;
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
-use crate::{clock::Timestamp, simulation};
+use crate::{clock::Timestamp, seal, simulation};
 
 /// A text that is not an id of the kind asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -100,6 +100,17 @@ ids! {
     PromptId = "prompt";
     /// A question to a person about a tool call of a run.
     ApprovalId = "appr";
+}
+
+impl AgentId {
+    /// The id of the agent that these parts say everything of: derived, so that there is one for each. 122 bits of SHA-256.
+    #[must_use]
+    pub(crate) fn of_content(parts: &[&[u8]]) -> Self {
+        let hash = seal::fingerprint(parts);
+        let bits = hash.get(..32).and_then(|digits| u128::from_str_radix(digits, 16).ok()).unwrap_or_default();
+        // Version 8: of our own making.
+        Self(Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid())
+    }
 }
 
 impl RunId {

@@ -1,9 +1,10 @@
 //! How an error looks on CoAgent's surface. Knows no handler.
 
+use http::StatusCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::Error;
+use shared::{Error, run::Run};
 
 use crate::surface::retry_after_s;
 
@@ -35,12 +36,31 @@ enum Code {
     NotFound,
     Conflict,
     Internal,
+    UpstreamError,
     Unavailable,
 }
 
 /// The body of this error.
 pub(crate) fn body(error: &Error) -> ErrorBody {
     ErrorBody { error: ErrorView { code: code(error), message: error.to_string(), details: details(error) } }
+}
+
+/// The body that says why a run has no answer, with this status.
+pub(crate) fn of_run(run: &Run, status: StatusCode) -> ErrorBody {
+    let code = match status {
+        StatusCode::CONFLICT => Code::Conflict,
+        StatusCode::BAD_GATEWAY => Code::UpstreamError,
+        _ => Code::Internal,
+    };
+    let (stands, reason) = (run.status.name(), run.reason.map(|reason| reason.name()));
+    let why = run.error.as_deref().or(reason).unwrap_or(stands);
+    let message = if run.status.terminal() {
+        format!("run {} ended badly: {why}", run.id)
+    } else {
+        format!("run {} has not ended yet; it is {stands}", run.id)
+    };
+    let details = json!({ "run_id": run.id, "status": stands, "reason": reason });
+    ErrorBody { error: ErrorView { code, message, details: Some(details) } }
 }
 
 const fn code(error: &Error) -> Code {

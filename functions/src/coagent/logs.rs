@@ -82,7 +82,8 @@ pub(super) struct RecordedView {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
-    /// None with a lesser timestamp, in milliseconds since 1970. What is asked for must be at most 16 MiB in the store.
+    /// None with a lesser timestamp, in milliseconds since 1970. What is asked for must be at most 16 MiB in the store,
+    /// and of the completions that name the session at most 200.
     #[schemars(range(min = 0))]
     from: Option<u64>,
     /// None with a greater timestamp.

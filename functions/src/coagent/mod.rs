@@ -1,5 +1,7 @@
 //! CoAgent's surface: agents, completions, test sets, providers, logs. Knows no other surface.
 
+mod agents;
+mod completions;
 pub(crate) mod error;
 mod filter;
 mod health;
@@ -8,6 +10,8 @@ mod logs;
 use serde_json::{Map, Value};
 
 use self::{
+    agents::{AgentView, AgentsView, CreateAgent},
+    completions::{CompletionBody, CompletionView},
     health::Health,
     logs::{FilterQuery, LogBody, LogsQuery, RecordedView, SessionsQuery},
 };
@@ -22,6 +26,34 @@ crate::route::routes! { Coagent;
     coagent_api_health = GET "/api/v1/health" => health::coagent_health {
         answer: 200 Health,
         access: [],
+    }
+    /// Answer a prompt: a run that is told in the log of the session `run_id`
+    ///
+    /// The path is our own choice. So is what a run is answered with that did not end well: 502 (`UPSTREAM_ERROR`) when the model could not be
+    /// called or its answer not be used, 409 when a budget or somebody ended it, or when it outlasts the call: it goes on then.
+    coagent_complete = POST "/api/v1/completions" => completions::complete {
+        body: CompletionBody,
+        answer: 200 CompletionView | 404 | 502,
+        access: [write api_keys, write agents, write runs, write messages, read files, send queue, use models, use tools],
+        wait: Long,
+    }
+    /// List all agents, newest first, as they are at one moment: those that were made on other surfaces too
+    coagent_list_agents = GET "/api/v1/agents" => agents::list_agents {
+        answer: 200 AgentsView,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Make an agent
+    ///
+    /// 409 when an agent that was made on this surface has the name, until that is deleted or called otherwise.
+    coagent_create_agent = POST "/api/v1/agents" => agents::create_agent {
+        body: CreateAgent,
+        answer: 201 AgentView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// Get an agent: `agent_` may stand before its id
+    coagent_get_agent = GET "/api/v1/agents/{agent_id}" => agents::get_agent {
+        answer: 200 AgentView,
+        access: [write api_keys, read agents, write runs],
     }
     /// Write down what happened in a session: one entry or a list of up to 1,000
     ///

@@ -3,10 +3,12 @@
 mod definition;
 mod guidance;
 mod inputs;
+mod named;
 mod prompts;
 mod registered;
 mod sub_agents;
 mod together;
+mod unnamed;
 
 use std::sync::Arc;
 
@@ -20,12 +22,13 @@ pub(crate) use definition::{check_budget, check_metadata, check_prices, resolve_
 pub use guidance::{Channel, ContextDoc, Guidance, Outside, Planning, Skill, ToolActionConfig};
 pub use inputs::{INPUTS_LIMIT, Input, InputType, Inputs};
 pub(crate) use inputs::{filled, names as input_names, problems as input_problems, too_long};
-
+pub use named::create_named;
 pub use prompts::{
     DRAFTS_LIMIT, PromptDraft, PromptStatus, SystemPrompt, VERSIONS_LOOKED_AT, create_draft, plan_draft, prompts,
 };
 pub use registered::{Registered, registered};
 pub use together::{Apply, Change, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
+pub use unnamed::{keep_unnamed, unnamed};
 
 use crate::{
     app::App,
@@ -34,7 +37,8 @@ use crate::{
     id::AgentId,
     idempotency::Claim,
     page::{self, Page, PageRequest},
-    random, store,
+    random,
+    store::{self, row::Write},
     tenant::{Caller, Scope, Tenant},
     tool::Pins,
 };
@@ -88,7 +92,11 @@ pub async fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersi
 /// # Errors
 /// As the store says.
 pub async fn create(app: &App, caller: &Caller, agent: &AgentVersion, claim: Claim) -> Result<()> {
-    point_to(app, caller.tenant(), agent, None, claim).await
+    let claim = claim.write(app, None)?.into_iter().collect();
+    match point_to(app, caller.tenant(), agent, None, claim).await? {
+        None => Ok(()),
+        Some(_) => Err(Claim::in_progress()),
+    }
 }
 
 /// The agent's current version.
@@ -221,8 +229,8 @@ pub async fn update(
         }
         let number = now.number.saturating_add(1);
         let next = AgentVersion { agent_id: id, number, created_at: now.created_at, updated_at: app.now(), definition };
-        match point_to(app, caller.tenant(), &next, Some(now.number), Claim::none()).await {
-            Ok(()) => return Ok(Arc::new(next)),
+        match point_to(app, caller.tenant(), &next, Some(now.number), Vec::new()).await {
+            Ok(_) => return Ok(Arc::new(next)),
             Err(Error::Conflict(_)) => random::pause(attempt).await,
             Err(error) => return Err(error),
         }
@@ -241,7 +249,7 @@ pub async fn delete(app: &App, caller: &Caller, id: AgentId) -> Result<()> {
         if !bucket.remove(id) {
             return Err(Error::NotFound("agent"));
         }
-        match app.store().save_agent_bucket(bucket, None, None).await {
+        match app.store().save_agent_bucket(bucket, None, Vec::new()).await {
             Ok(()) => return Ok(()),
             Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
             Err(error) => return Err(error.into()),
@@ -280,9 +288,15 @@ pub async fn restore(app: &App, caller: &Caller, id: AgentId, number: u32) -> Re
 
 /// Makes this version the current one, if `from` still is (`None`: if the agent is new).
 ///
-/// The bucket holds other agents too; only a change of this agent is a conflict, a change of another is tried again.
-async fn point_to(app: &App, tenant: Tenant, to: &AgentVersion, from: Option<u32>, claim: Claim) -> Result<()> {
-    let claim = claim.write(app, None)?;
+/// The bucket holds other agents too; only a change of this agent is a conflict, a change of another is tried again. Answers which of the
+/// writes beside it, from 0, has a condition that does not hold: then nothing was written.
+async fn point_to(
+    app: &App,
+    tenant: Tenant,
+    to: &AgentVersion,
+    from: Option<u32>,
+    beside: Vec<Write>,
+) -> Result<Option<usize>> {
     let mut left = None;
     for attempt in 1..=TRIES {
         let mut bucket = app.store().agent_bucket(tenant, to.agent_id).await?;
@@ -290,11 +304,11 @@ async fn point_to(app: &App, tenant: Tenant, to: &AgentVersion, from: Option<u32
             return Err(Error::Conflict("the agent was changed at the same time".to_owned()));
         }
         bucket.point(to.agent_id, to.number);
-        match app.store().save_agent_bucket(bucket, Some((to, left)), claim.clone()).await {
-            Ok(()) => return Ok(()),
+        match app.store().save_agent_bucket(bucket, Some((to, left)), beside.clone()).await {
+            Ok(()) => return Ok(None),
             Err(store::Error::Conflict { index: 0 }) => random::pause(attempt).await,
             Err(store::Error::Conflict { index: 1 }) => left = together::clear(app, tenant, to).await?,
-            Err(store::Error::Conflict { .. }) => return Err(Claim::in_progress()),
+            Err(store::Error::Conflict { index }) => return Ok(Some(index.saturating_sub(2))),
             Err(error) => return Err(error.into()),
         }
     }

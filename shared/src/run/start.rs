@@ -95,6 +95,10 @@ pub(crate) struct Pinned {
 pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinned> {
     caller.require(Scope::RunsWrite)?;
     let agent = agent::current(app, caller.tenant(), new.agent_id).await?;
+    pin_to(app, caller, agent, new).await
+}
+
+async fn pin_to(app: &App, caller: &Caller, agent: Arc<AgentVersion>, new: &NewRun) -> Result<Pinned> {
     let now = app.now();
     let mut problems = Vec::new();
     if new.max_steps.is_some_and(|most| !(1..=MAX_STEPS_LIMIT).contains(&most)) {
@@ -259,6 +263,20 @@ fn chat_busy() -> Error {
 /// chat's last run has not ended.
 pub async fn plan(app: &App, caller: &Caller, new: NewRun) -> Result<Planned> {
     let pinned = pin(app, caller, &new).await?;
+    plan_pinned(app, caller, pinned, new).await
+}
+
+/// The same on an agent that no list has: see [`agent::unnamed`]. It must be kept before the run is accepted.
+///
+/// # Errors
+/// [`Error::Invalid`]; [`Error::UnknownModel`]; [`Error::Forbidden`].
+pub async fn plan_on(app: &App, caller: &Caller, agent: &Arc<AgentVersion>, new: NewRun) -> Result<Planned> {
+    caller.require(Scope::RunsWrite)?;
+    let pinned = pin_to(app, caller, Arc::clone(agent), &new).await?;
+    plan_pinned(app, caller, pinned, new).await
+}
+
+async fn plan_pinned(app: &App, caller: &Caller, pinned: Pinned, new: NewRun) -> Result<Planned> {
     let (chat, earlier) = match new.chat_id {
         Some(id) => {
             let (first, last) = chat_to_go_on_with(app, caller, &pinned, id).await?;

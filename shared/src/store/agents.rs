@@ -158,6 +158,12 @@ impl Store {
         Ok(self.get(&version_key(tenant.org(), id, number)).await?.map(|found| found.value))
     }
 
+    /// Writes the version of an agent that no pointer names, if it is not there.
+    pub(crate) async fn save_unnamed_version(&self, tenant: Tenant, version: &AgentVersion) -> Result<()> {
+        let row = super::row(version_key(tenant.org(), version.agent_id, version.number), version)?;
+        self.backend.transact(vec![Write::Put(row, When::Absent)]).await
+    }
+
     /// These versions, in the order asked for; one that is gone is left out.
     pub(crate) async fn agent_versions(&self, tenant: Tenant, wanted: &[(AgentId, u32)]) -> Result<Vec<AgentVersion>> {
         let keys: Vec<Key> = wanted.iter().map(|(id, number)| version_key(tenant.org(), *id, *number)).collect();
@@ -179,15 +185,15 @@ impl Store {
         self.page(&Query::newest_first(Table::Agents, Index::Primary, partition, before, limit)).await
     }
 
-    /// Writes the bucket back if nobody changed it, with a new version and a claim where given. `left` is what a stopped change set
+    /// Writes the bucket back if nobody changed it, with a new version where given and the writes beside it. `left` is what a stopped change set
     /// left behind in the version's place.
     ///
-    /// A conflict's index is 0 for the bucket, 1 for the version, and more for the claim.
+    /// A conflict's index is 0 for the bucket, 1 for the version, and from 2 on for the writes beside it.
     pub(crate) async fn save_agent_bucket(
         &self,
         bucket: Bucket,
         version: Option<(&AgentVersion, Option<Rev>)>,
-        claim: Option<Write>,
+        beside: Vec<Write>,
     ) -> Result<()> {
         let org = bucket.org;
         let mut writes = vec![bucket.write()?];
@@ -195,7 +201,7 @@ impl Store {
             let row: Row = super::row(version_key(org, version.agent_id, version.number), version)?;
             writes.push(Write::Put(row, left.map_or(When::Absent, When::Rev)));
         }
-        writes.extend(claim);
+        writes.extend(beside);
         self.backend.transact(writes).await
     }
 

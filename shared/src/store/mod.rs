@@ -1,5 +1,6 @@
 //! The store: rows below a low seam, and above it typed methods per entity, one file each, that alone know the keys.
 
+mod agent_names;
 pub(crate) mod agents;
 mod api_keys;
 mod batches;

@@ -1,5 +1,7 @@
 //! Timelines in the store: a row per session, and its entries, a row for those that came together. Each is written once, so that writers of
-//! one session are never in each other's way; what a row of entries holds is in its key, so that a session is added up by keys alone.
+//! one session are never in each other's way; so is a row that names a run of the session's. What a row of entries holds is in its key, so that a session is added up by keys alone.
+
+use serde::de::DeserializeOwned;
 
 use super::{
     Error, Result, Store,
@@ -10,7 +12,7 @@ use crate::{
     id::OrgId,
     seal::fingerprint,
     tenant::Tenant,
-    timeline::{Chunk, Extent, Session},
+    timeline::{Chunk, Extent, Session, SessionRun},
 };
 
 /// How many sessions, and rows of entries, are read at a time; and how many keys.
@@ -19,6 +21,9 @@ const KEYS_PAGE: usize = 5_000;
 /// Between these stand the keys of rows of entries.
 const FIRST: &str = "C#";
 const BEHIND: &str = "D";
+/// Between these stand the keys of rows that name runs.
+const FIRST_RUN: &str = "R#";
+const BEHIND_RUNS: &str = "S";
 
 fn partition(org: OrgId, session: &str) -> String {
     format!("O#{org}#LOG#{}", fingerprint(&[session.as_bytes()]))
@@ -56,11 +61,37 @@ impl Store {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> Result<()> {
+        let row = super::row(session_key(tenant.org(), id), chunk)?;
+        let sort = chunk_sort(chunk.extent(), &row.body);
+        self.save_in_session(tenant, id, Row { key: Key { sort, ..row.key }, ..row }, now, expires_at).await
+    }
+
+    /// Writes that the run is one of the session's, and the session if it is new.
+    pub(crate) async fn save_session_run(
+        &self,
+        tenant: Tenant,
+        id: &str,
+        run: &SessionRun,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<()> {
+        let row = super::row(session_key(tenant.org(), id), run)?;
+        let sort = format!("{FIRST_RUN}{:015}#{}", now.millis_unsigned(), run.id);
+        self.save_in_session(tenant, id, Row { key: Key { sort, ..row.key }, ..row }, now, expires_at).await
+    }
+
+    /// Writes a row of the session's that is written once.
+    async fn save_in_session(
+        &self,
+        tenant: Tenant,
+        id: &str,
+        row: Row,
+        now: Timestamp,
+        expires_at: Timestamp,
+    ) -> Result<()> {
         let org = tenant.org();
         let expires_at_s = Some(expires_at.seconds_ceil());
-        let row = super::row(session_key(org, id), chunk)?;
-        let sort = chunk_sort(chunk.extent(), &row.body);
-        let row = Row { key: Key { sort, ..row.key }, expires_at_s, ..row };
+        let row = Row { expires_at_s, ..row };
         let mut writes = vec![Write::Put(row, When::Absent)];
         if self.get::<Session>(&session_key(org, id)).await?.is_none() {
             let session = Session { id: id.to_owned(), created_at: now };
@@ -88,29 +119,65 @@ impl Store {
 
     /// What the session's rows of entries hold, in the order of their first entries.
     pub(crate) async fn chunk_extents(&self, tenant: Tenant, session: &str) -> Result<Vec<(String, Extent)>> {
-        let (mut extents, mut after) = (Vec::new(), Some(FIRST.to_owned()));
+        let sorts = self.session_keys(tenant, session, FIRST, BEHIND).await?;
+        Ok(sorts.into_iter().filter_map(|sort| extent(&sort).map(|extent| (sort, extent))).collect())
+    }
+
+    /// The keys of the session's runs, in the order in which they were started, each with when it was.
+    pub(crate) async fn session_run_keys(&self, tenant: Tenant, session: &str) -> Result<Vec<(String, Timestamp)>> {
+        let sorts = self.session_keys(tenant, session, FIRST_RUN, BEHIND_RUNS).await?;
+        let moment = |sort: &str| sort.strip_prefix(FIRST_RUN)?.split('#').next()?.parse().ok();
+        let found = sorts.into_iter().filter_map(|sort| {
+            let at = Timestamp::from_millis(moment(&sort)?);
+            Some((sort, at))
+        });
+        Ok(found.collect())
+    }
+
+    /// The keys of the session's rows between these.
+    async fn session_keys(&self, tenant: Tenant, session: &str, first: &str, behind: &str) -> Result<Vec<String>> {
+        let (mut found, mut after) = (Vec::new(), Some(first.to_owned()));
         while let Some(begin) = after.take() {
             let query = Query {
                 table: Table::Messages,
                 index: Index::Primary,
                 partition: partition(tenant.org(), session),
                 after: Some(begin),
-                before: Some(BEHIND.to_owned()),
+                before: Some(behind.to_owned()),
                 descending: false,
                 limit: KEYS_PAGE,
             };
-            let FoundKeys { sorts, next } = self.backend.query_keys(&query).await?;
-            extents.extend(sorts.into_iter().filter_map(|sort| extent(&sort).map(|extent| (sort, extent))));
+            let FoundKeys { mut sorts, next } = self.backend.query_keys(&query).await?;
+            found.append(&mut sorts);
             after = next;
         }
-        Ok(extents)
+        Ok(found)
     }
 
     /// These rows of entries.
     pub(crate) async fn chunks(&self, tenant: Tenant, session: &str, sorts: &[String]) -> Result<Vec<Chunk>> {
+        Ok(self.session_rows(tenant, session, sorts).await?.into_iter().flatten().collect())
+    }
+
+    /// These runs of the session, each in the place of its key; one that is gone is `None`.
+    pub(crate) async fn session_runs(
+        &self,
+        tenant: Tenant,
+        session: &str,
+        sorts: &[String],
+    ) -> Result<Vec<Option<SessionRun>>> {
+        self.session_rows(tenant, session, sorts).await
+    }
+
+    async fn session_rows<T: DeserializeOwned>(
+        &self,
+        tenant: Tenant,
+        session: &str,
+        sorts: &[String],
+    ) -> Result<Vec<Option<T>>> {
         let partition = partition(tenant.org(), session);
         let keys: Vec<Key> = sorts.iter().map(|sort| Key::new(Table::Messages, &*partition, &**sort)).collect();
-        Ok(self.batch_get(&keys).await?.into_iter().flatten().map(|found| found.value).collect())
+        Ok(self.batch_get(&keys).await?.into_iter().map(|found| found.map(|found| found.value)).collect())
     }
 
     /// A page of the sessions, the newest first, and where the next begins.

@@ -25,6 +25,8 @@ pub const ENTRIES_LIMIT: usize = 1_000;
 pub const READ_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 /// The most sessions of a list, with those that are passed over.
 pub const SESSIONS_LIMIT: usize = 1_000;
+/// The most runs that a session names and one reading is told of.
+pub const RUNS_LIMIT: usize = 200;
 /// How long entries are kept, in days from when they came: 13 months, as usage is.
 pub const KEPT_DAYS: i64 = 400;
 /// The longest id of a session, in bytes.
@@ -85,6 +87,15 @@ pub(crate) struct Session {
     pub(crate) id: String,
     /// When its first entry came.
     pub(crate) created_at: Timestamp,
+}
+
+/// A run of a session's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SessionRun {
+    pub(crate) id: RunId,
+    /// What its caller said of it for the log.
+    #[serde(default)]
+    pub(crate) meta: Option<Map<String, Value>>,
 }
 
 /// A session, or a chat, added up with what its runs tell.
@@ -167,11 +178,30 @@ fn chunks(entries: Vec<Entry>) -> Vec<Chunk> {
     chunks
 }
 
-/// The entries of a session in order of time: what its client wrote down, and what the runs of the chat of that id tell. Empty for one that
-/// is not there.
+/// Writes down that a run, which is about to be accepted, is one of this session's: what it tells is told there. A run that is not
+/// accepted afterwards tells nothing.
 ///
 /// # Errors
-/// [`Error::Invalid`] for `from` when there are more than [`READ_LIMIT_BYTES`] in that span.
+/// As the store says.
+pub async fn name_run(
+    app: &App,
+    caller: &Caller,
+    session: &str,
+    run: RunId,
+    meta: Option<Map<String, Value>>,
+) -> Result<()> {
+    caller.require(Scope::RunsWrite)?;
+    let now = app.now();
+    let expires_at = now.plus_ms(KEPT_DAYS.saturating_mul(DAY_MS));
+    let run = SessionRun { id: run, meta };
+    Ok(app.store().save_session_run(caller.tenant(), session, &run, now, expires_at).await?)
+}
+
+/// The entries of a session in order of time: what its client wrote down, what the runs that it names tell, and what the runs of the chat
+/// of that id tell. Empty for one that is not there.
+///
+/// # Errors
+/// [`Error::Invalid`] for `from` when there are more than [`READ_LIMIT_BYTES`], or what more than [`RUNS_LIMIT`] runs tell, in that span.
 pub async fn entries(app: &App, caller: &Caller, id: &str, span: Span) -> Result<Vec<Map<String, Value>>> {
     caller.require(Scope::RunsRead)?;
     let extents = app.store().chunk_extents(caller.tenant(), id).await?;
@@ -187,13 +217,60 @@ pub async fn entries(app: &App, caller: &Caller, id: &str, span: Span) -> Result
     }
     let chunks = app.store().chunks(caller.tenant(), id, &sorts).await?;
     let mut all: Vec<Entry> = chunks.into_iter().flat_map(|chunk| chunk.entries).collect();
-    if let Some(chat) = chat_of(app, caller, id).await? {
-        all.extend(of_run::chat(app, caller.tenant(), &chat).await?);
+    let runs: Vec<_> =
+        numbered_runs(app, caller.tenant(), id).await?.into_iter().filter(|run| run.meets(span)).collect();
+    if runs.len() > RUNS_LIMIT {
+        let message = format!("there are more than {RUNS_LIMIT} runs: ask for a shorter time, with from and to");
+        return Err(Error::invalid("from", message));
     }
+    all.extend(told(app, caller, id, runs).await?);
     all.retain(|entry| span.meets(entry.at, entry.at));
     // What has the same time stays in the order in which it is stored.
     all.sort_by_key(|entry| entry.at);
     Ok(all.into_iter().map(|entry| entry.body).collect())
+}
+
+/// The key of a run of a session's.
+struct NumberedRun {
+    /// From 1, in the order in which they were started.
+    number: usize,
+    sort: String,
+    started_at: Timestamp,
+}
+
+impl NumberedRun {
+    /// Whether it may tell something of that span: it ends a day after its start at the latest.
+    fn meets(&self, span: Span) -> bool {
+        span.meets(self.started_at, self.started_at.plus_ms(run::DEADLINE_MS.saturating_mul(2)))
+    }
+}
+
+async fn numbered_runs(app: &App, tenant: Tenant, session: &str) -> Result<Vec<NumberedRun>> {
+    let keys = app.store().session_run_keys(tenant, session).await?;
+    let numbered =
+        |(index, (sort, started_at)): (usize, _)| NumberedRun { number: index.saturating_add(1), sort, started_at };
+    Ok(keys.into_iter().enumerate().map(numbered).collect())
+}
+
+/// What these runs of a session tell, and the runs of the chat of its id.
+async fn told(app: &App, caller: &Caller, session: &str, runs: Vec<NumberedRun>) -> Result<Vec<Entry>> {
+    let tenant = caller.tenant();
+    let sorts: Vec<String> = runs.iter().map(|run| run.sort.clone()).collect();
+    let named = app.store().session_runs(tenant, session, &sorts).await?;
+    let named: Vec<_> = runs.iter().zip(named).filter_map(|(place, run)| Some((place.number, run?))).collect();
+    let mut all = match chat_of(app, caller, session).await? {
+        // It is a session's that has its id: it tells the same there.
+        Some(chat) if named.iter().any(|(_, run)| run.id == chat.first.id) => Vec::new(),
+        Some(chat) => of_run::chat(app, tenant, &chat).await?,
+        None => Vec::new(),
+    };
+    let told: Vec<Vec<Entry>> = stream::iter(named)
+        .map(|(number, run)| of_run::one(app, tenant, session, number, run))
+        .buffered(SESSIONS_AT_A_TIME)
+        .try_collect()
+        .await?;
+    all.extend(told.into_iter().flatten());
+    Ok(all)
 }
 
 /// The chat that a session's id names, if it names one.
@@ -214,7 +291,7 @@ pub async fn sessions(app: &App, caller: &Caller, passed: usize, most: usize) ->
     Ok(newest(app, caller, passed, most).await?.into_iter().map(|found| found.id).collect())
 }
 
-/// The same, each added up with what its runs tell.
+/// The same, each added up with what its runs tell; of a session that names more than [`RUNS_LIMIT`], the newest of them.
 ///
 /// # Errors
 /// As the store says.
@@ -250,10 +327,8 @@ async fn newest(app: &App, caller: &Caller, passed: usize, most: usize) -> Resul
 }
 
 async fn summary(app: &App, caller: &Caller, Session { id, created_at }: Session) -> Result<Summary> {
-    let told = match chat_of(app, caller, &id).await? {
-        Some(chat) => of_run::chat(app, caller.tenant(), &chat).await?,
-        None => Vec::new(),
-    };
+    let mut runs = numbered_runs(app, caller.tenant(), &id).await?;
+    let told = told(app, caller, &id, runs.split_off(runs.len().saturating_sub(RUNS_LIMIT))).await?;
     let written = app.store().chunk_extents(caller.tenant(), &id).await?.into_iter().map(|(_, extent)| extent);
     let told = told.iter().map(|entry| Extent { first_at: entry.at, last_at: entry.at, entries: 1, bytes: 0 });
     let whole = written.chain(told).reduce(|all, more| Extent {

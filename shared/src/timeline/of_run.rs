@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Entry;
+use super::{Entry, SessionRun};
 use crate::{
     app::App,
     clock::Timestamp,
-    error::Result,
+    error::{Error, Result},
     message::{self, Record, Slot, ToolEnd},
     model::{ModelName, Tokens, ToolCall},
     run::{self, Chat, Run, Status},
@@ -18,17 +18,49 @@ const VERSION: &str = "2.0.0";
 
 /// What the chat's runs tell, in order.
 pub(super) async fn chat(app: &App, tenant: Tenant, chat: &Chat) -> Result<Vec<Entry>> {
+    let session = chat.first.chat_id.to_string();
+    let place = |number| Place { session: &session, number, meta: None };
     let mut entries = Vec::new();
-    told(app, tenant, &chat.first, 1, &mut entries).await?;
+    told(app, tenant, &chat.first, place(1), &mut entries).await?;
     for (index, next) in chat.first.continued_by.iter().enumerate() {
         let next = run::visible(app, tenant, *next).await?.value;
-        told(app, tenant, &next, index.saturating_add(2), &mut entries).await?;
+        told(app, tenant, &next, place(index.saturating_add(2)), &mut entries).await?;
     }
     Ok(entries)
 }
 
-async fn told(app: &App, tenant: Tenant, run: &Run, number: usize, entries: &mut Vec<Entry>) -> Result<()> {
-    let mut telling = Telling { run, number, turn: 0, entries };
+/// What a run tells as that number of a session that names it; nothing if it was never accepted.
+pub(super) async fn one(
+    app: &App,
+    tenant: Tenant,
+    session: &str,
+    number: usize,
+    named: SessionRun,
+) -> Result<Vec<Entry>> {
+    let place = Place { session, number, meta: named.meta.as_ref() };
+    let run = match run::visible(app, tenant, named.id).await {
+        Ok(found) => found.value,
+        Err(Error::NotFound(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut entries = Vec::new();
+    told(app, tenant, &run, place, &mut entries).await?;
+    Ok(entries)
+}
+
+/// Where a run stands in a session.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    session: &'a str,
+    /// Which of the session's runs it is, from 1.
+    number: usize,
+    /// What its caller said of it for the log.
+    meta: Option<&'a Map<String, Value>>,
+}
+
+async fn told(app: &App, tenant: Tenant, run: &Run, place: Place<'_>, entries: &mut Vec<Entry>) -> Result<()> {
+    let number = place.number;
+    let mut telling = Telling { run, place, turn: 0, entries };
     if number == 1 {
         telling.tell(&format!("{}/start", run.id), "session_start", run.created_at, json!({ "prompt": run.title }));
     }
@@ -43,8 +75,7 @@ async fn told(app: &App, tenant: Tenant, run: &Run, number: usize, entries: &mut
 
 struct Telling<'a> {
     run: &'a Run,
-    /// Which of the chat's runs it is, from 1.
-    number: usize,
+    place: Place<'a>,
     /// How many answers of the model came before.
     turn: u32,
     entries: &'a mut Vec<Entry>,
@@ -120,8 +151,8 @@ impl Telling<'_> {
         });
         let head = json!({
             "version": VERSION,
-            "session_id": run.chat_id,
-            "prompt_number": self.number,
+            "session_id": self.place.session,
+            "prompt_number": self.place.number,
             "turn_number": self.turn,
             "event_id": id,
             "event_type": kind,
@@ -129,7 +160,8 @@ impl Telling<'_> {
             "meta": source,
         });
         let (Value::Object(head), Value::Object(more)) = (head, more) else { return };
-        let body: Map<String, Value> = head.into_iter().chain(more).collect();
+        let meta = self.place.meta.map(|meta| ("log_meta".to_owned(), Value::Object(meta.clone())));
+        let body: Map<String, Value> = head.into_iter().chain(more).chain(meta).collect();
         self.entries.push(Entry { at, body });
     }
 }

@@ -25,6 +25,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "cotool_get_agent",
             "cotool_list_agent_versions",
             "cotool_list_system_prompts",
+            "coagent_list_agents",
+            "coagent_get_agent",
         ],
     ),
     (
@@ -41,6 +43,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "cotool_update_agents",
             "cotool_copy_agent",
             "cotool_create_system_prompt",
+            "coagent_create_agent",
         ],
     ),
     (
@@ -95,6 +98,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "cotool_interrupt_chat",
             "cotool_give_feedback",
             "coagent_record_logs",
+            "coagent_complete",
         ],
     ),
     ("keys:manage", &["create_key", "list_keys", "revoke_key", "rotate_key", "put_budgets"]),

@@ -46,6 +46,8 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
     ("approval_id", "names a call within the run of the path"),
     ("chatEventId", "names a message within the run of the path"),
     ("custom_id", "is the caller's own"),
+    ("body.run_id", "is the caller's own: a session"),
+    ("model_ref.provider_id", "is a part of a model's name"),
     ("session_id", "is the caller's own: a session that nobody has is an empty one"),
     ("event_id", "is the caller's own"),
     ("contextDocs[].id", "is another service's"),

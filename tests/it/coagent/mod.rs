@@ -1,3 +1,5 @@
 //! The CoAgent surface, through its border, on each backend.
 
+mod agents;
+mod completions;
 mod logs;

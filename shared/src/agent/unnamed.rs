@@ -1,0 +1,49 @@
+//! Agents that nobody made: a call that brings its own prompt and model runs on one whose id follows from both. No pointer names its only
+//! version, so no list shows it, and nobody can change it, delete it or run it by its id.
+
+use std::sync::Arc;
+
+use super::{AgentVersion, Draft};
+use crate::{
+    app::App,
+    error::Result,
+    id::AgentId,
+    store,
+    tenant::{Caller, Scope},
+};
+
+/// What runs of such an agent show as its name.
+const NAME: &str = "completion";
+/// It has this one alone.
+const VERSION: u32 = 1;
+
+/// The agent of this system prompt and model, checked, and not yet kept: see [`keep_unnamed`]. The same prompt and model make the same.
+///
+/// # Errors
+/// [`crate::Error::Invalid`], [`crate::Error::UnknownModel`], [`crate::Error::Forbidden`].
+pub async fn unnamed(app: &App, caller: &Caller, system_prompt: String, model: String) -> Result<Arc<AgentVersion>> {
+    caller.require(Scope::RunsWrite)?;
+    let org = caller.tenant().org();
+    let definition = Draft { system_prompt, ..Draft::new(NAME, model) }.checked(app, caller.tenant()).await?;
+    let (said, model) = (definition.system_prompt.as_bytes(), definition.model.as_str().as_bytes());
+    let agent_id = AgentId::of_content(&[org.uuid().as_bytes(), said, model]);
+    let now = app.now();
+    Ok(Arc::new(AgentVersion { agent_id, number: VERSION, created_at: now, updated_at: now, definition }))
+}
+
+/// Keeps such an agent, so that runs can be pinned to it. One that is kept already stays as it is.
+///
+/// # Errors
+/// As the store says.
+pub async fn keep_unnamed(app: &App, caller: &Caller, agent: &Arc<AgentVersion>) -> Result<()> {
+    let tenant = caller.tenant();
+    if app.remembered_version(tenant.org(), agent.agent_id, agent.number).is_some() {
+        return Ok(());
+    }
+    match app.store().save_unnamed_version(tenant, agent).await {
+        Ok(()) | Err(store::Error::Conflict { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    app.remember_version(tenant.org(), Arc::clone(agent));
+    Ok(())
+}
