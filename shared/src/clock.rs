@@ -63,6 +63,12 @@ impl Timestamp {
             .unwrap_or_else(|| "9999-12-31T23:59:59.999Z".to_owned())
     }
 
+    /// The same in whole seconds, as in `2026-11-22T18:30:00Z`.
+    #[must_use]
+    pub fn rfc3339_seconds(self) -> String {
+        format!("{}Z", self.rfc3339().get(..19).unwrap_or_default())
+    }
+
     /// The day in UTC, as in `2026-11-22`.
     #[must_use]
     pub fn day(self) -> String {

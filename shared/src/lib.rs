@@ -33,6 +33,7 @@ pub mod secret;
 pub mod simulation;
 pub mod store;
 pub mod tenant;
+pub mod test_set;
 pub mod timeline;
 pub mod tool;
 

@@ -1,3 +1,4 @@
 //! The CoAgent surface, through its border, on each backend.
 
 mod logs;
+mod testsets;
