@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod evaluation;
 pub mod file;
 pub mod id;
 pub mod idempotency;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::case::{Checked, rows};
+pub(crate) use self::validation::compiled;
 pub use self::{
     case::{ADDED_LIMIT, ADDED_LIMIT_BYTES, Case, VALIDATIONS_LIMIT},
     validation::{Kind, PATTERN_LIMIT_BYTES, Validation},
