@@ -27,6 +27,7 @@ mod surface;
 mod together;
 mod tools;
 mod unique;
+mod validations;
 mod wait;
 #[cfg(feature = "lambda")]
 pub mod worker;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::{
     Error, Result,
-    id::{AgentId, BatchId, FileId, KeyId, MessageId, RunId},
+    id::{AgentId, BatchId, FileId, KeyId, MessageId, RunId, TestSetId},
 };
 use uuid::Uuid;
 
@@ -194,4 +194,12 @@ macro_rules! path_ids {
     )+};
 }
 
-path_ids!(AgentId = "agent", RunId = "run", BatchId = "batch", KeyId = "key", FileId = "file", MessageId = "message");
+path_ids!(
+    AgentId = "agent",
+    RunId = "run",
+    BatchId = "batch",
+    KeyId = "key",
+    FileId = "file",
+    MessageId = "message",
+    TestSetId = "test set"
+);

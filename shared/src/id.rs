@@ -98,6 +98,8 @@ ids! {
     FileId = "file";
     /// A draft of a system prompt.
     PromptId = "prompt";
+    /// A test set: cases that agents are tried with.
+    TestSetId = "ts";
     /// A question to a person about a tool call of a run.
     ApprovalId = "appr";
 }

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod evaluation;
 pub mod file;
 pub mod id;
 pub mod idempotency;
@@ -33,6 +34,7 @@ pub mod secret;
 pub mod simulation;
 pub mod store;
 pub mod tenant;
+pub mod test_set;
 pub mod timeline;
 pub mod tool;
 

@@ -6,6 +6,7 @@ pub(crate) mod error;
 mod filter;
 mod health;
 mod logs;
+mod testsets;
 
 use serde_json::{Map, Value};
 
@@ -14,6 +15,7 @@ use self::{
     completions::{CompletionBody, CompletionView},
     health::Health,
     logs::{FilterQuery, LogBody, LogsQuery, RecordedView, SessionsQuery},
+    testsets::{CasesQuery, CreateTestset, TestsetsView, WholeTestsetView},
 };
 
 crate::route::routes! { Coagent;
@@ -84,6 +86,25 @@ crate::route::routes! { Coagent;
     coagent_filter_logs = GET "/api/v1/filter_logs/{session_id}" => logs::filter_logs {
         query: FilterQuery,
         answer: 200 Vec<Value>,
+        access: [write api_keys, write runs, read messages]
+    }
+    /// List the test sets, newest first: at most 1,000
+    coagent_list_testsets = GET "/api/v1/testsets" => testsets::list_testsets {
+        answer: 200 TestsetsView,
+        access: [write api_keys, write runs, read messages]
+    }
+    /// Make a test set of 1,000 cases at most: more can be added on the native surface
+    coagent_create_testset = POST "/api/v1/testsets" => testsets::create_testset {
+        body: CreateTestset,
+        answer: 201 WholeTestsetView,
+        access: [write api_keys, write runs, write messages]
+    }
+    /// Get a test set with its cases
+    ///
+    /// An answer has at most 5 MiB: our own limit.
+    coagent_get_testset = GET "/api/v1/testsets/{testset_id}" => testsets::get_testset {
+        query: CasesQuery,
+        answer: 200 WholeTestsetView,
         access: [write api_keys, write runs, read messages]
     }
 }

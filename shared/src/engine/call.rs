@@ -21,7 +21,7 @@ use crate::{
     model::{Answer, FaultKind, ModelFault, ModelName, Request, Tokens, retry::Next as Retry},
     money::{self, Budget, Limit},
     random,
-    run::{Attempt, AttemptEnd, InFlight, Reason},
+    run::{AttemptEnd, InFlight, Reason},
     simulation::{self, Guard},
 };
 

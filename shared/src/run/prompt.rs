@@ -1,5 +1,7 @@
 //! What an agent is told: a message or inputs, checked against what it declares.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     agent::{self, Definition, Inputs},
     error::Problem,
@@ -9,7 +11,8 @@ use crate::{
 pub const MESSAGE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the agent is told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Prompt {
     /// A message.
     Message(String),

@@ -4,6 +4,7 @@ mod agent_names;
 pub(crate) mod agents;
 mod api_keys;
 mod batches;
+pub(crate) mod chunk;
 #[cfg(feature = "aws")]
 pub mod dynamo;
 mod families;
@@ -21,6 +22,7 @@ pub(crate) mod secrets;
 pub mod simulated;
 #[cfg(feature = "embedded")]
 pub mod sqlite;
+pub(crate) mod test_sets;
 mod timelines;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -28,7 +30,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::clock::Timestamp;
 pub(crate) use listed_runs::Span;
 pub use row::{Error, Result};
-use row::{Found, FoundKeys, Key, Query, Rev, Row, Write};
+use row::{Found, FoundKeys, Index, KEYS_LIMIT, Key, Query, Rev, Row, Table, Write};
 pub(crate) use runs::{DUE_SHARDS, Due};
 
 /// Where the rows are.
@@ -189,6 +191,26 @@ impl Store {
         let Found { rows, next } = self.backend.query(query).await?;
         let values: Result<Vec<T>> = rows.iter().map(|row| read(row).map(|found| found.value)).collect();
         Ok((values?, next))
+    }
+
+    /// Every sort key of the partition that is greater than the one and less than the other, in order.
+    async fn sorts_between(&self, table: Table, partition: &str, after: &str, before: &str) -> Result<Vec<String>> {
+        let (mut all, mut after) = (Vec::new(), Some(after.to_owned()));
+        while let Some(begin) = after.take() {
+            let query = Query {
+                table,
+                index: Index::Primary,
+                partition: partition.to_owned(),
+                after: Some(begin),
+                before: Some(before.to_owned()),
+                descending: false,
+                limit: KEYS_LIMIT,
+            };
+            let FoundKeys { mut sorts, next } = self.backend.query_keys(&query).await?;
+            all.append(&mut sorts);
+            after = next;
+        }
+        Ok(all)
     }
 
     async fn snapshot<T: DeserializeOwned>(&self, keys: &[Key]) -> Result<Vec<Option<Versioned<T>>>> {

@@ -16,6 +16,7 @@ use crate::{
     id::RunId,
     page,
     run::{self, Chat, Filter},
+    store::chunk,
     tenant::{Caller, Scope, Tenant},
 };
 
@@ -32,9 +33,6 @@ pub const KEPT_DAYS: i64 = 400;
 /// The longest id of a session, in bytes.
 pub const ID_LIMIT_BYTES: usize = 512;
 
-/// How much goes into one row: more than that is the next row's, but for one entry that is larger.
-const CHUNK_ENTRIES: usize = 100;
-const CHUNK_BYTES: usize = 200_000;
 /// How many sessions are written, or read, at a time.
 const SESSIONS_AT_A_TIME: usize = 8;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
@@ -155,27 +153,10 @@ pub async fn record(app: &App, caller: &Caller, entries: Vec<(String, Entry)>) -
 async fn record_in(app: &App, tenant: Tenant, id: String, entries: Vec<Entry>) -> Result<()> {
     let now = app.now();
     let expires_at = now.plus_ms(KEPT_DAYS.saturating_mul(DAY_MS));
-    for chunk in chunks(entries) {
-        app.store().save_chunk(tenant, &id, &chunk, now, expires_at).await?;
+    for entries in chunk::parts(entries, length) {
+        app.store().save_chunk(tenant, &id, &Chunk { entries }, now, expires_at).await?;
     }
     Ok(())
-}
-
-/// The entries in parts that a row can hold: the same entries, the same parts.
-fn chunks(entries: Vec<Entry>) -> Vec<Chunk> {
-    let mut chunks = Vec::new();
-    let (mut now, mut bytes) = (Vec::new(), 0_usize);
-    for entry in entries {
-        let length = length(&entry);
-        if now.len() >= CHUNK_ENTRIES || (!now.is_empty() && bytes.saturating_add(length) > CHUNK_BYTES) {
-            chunks.push(Chunk { entries: std::mem::take(&mut now) });
-            bytes = 0;
-        }
-        bytes = bytes.saturating_add(length);
-        now.push(entry);
-    }
-    chunks.push(Chunk { entries: now });
-    chunks
 }
 
 /// Writes down that a run, which is about to be accepted, is one of this session's: what it tells is told there. A run that is not
@@ -353,9 +334,8 @@ mod tests {
 
     #[test]
     fn entries_go_into_rows_that_can_hold_them() {
-        let lengths = |entries: Vec<Entry>| -> Vec<usize> {
-            chunks(entries).into_iter().map(|chunk| chunk.entries.len()).collect()
-        };
+        let lengths =
+            |entries: Vec<Entry>| -> Vec<usize> { chunk::parts(entries, length).iter().map(Vec::len).collect() };
         assert_eq!(lengths((0..250).map(|at| entry(at, 1)).collect()), [100, 100, 50]);
         assert_eq!(lengths((0..5).map(|at| entry(at, 90_000)).collect()), [2, 2, 1]);
         assert_eq!(lengths(vec![entry(0, 1), entry(1, 900_000), entry(2, 1)]), [1, 1, 1]);

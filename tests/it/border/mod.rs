@@ -16,6 +16,9 @@ fn bodies(call: &str) -> Value {
         "create_run" | "stream_run" => json!({"message": "hello"}),
         "create_batch" => json!({"items": [{"message": "hello"}]}),
         "create_file" => json!({"media_type": "text/plain", "data": "aGVsbG8="}),
+        "add_test_cases" => {
+            json!({"items": [{"message": "hello", "validations": [{"exact": {"expected": "x"}}]}]})
+        }
         "decide_run_approval" => json!({"approval_id": "appr_019a2b3c-4d5e-7f60-8123-456789abcdef"}),
         _ => Value::Null,
     }

@@ -16,6 +16,7 @@ pub(super) enum Kind {
     Batch,
     Key,
     File,
+    TestSet,
     /// A secret's name is its organisation's own choice.
     Secret,
     /// The number of an agent's version.
@@ -37,6 +38,8 @@ const KINDS: &[(&str, Kind)] = &[
     ("key_id", Kind::Key),
     ("file_id", Kind::File),
     ("fileId", Kind::File),
+    ("test_set_id", Kind::TestSet),
+    ("testset_id", Kind::TestSet),
     ("path.name", Kind::Secret),
     ("path.version", Kind::Version),
 ];
@@ -48,6 +51,7 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
     ("custom_id", "is the caller's own"),
     ("body.run_id", "is the caller's own: a session"),
     ("model_ref.provider_id", "is a part of a model's name"),
+    ("cases[].id", "is the caller's own"),
     ("session_id", "is the caller's own: a session that nobody has is an empty one"),
     ("event_id", "is the caller's own"),
     ("contextDocs[].id", "is another service's"),
@@ -58,8 +62,8 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
 ];
 
 impl Kind {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Agent, Self::Run, Self::Batch, Self::Key, Self::File, Self::Secret, Self::Version];
+    pub(super) const ALL: [Self; 8] =
+        [Self::Agent, Self::Run, Self::Batch, Self::Key, Self::File, Self::TestSet, Self::Secret, Self::Version];
 
     /// What stands in this place of a call, unless it is nothing to look up.
     pub(super) fn of(call: &str, place: &str) -> Option<Self> {
@@ -79,7 +83,7 @@ impl Kind {
 
     /// Whether one can be taken away, so that its id is unknown afterwards.
     pub(super) const fn deletable(self) -> bool {
-        matches!(self, Self::Agent | Self::File | Self::Secret)
+        matches!(self, Self::Agent | Self::File | Self::TestSet | Self::Secret)
     }
 
     const fn prefix(self) -> &'static str {
@@ -89,6 +93,7 @@ impl Kind {
             Self::Batch => "batch_",
             Self::Key => "key_",
             Self::File => "file_",
+            Self::TestSet => "ts_",
             Self::Secret | Self::Version => "",
         }
     }
@@ -98,7 +103,7 @@ impl Kind {
         match self {
             Self::Secret => "NOBODY_HAS_THIS".to_owned(),
             Self::Version => "99".to_owned(),
-            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File => {
+            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File | Self::TestSet => {
                 self.written(&uuid::Uuid::now_v7().to_string(), surface)
             }
         }
@@ -137,8 +142,18 @@ impl Things {
         let key = text(&client.post("/v1/keys", key).await.status(201), "id");
         let file = json!({"name": "a.txt", "media_type": "text/plain", "data": "aGVsbG8="});
         let file = text(&client.post("/v1/files", file).await.status(201), "id");
+        let case = json!({"message": "hello", "validations": [{"exact": {"expected": "x"}}]});
+        let set = json!({"name": "set", "items": [case]});
+        let set = text(&client.post("/v1/test_sets", set).await.status(201), "id");
         client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
-        let all = [(Kind::Agent, agent), (Kind::Run, run), (Kind::Batch, batch), (Kind::Key, key), (Kind::File, file)];
+        let all = [
+            (Kind::Agent, agent),
+            (Kind::Run, run),
+            (Kind::Batch, batch),
+            (Kind::Key, key),
+            (Kind::File, file),
+            (Kind::TestSet, set),
+        ];
         let mut things = Self::default();
         for (kind, id) in all {
             things.0.insert(kind, id.strip_prefix(kind.prefix()).unwrap().to_owned());
@@ -150,7 +165,9 @@ impl Things {
     /// The same of those that can be deleted, deleted.
     pub(super) async fn deleted(client: &Client, name: &str) -> Self {
         let mut things = Self::made(client, name).await;
-        for (kind, path) in [(Kind::Agent, "agents"), (Kind::File, "files"), (Kind::Secret, "secrets")] {
+        for (kind, path) in
+            [(Kind::Agent, "agents"), (Kind::File, "files"), (Kind::TestSet, "test_sets"), (Kind::Secret, "secrets")]
+        {
             let id = things.text(kind, Surface::Native).unwrap();
             client.delete(&format!("/v1/{path}/{id}")).await.status(204);
         }

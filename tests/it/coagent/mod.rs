@@ -3,3 +3,4 @@
 mod agents;
 mod completions;
 mod logs;
+mod testsets;

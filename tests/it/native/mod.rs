@@ -17,5 +17,6 @@ mod service;
 mod streams;
 mod structured;
 pub(crate) mod sub_agents;
+mod test_sets;
 mod tools;
 mod usage;
