@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Deref};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 /// A field that may be left out but cannot be taken away: `null` is refused. To be marked `#[serde(default)]`.
@@ -48,27 +48,13 @@ impl<T: JsonSchema> JsonSchema for Given<T> {
 }
 
 /// A field that is only read: whatever a body says of it is passed over, so that what was read can be changed and sent back. To be marked
-/// `#[serde(default)]`.
+/// `#[serde(default)]` and `#[schemars(skip)]`.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReadOnly;
 
 impl<'de> Deserialize<'de> for ReadOnly {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         IgnoredAny::deserialize(deserializer).map(|_| Self)
-    }
-}
-
-impl JsonSchema for ReadOnly {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "ReadOnly".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "Only read: passed over here.", "readOnly": true })
     }
 }
 

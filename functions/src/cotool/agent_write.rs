@@ -88,20 +88,28 @@ pub(super) struct UpdateAgent {
     #[serde(default)]
     is_suggestion: Given<bool>,
     #[serde(default, rename = "id")]
+    #[schemars(skip)]
     _id: ReadOnly,
     #[serde(default, rename = "organizationId")]
+    #[schemars(skip)]
     _organization_id: ReadOnly,
     #[serde(default, rename = "createdAt")]
+    #[schemars(skip)]
     _created_at: ReadOnly,
     #[serde(default, rename = "updatedAt")]
+    #[schemars(skip)]
     _updated_at: ReadOnly,
     #[serde(default, rename = "deletedAt")]
+    #[schemars(skip)]
     _deleted_at: ReadOnly,
     #[serde(default, rename = "isBuiltIn")]
+    #[schemars(skip)]
     _is_built_in: ReadOnly,
     #[serde(default, rename = "triggerSummary")]
+    #[schemars(skip)]
     _trigger_summary: ReadOnly,
     #[serde(default, rename = "lastDetectionRunAt")]
+    #[schemars(skip)]
     _last_detection_run_at: ReadOnly,
 }
 

@@ -136,6 +136,7 @@ pub(super) struct SkillView {
     skill: Option<SkillText>,
     /// Not counted here.
     #[serde(default, skip_serializing, rename = "invocationCount30d")]
+    #[schemars(skip)]
     _invocations: ReadOnly,
 }
 

@@ -44,12 +44,12 @@ const KINDS: &[(&str, Kind)] = &[
     ("path.version", Kind::Version),
 ];
 
-/// Fields that look like ids and are none of ours to look up, and why.
+/// Fields that look like ids and are none of ours to look up, and why; of one call alone where its name stands before the place.
 const NOT_LOOKED_UP: &[(&str, &str)] = &[
     ("approval_id", "names a call within the run of the path"),
     ("chatEventId", "names a message within the run of the path"),
     ("custom_id", "is the caller's own"),
-    ("body.run_id", "is the caller's own: a session"),
+    ("coagent_complete body.run_id", "is the caller's own: a session"),
     ("model_ref.provider_id", "is a part of a model's name"),
     ("cases[].id", "is the caller's own"),
     ("session_id", "is the caller's own: a session that nobody has is an empty one"),
@@ -69,7 +69,8 @@ impl Kind {
     pub(super) fn of(call: &str, place: &str) -> Option<Self> {
         let is =
             |end: &str| place.ends_with(end) && place[..place.len() - end.len()].ends_with(['.', ']']) || place == end;
-        if NOT_LOOKED_UP.iter().any(|(end, _)| is(end)) {
+        let here = format!("{call} {place}");
+        if NOT_LOOKED_UP.iter().any(|(end, _)| is(end) || *end == here) {
             return None;
         }
         let found = KINDS.iter().find(|(end, _)| is(end));
