@@ -17,11 +17,7 @@ fn field(path: &str) -> String {
 /// What the core says of its own fields, with their names so: for errors of the core alone, since what is wrong with the
 /// request itself is named as it stands there.
 pub(crate) fn fields(error: Error) -> Error {
-    let Error::Invalid(mut problems) = error else { return error };
-    for problem in &mut problems {
-        problem.field = field(&problem.field);
-    }
-    Error::Invalid(problems)
+    error.with_fields(field)
 }
 
 #[cfg(test)]

@@ -66,6 +66,22 @@ pub(crate) fn each<T: DeserializeOwned>(field: &str, values: Vec<Value>) -> Resu
     if problems.is_empty() { Ok(items) } else { Err(Error::Invalid(problems)) }
 }
 
+/// The same, and each made into what it stands for, of which it is told its place; every bad one is named.
+pub(crate) fn each_as<T: DeserializeOwned, U>(
+    field: &str,
+    values: Vec<Value>,
+    made: impl Fn(&str, T) -> Result<U, Problem>,
+) -> Result<Vec<U>> {
+    let (mut all, mut problems) = (Vec::with_capacity(values.len()), Vec::new());
+    for (index, value) in each::<T>(field, values)?.into_iter().enumerate() {
+        match made(&format!("{field}[{index}]"), value) {
+            Ok(one) => all.push(one),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(all) } else { Err(Error::Invalid(problems)) }
+}
+
 /// Each line that is not blank as JSON; every bad one is named, with its index.
 pub(crate) fn lines(body: &[u8]) -> Result<Vec<Value>> {
     let mut values = Vec::new();

@@ -94,6 +94,14 @@ impl Error {
         Self::Invalid(vec![Problem { field: field.into(), message: message.into() }])
     }
 
+    /// The same with the fields that are wrong as `name` calls them, for a surface that has other names than the core.
+    #[must_use]
+    pub fn with_fields(self, name: impl Fn(&str) -> String) -> Self {
+        let Self::Invalid(problems) = self else { return self };
+        let renamed = |problem: Problem| Problem { field: name(&problem.field), ..problem };
+        Self::Invalid(problems.into_iter().map(renamed).collect())
+    }
+
     /// Whether the same request may succeed later without any change.
     #[must_use]
     pub fn retryable(&self) -> bool {

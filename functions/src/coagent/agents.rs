@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use shared::{
     App, Error, Result, Scope,
     agent::{self, AgentVersion, Draft},
-    error::Problem,
 };
 
 use crate::{Request, Response, auth, claims, response};
@@ -92,10 +91,5 @@ pub(super) async fn get_agent(app: &App, request: Request) -> Result<Response> {
 
 /// An error of the core with the system prompt as it is called here.
 pub(super) fn named(error: Error) -> Error {
-    let Error::Invalid(problems) = error else { return error };
-    let renamed = |Problem { field, message }| {
-        let field = if field == "system_prompt" { "preamble".to_owned() } else { field };
-        Problem { field, message }
-    };
-    Error::Invalid(problems.into_iter().map(renamed).collect())
+    error.with_fields(|field| if field == "system_prompt" { "preamble".to_owned() } else { field.to_owned() })
 }

@@ -153,14 +153,10 @@ fn failing(run: &Run) -> StatusCode {
 
 /// An error of the core with the message as it is called here.
 fn named(error: Error) -> Error {
-    let Error::Invalid(problems) = error else { return error };
-    let renamed = |Problem { field, message }| {
-        let field = match field.as_str() {
-            "message" => "prompt".to_owned(),
-            "model" => "model_ref".to_owned(),
-            _ => field,
-        };
-        Problem { field, message }
+    let named = |field: &str| match field {
+        "message" => "prompt".to_owned(),
+        "model" => "model_ref".to_owned(),
+        field => field.to_owned(),
     };
-    Error::Invalid(problems.into_iter().map(renamed).collect())
+    error.with_fields(named)
 }

@@ -139,37 +139,22 @@ fn case(at: &str, body: TestCase) -> Result<Case, Problem> {
 
 /// A problem in the words of this surface, where the core has others.
 fn in_our_words(error: Error) -> Error {
-    let Error::Invalid(problems) = error else { return error };
-    let ours = |Problem { field, message }: Problem| Problem {
-        field: match field.rsplit_once('.') {
-            Some((at, "message" | "inputs")) => format!("{at}.input"),
-            Some((at, "custom_id")) => format!("{at}.id"),
-            Some((at, "id")) => format!("{at}.id_validation"),
-            Some((at, last @ ("pattern" | "schema" | "tool_name"))) => format!("{at}.kind.{last}"),
-            _ => field,
-        },
-        message,
-    };
-    Error::Invalid(problems.into_iter().map(ours).collect())
-}
-
-fn cases(values: Vec<Value>) -> Result<Vec<Case>> {
-    let (mut cases, mut problems) = (Vec::with_capacity(values.len()), Vec::new());
-    for (index, body) in decode::each::<TestCase>(CASES, values)?.into_iter().enumerate() {
-        match case(&format!("{CASES}[{index}]"), body) {
-            Ok(case) => cases.push(case),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if problems.is_empty() { Ok(cases) } else { Err(Error::Invalid(problems)) }
+    error.with_fields(|field| match field.rsplit_once('.') {
+        Some((at, "message" | "inputs")) => format!("{at}.input"),
+        Some((at, "custom_id")) => format!("{at}.id"),
+        Some((at, "id")) => format!("{at}.id_validation"),
+        Some((at, last @ ("pattern" | "schema" | "tool_name"))) => format!("{at}.kind.{last}"),
+        _ => field.to_owned(),
+    })
 }
 
 pub(super) async fn create_testset(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let CreateTestset { name, description, cases: values } = request.json()?;
-        let planned =
-            test_set::plan(app, &caller, (name, description), cases(values)?, CASES).await.map_err(in_our_words)?;
+        let planned = test_set::plan(app, &caller, (name, description), decode::each_as(CASES, values, case)?, CASES)
+            .await
+            .map_err(in_our_words)?;
         let cases = planned.cases().iter().cloned().map(TestCase::from).collect();
         let response = response::created(&WholeTestsetView { set: planned.set().into(), cases });
         test_set::create(app, planned, claims::answered(claim, &response)).await?;

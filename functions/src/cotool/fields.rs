@@ -24,12 +24,7 @@ fn renamed(error: Error) -> Error {
     if let Error::UnknownModel { field, name, known, variable } = error {
         return Error::UnknownModel { field: other_name(&field), name, known, variable };
     }
-    let Error::Invalid(problems) = error else { return error };
-    Error::Invalid(problems.into_iter().map(renamed_problem).collect())
-}
-
-fn renamed_problem(Problem { field, message }: Problem) -> Problem {
-    Problem { field: other_name(&field), message }
+    error.with_fields(other_name)
 }
 
 /// The path with its last name as it is called here; a path below a tool stays.

@@ -235,17 +235,7 @@ fn new_batch(request: &Request, agent_id: AgentId, query: &BatchQuery) -> Result
         let shared = Shared { budget_micro_usd, on_budget: on_budget.into(), max_concurrency };
         (items, INLINE_LIMIT, deadline, metadata, shared)
     };
-    let mut problems = Vec::new();
-    let mut items = Vec::with_capacity(values.len().min(limit));
-    for (index, value) in decode::each::<BatchItem>("items", values)?.into_iter().enumerate() {
-        match item(&format!("items[{index}]"), value) {
-            Ok(item) => items.push(item),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if !problems.is_empty() {
-        return Err(Error::Invalid(problems));
-    }
+    let items = decode::each_as("items", values, item)?;
     let deadline_at = moment("deadline", deadline)?;
     let origin = Origin::Native;
     Ok(NewBatch { agent_id, items, limit, items_field: "items", origin, deadline_at, metadata, shared })

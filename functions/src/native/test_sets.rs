@@ -120,21 +120,10 @@ fn case(at: &str, body: CaseBody) -> Result<Case, Problem> {
     Ok(Case { custom_id, prompt: prompt(at, message, inputs)?, validations })
 }
 
-fn cases(values: Vec<Value>) -> Result<Vec<Case>> {
-    let (mut cases, mut problems) = (Vec::with_capacity(values.len()), Vec::new());
-    for (index, body) in decode::each::<CaseBody>(ITEMS, values)?.into_iter().enumerate() {
-        match case(&format!("{ITEMS}[{index}]"), body) {
-            Ok(case) => cases.push(case),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    if problems.is_empty() { Ok(cases) } else { Err(Error::Invalid(problems)) }
-}
-
 /// The cases that are to be added.
 async fn added(app: &App, caller: &Caller, body: AddCases) -> Result<Vec<Case>> {
     let AddCases { items, run_id, expected, custom_id } = body;
-    let mut cases = cases(items)?;
+    let mut cases = decode::each_as(ITEMS, items, case)?;
     let Some(id) = run_id else {
         let of_a_run = [("expected", expected.is_some()), ("custom_id", custom_id.is_some())];
         return match of_a_run.into_iter().find(|(_, given)| *given) {
@@ -152,7 +141,8 @@ pub(super) async fn create_test_set(app: &App, request: Request) -> Result<Respo
     let caller = auth::caller(app, &request).await?;
     claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let CreateTestSet { name, description, items } = request.json()?;
-        let planned = test_set::plan(app, &caller, (name, description), cases(items)?, ITEMS).await?;
+        let planned =
+            test_set::plan(app, &caller, (name, description), decode::each_as(ITEMS, items, case)?, ITEMS).await?;
         let response = response::created(&TestSetView::from(planned.set()));
         test_set::create(app, planned, claims::answered(claim, &response)).await?;
         Ok(response)

@@ -125,13 +125,13 @@ pub(super) fn begin(app: &App, held: &mut Held, agent: &std::sync::Arc<AgentVers
         key_budget: graded.key_budget,
         agent: agent.clone(),
         model: app.judge_model(&graded.model),
+        mode: Mode::Auto,
         max_steps: CALLS.saturating_mul(u32::try_from(criteria.len()).unwrap_or(u32::MAX)),
         // What an agent's runs may cost is said for what the agent does.
         budget_micro_usd: None,
         deadline_at: now.plus_ms(DEADLINE_MS),
-        mode: Mode::Auto,
-        origin: graded.origin,
         metadata: Metadata::new(),
+        origin: graded.origin,
     };
     let row = run::first_row(app, &pinned, RunId::of_grading(graded.id), "", None);
     let row = Run { grades: Some(graded.id), structured: true, ..row };

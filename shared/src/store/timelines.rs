@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Error, Result, Store,
-    row::{Entry, FoundKeys, Index, Key, Query, Row, Table, When, Write},
+    row::{Entry, Index, Key, Query, Row, Table, When, Write},
 };
 use crate::{
     clock::Timestamp,
@@ -15,9 +15,8 @@ use crate::{
     timeline::{Chunk, Extent, Session, SessionRun},
 };
 
-/// How many sessions, and rows of entries, are read at a time; and how many keys.
+/// How many sessions are read at a time.
 const PAGE: usize = 100;
-const KEYS_PAGE: usize = 5_000;
 /// Between these stand the keys of rows of entries.
 const FIRST: &str = "C#";
 const BEHIND: &str = "D";
@@ -136,22 +135,7 @@ impl Store {
 
     /// The keys of the session's rows between these.
     async fn session_keys(&self, tenant: Tenant, session: &str, first: &str, behind: &str) -> Result<Vec<String>> {
-        let (mut found, mut after) = (Vec::new(), Some(first.to_owned()));
-        while let Some(begin) = after.take() {
-            let query = Query {
-                table: Table::Messages,
-                index: Index::Primary,
-                partition: partition(tenant.org(), session),
-                after: Some(begin),
-                before: Some(behind.to_owned()),
-                descending: false,
-                limit: KEYS_PAGE,
-            };
-            let FoundKeys { mut sorts, next } = self.backend.query_keys(&query).await?;
-            found.append(&mut sorts);
-            after = next;
-        }
-        Ok(found)
+        self.sorts_between(Table::Messages, &partition(tenant.org(), session), first, behind).await
     }
 
     /// These rows of entries.
