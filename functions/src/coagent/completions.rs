@@ -107,9 +107,9 @@ pub(super) async fn complete(app: &App, request: Request) -> Result<Response> {
         // Both before the run is accepted: without it they mean nothing, and it not much without them.
         agent::keep_unnamed(app, &caller, &agent).await?;
         if run_id.is_some() || log_meta.is_some() {
-            let id = planned.run().id;
-            let session = run_id.clone().unwrap_or_else(|| id.to_string());
-            timeline::name_run(app, &caller, &session, id, log_meta).await?;
+            let run = planned.run();
+            let session = run_id.clone().unwrap_or_else(|| run.id.to_string());
+            timeline::name_run(app, &caller, &session, run, log_meta).await?;
         }
         let (app, caller) = (app.clone(), caller.clone());
         response::late(request.envelope().clone(), async move {

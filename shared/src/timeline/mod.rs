@@ -15,7 +15,7 @@ use crate::{
     error::{Error, Result},
     id::RunId,
     page,
-    run::{self, Chat, Filter},
+    run::{self, Chat, Filter, Run},
     store::chunk,
     tenant::{Caller, Scope, Tenant},
 };
@@ -168,14 +168,15 @@ pub async fn name_run(
     app: &App,
     caller: &Caller,
     session: &str,
-    run: RunId,
+    run: &Run,
     meta: Option<Map<String, Value>>,
 ) -> Result<()> {
     caller.require(Scope::RunsWrite)?;
-    let now = app.now();
-    let expires_at = now.plus_ms(KEPT_DAYS.saturating_mul(DAY_MS));
-    let run = SessionRun { id: run, meta };
-    Ok(app.store().save_session_run(caller.tenant(), session, &run, now, expires_at).await?)
+    // Not now: what a run tells begins when it was planned, and is looked for from that moment on.
+    let begun = run.created_at;
+    let expires_at = begun.plus_ms(KEPT_DAYS.saturating_mul(DAY_MS));
+    let run = SessionRun { id: run.id, meta };
+    Ok(app.store().save_session_run(caller.tenant(), session, &run, begun, expires_at).await?)
 }
 
 /// The entries of a session in order of time: what its client wrote down, what the runs that it names tell, and what the runs of the chat
