@@ -21,9 +21,6 @@ pub(super) fn named_in_run(error: Error) -> Error {
 }
 
 fn renamed(error: Error) -> Error {
-    if let Error::UnknownModel { field, name, known, variable } = error {
-        return Error::UnknownModel { field: other_name(&field), name, known, variable };
-    }
     error.with_fields(other_name)
 }
 

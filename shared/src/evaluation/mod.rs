@@ -4,4 +4,4 @@ mod figures;
 mod verdict;
 
 pub use figures::{Interval, Outcome, Price, Summary, Unpriced, nearest_rank, unbeaten, wilson};
-pub use verdict::{Asked, Finding, Said, Verdict, verdict};
+pub use verdict::{Asked, Finding, Opinion, Said, Verdict, verdict};
