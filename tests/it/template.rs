@@ -140,6 +140,20 @@ fn only_functions_that_run_runs_may_invoke_what_the_operator_names() {
 }
 
 #[test]
+fn the_path_of_completions_is_the_operators() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    assert_eq!(written.matches("MUSTER_COMPLETIONS_PATH: !Ref CompletionsPath\n").count(), 1);
+    assert!(resource(&written, "CoagentComplete").contains("MUSTER_COMPLETIONS_PATH: !Ref CompletionsPath\n"));
+    let permission = resource(&written, "CoagentCompleteElsewherePermission");
+    assert!(permission.contains("Condition: CompletesElsewhere\n") && permission.contains("${Api}/*/POST/*\""));
+    // What is posted where the template has no path.
+    let other = resource(&written, "Api").split("\n          \"/{proxy+}\":\n").nth(1).unwrap();
+    let post = other.split("            post:\n").nth(1).unwrap().split("            put:\n").next().unwrap();
+    assert!(post.contains("CompletesElsewhere\n") && post.contains("CoagentComplete.Arn") && post.contains("Fallback.Arn"));
+    assert!(!other.split("            post:\n").next().unwrap().contains("CoagentComplete.Arn"));
+}
+
+#[test]
 fn only_functions_that_ask_for_models_know_the_providers_keys() {
     let written = std::fs::read_to_string(NAME).unwrap();
     let knows = |name: &str| resource(&written, &template::logical_id(name)).contains("OPENAI_API_KEY: !Ref");

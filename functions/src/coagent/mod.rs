@@ -31,7 +31,7 @@ crate::route::routes! { Coagent;
     }
     /// Answer a prompt: a run that is told in the log of the session `run_id`
     ///
-    /// The path is our own choice. So is what a run is answered with that did not end well: 502 (`UPSTREAM_ERROR`) when the model could not be
+    /// The path is our own choice; the operator may name another beside it (`MUSTER_COMPLETIONS_PATH`). Our own choice, too, is what a run is answered with that did not end well: 502 (`UPSTREAM_ERROR`) when the model could not be
     /// called or its answer not be used, 409 when a budget or somebody ended it, or when it outlasts the call: it goes on then.
     coagent_complete = POST "/api/v1/completions" => completions::complete {
         body: CompletionBody,
