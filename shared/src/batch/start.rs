@@ -99,7 +99,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
     let NewBatch { agent_id, items, limit, items_field, origin, deadline_at, metadata, shared } = new;
     let common = NewRun { deadline_at, metadata, ..NewRun::of(agent_id, Prompt::Message(String::new()), origin) };
     let pinned = run::pin(app, caller, &common).await?;
-    check_shared(app, &pinned, shared)?;
+    check_shared(app, &pinned, shared).await?;
     if items.is_empty() || items.len() > limit {
         return Err(Error::invalid(items_field, format!("must have 1 to {limit} items, not {}", items.len())));
     }
@@ -162,12 +162,13 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
     Ok(Planned { batch, runs: kept })
 }
 
-fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
+async fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
     let Shared { budget_micro_usd, on_budget: _, max_concurrency } = shared;
     if max_concurrency.is_some_and(|most| !(1..=MAX_CONCURRENCY_LIMIT).contains(&most)) {
         return Err(Error::invalid("max_concurrency", format!("must be from 1 to {MAX_CONCURRENCY_LIMIT}")));
     }
-    agent::check_budget(app, &pinned.model, &pinned.agent.definition.fallback_models, budget_micro_usd)
+    let fallbacks = &pinned.agent.definition.fallback_models;
+    agent::check_budget(app, pinned.tenant, &pinned.model, fallbacks, budget_micro_usd).await
 }
 
 fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {
