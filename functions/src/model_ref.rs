@@ -2,8 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use shared::App;
 
-/// A model of this deployment.
+/// A model of this deployment, or of a provider of the organisation.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ModelRef {
@@ -32,6 +33,11 @@ impl ModelRef {
     /// The model's name: `provider/model`.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.provider_id, self.model_name)
+    }
+
+    /// The model's name; the deployment's default model unless one is given.
+    pub(crate) fn named(app: &App, model: Option<&Self>) -> String {
+        model.map(Self::name).unwrap_or_else(|| app.models().default_model().to_string())
     }
 
     /// The two parts of a name that [`ModelRef::name`] made.

@@ -52,10 +52,6 @@ impl CompletionBody {
         check(meta <= META_LIMIT_BYTES, "log_meta", format!("must be at most {META_LIMIT_BYTES} bytes long"));
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
     }
-
-    fn model(&self, app: &App) -> String {
-        self.model_ref.as_ref().map(ModelRef::name).unwrap_or_else(|| app.models().default_model().to_string())
-    }
 }
 
 /// What the model said.
@@ -81,7 +77,7 @@ pub(super) async fn complete(app: &App, request: Request) -> Result<Response> {
     Box::pin(claims::once_or_run(app, &caller, &request, Scope::RunsWrite, again, async |claim| {
         let body: CompletionBody = request.json()?;
         body.check()?;
-        let model = body.model(app);
+        let model = ModelRef::named(app, body.model_ref.as_ref());
         let CompletionBody { run_id, preamble, prompt, log_meta, .. } = body;
         let agent = agent::unnamed(app, &caller, preamble.unwrap_or_default(), model).await.map_err(agents::named)?;
         let new = NewRun::of(agent.agent_id, Prompt::Message(prompt), Origin::CoAgent);

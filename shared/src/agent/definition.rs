@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Problem, Result},
     model::{ModelName, ToolMode},
     money::Limit,
+    provider,
     tenant::Tenant,
     tool::{self, Tool},
 };
@@ -54,7 +55,7 @@ pub struct Definition<M = ModelName> {
     pub description: String,
     /// At most 200,000 characters; `{{name}}` takes an input that is declared.
     pub system_prompt: String,
-    /// A model of this deployment, as `provider/model` or an alias.
+    /// A model of this deployment or of a provider of its organisation, as `provider/model`, or an alias.
     pub model: M,
     /// The models that are called instead when it cannot be, in this order: at most [`FALLBACK_MODELS_LIMIT`].
     #[serde(default = "Vec::new")]
@@ -169,9 +170,9 @@ impl Draft {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        let model = resolve_model(app, "model", &self.model)?;
-        let fallbacks = resolve_fallbacks(app, &model, &self.fallback_models)?;
-        check_budget(app, &model, &fallbacks, self.budget_micro_usd)?;
+        let model = provider::resolve(app, tenant, "model", &self.model).await?;
+        let fallbacks = resolve_fallbacks(app, tenant, &model, &self.fallback_models).await?;
+        check_budget(app, tenant, &model, &fallbacks, self.budget_micro_usd).await?;
         Ok(self.with_models(model, fallbacks))
     }
 }
@@ -208,25 +209,12 @@ impl<M> Definition<M> {
     }
 }
 
-/// The model of this name, if this deployment can call it. `field` is where the name came from.
-///
-/// # Errors
-/// [`Error::UnknownModel`] with the names that would do.
-pub(crate) fn resolve_model(app: &App, field: &str, name: &str) -> Result<ModelName> {
-    app.models().resolve(name).map_err(|unknown| Error::UnknownModel {
-        field: field.to_owned(),
-        name: name.to_owned(),
-        known: unknown.known,
-        variable: unknown.variable,
-    })
-}
-
 /// The models of these names, each another one.
-fn resolve_fallbacks(app: &App, model: &ModelName, names: &[String]) -> Result<Vec<ModelName>> {
+async fn resolve_fallbacks(app: &App, tenant: Tenant, model: &ModelName, names: &[String]) -> Result<Vec<ModelName>> {
     let mut found: Vec<ModelName> = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         let field = format!("fallback_models[{index}]");
-        let fallback = resolve_model(app, &field, name)?;
+        let fallback = provider::resolve(app, tenant, &field, name).await?;
         if std::iter::once(model).chain(&found).any(|known| app.models().same(known, &fallback)) {
             return Err(Error::invalid(field, "must be another model than 'model' and those before it"));
         }
@@ -236,8 +224,9 @@ fn resolve_fallbacks(app: &App, model: &ModelName, names: &[String]) -> Result<V
 }
 
 /// A budget needs the price of every model that may be called: without one it could not be kept.
-pub(crate) fn check_budget(
+pub(crate) async fn check_budget(
     app: &App,
+    tenant: Tenant,
     model: &ModelName,
     fallbacks: &[ModelName],
     budget_micro_usd: Option<u64>,
@@ -245,29 +234,43 @@ pub(crate) fn check_budget(
     match budget_micro_usd {
         None => Ok(()),
         Some(0) => Err(Error::invalid("budget_micro_usd", "must be at least 1")),
-        Some(_) => unpriced(app, model, fallbacks).map_or(Ok(()), |model| {
-            let message = format!(
-                "the price of model '{model}' is not known, so a budget cannot be kept; set its price in MUSTER_PRICES"
-            );
+        Some(_) => unpriced(app, tenant, model, fallbacks).await?.map_or(Ok(()), |(model, hint)| {
+            let message = format!("the price of model '{model}' is not known, so a budget cannot be kept; {hint}");
             Err(Error::invalid("budget_micro_usd", message))
         }),
     }
 }
 
 /// The same for budgets that the request did not name: those of its key and organisation.
-pub(crate) fn check_prices(app: &App, model: &ModelName, fallbacks: &[ModelName], limits: &[Limit]) -> Result<()> {
+pub(crate) async fn check_prices(
+    app: &App,
+    tenant: Tenant,
+    model: &ModelName,
+    fallbacks: &[ModelName],
+    limits: &[Limit],
+) -> Result<()> {
     let Some(limit) = limits.first() else { return Ok(()) };
-    unpriced(app, model, fallbacks).map_or(Ok(()), |model| {
+    unpriced(app, tenant, model, fallbacks).await?.map_or(Ok(()), |(model, hint)| {
         let budget = limit.ledger.budget.name();
-        let message = format!(
-            "the price of '{model}' is not known, so the {budget} budget cannot be kept; set its price in MUSTER_PRICES"
-        );
+        let message = format!("the price of '{model}' is not known, so the {budget} budget cannot be kept; {hint}");
         Err(Error::invalid("model", message))
     })
 }
 
-fn unpriced<'a>(app: &App, model: &'a ModelName, fallbacks: &'a [ModelName]) -> Option<&'a ModelName> {
-    std::iter::once(model).chain(fallbacks).find(|model| app.models().price(model).is_none())
+/// One without a known price, and what may be done about it.
+async fn unpriced<'a>(
+    app: &App,
+    tenant: Tenant,
+    model: &'a ModelName,
+    fallbacks: &'a [ModelName],
+) -> Result<Option<(&'a ModelName, &'static str)>> {
+    for model in std::iter::once(model).chain(fallbacks) {
+        let whose = provider::whose(app, tenant, model.as_str()).await?;
+        if whose.price(app, model).is_none() {
+            return Ok(Some((model, whose.price_hint())));
+        }
+    }
+    Ok(None)
 }
 
 /// Adds what is wrong with the metadata: at most 16 pairs, keys of 1 to 64 and values of at most 512 characters.

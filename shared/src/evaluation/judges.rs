@@ -21,8 +21,10 @@ use crate::{
     id::{BatchId, RunId},
     message::{Record, Slot},
     model::ModelName,
+    provider,
     run::{self, DEADLINE_MS, InBatch, Pinned, Run, Status, Usage},
     store::{Versioned, evaluations::Place},
+    tenant::Tenant,
     test_set::{Case, Kind},
 };
 
@@ -65,7 +67,7 @@ fn judged(case: &Case) -> usize {
 ///
 /// # Errors
 /// [`Error::Invalid`] when there are too many; [`Error::UnknownModel`] when one that is named is gone.
-pub(super) fn check(app: &App, cases: &[Case]) -> Result<bool> {
+pub(super) async fn check(app: &App, tenant: Tenant, cases: &[Case]) -> Result<bool> {
     let number = cases.iter().map(judged).fold(0, usize::saturating_add);
     if number > JUDGED_LIMIT {
         let message = format!("has {number} validations that a judge decides, and may have at most {JUDGED_LIMIT}");
@@ -77,7 +79,7 @@ pub(super) fn check(app: &App, cases: &[Case]) -> Result<bool> {
     }
     let models: BTreeSet<&str> = kinds().filter_map(Kind::names_model).map(|(_, model)| model).collect();
     for model in models {
-        agent::resolve_model(app, SET, model)?;
+        provider::resolve(app, tenant, SET, model).await?;
     }
     Ok(number > 0)
 }

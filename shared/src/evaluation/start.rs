@@ -128,10 +128,10 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
     let now = app.now();
     let id = EvaluationId::new(now);
     let shared = shares(max_concurrency, budget_micro_usd, pinned.len());
-    let judged = judges::check(app, &cases)?;
+    let judged = judges::check(app, caller.tenant(), &cases).await?;
     let mut batches = Vec::with_capacity(pinned.len());
     for (pinned, shared) in pinned.into_iter().zip(shared) {
-        batch::check_shared(app, &pinned, shared)?;
+        batch::check_shared(app, &pinned, shared).await?;
         let batch = batch::first_row(app, &pinned, BatchId::new(now), cases.len(), shared);
         batches.push((Batch { evaluation: Some(id), ..batch }, pinned));
     }

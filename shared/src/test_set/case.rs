@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::Validation;
 use crate::{
-    agent::resolve_model,
     app::App,
     error::{Error, Problem, Result},
+    provider,
     run::{MESSAGE_LIMIT_BYTES, Prompt},
     store::{chunk, test_sets::Cases},
+    tenant::Tenant,
 };
 
 /// The most cases that are added at once, and the most bytes of JSON that they may have: what one transaction of the store takes.
@@ -47,13 +48,14 @@ fn length(case: &Case) -> usize {
 }
 
 /// Refuses a model that a validation names and that cannot be called.
-fn check_models(app: &App, cases: &[Case], field: &str) -> Result<()> {
+async fn check_models(app: &App, tenant: Tenant, cases: &[Case], field: &str) -> Result<()> {
     let mut known = HashSet::new();
     for (case, of) in cases.iter().enumerate() {
         for (index, validation) in of.validations.iter().enumerate() {
             let Some((named, model)) = validation.kind.names_model() else { continue };
             if known.insert(model) {
-                resolve_model(app, &format!("{field}[{case}].validations[{index}].{named}"), model)?;
+                let field = format!("{field}[{case}].validations[{index}].{named}");
+                provider::resolve(app, tenant, &field, model).await?;
             }
         }
     }
@@ -62,7 +64,7 @@ fn check_models(app: &App, cases: &[Case], field: &str) -> Result<()> {
 
 impl Checked {
     /// The cases; `field` is what they are in the request, as in `items[3].validations`.
-    pub(super) async fn new(app: &App, cases: Vec<Case>, field: &str) -> Result<Self> {
+    pub(super) async fn new(app: &App, tenant: Tenant, cases: Vec<Case>, field: &str) -> Result<Self> {
         if cases.len() > ADDED_LIMIT {
             let message = format!("must be at most {ADDED_LIMIT} at once, not {}", cases.len());
             return Err(Error::invalid(field, message));
@@ -76,7 +78,7 @@ impl Checked {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        check_models(app, &cases, field)?;
+        check_models(app, tenant, &cases, field).await?;
         let bytes = cases.iter().map(length).fold(0, usize::saturating_add);
         if bytes > ADDED_LIMIT_BYTES {
             return Err(Error::invalid(field, format!("must be at most {ADDED_LIMIT_BYTES} bytes of JSON at once")));

@@ -125,7 +125,7 @@ pub async fn plan(
         let message = format!("must be at most {DESCRIPTION_LIMIT} characters long");
         problems.push(Problem { field: "description".to_owned(), message });
     }
-    let checked = match Checked::new(app, cases, field).await {
+    let checked = match Checked::new(app, caller.tenant(), cases, field).await {
         Ok(checked) if problems.is_empty() => checked,
         Ok(_) => return Err(Error::Invalid(problems)),
         Err(Error::Invalid(more)) => {
@@ -168,7 +168,7 @@ pub async fn add(
 ) -> Result<TestSet> {
     caller.require(Scope::RunsWrite)?;
     let mut seen = found(app, caller.tenant(), id).await?;
-    let added = Checked::new(app, cases, field).await?;
+    let added = Checked::new(app, caller.tenant(), cases, field).await?;
     if added.cases.is_empty() {
         return Err(Error::invalid(field, "must be at least one"));
     }
