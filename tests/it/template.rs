@@ -160,10 +160,10 @@ fn only_functions_that_ask_for_models_know_the_providers_keys() {
     let written = std::fs::read_to_string(NAME).unwrap();
     let knows = |name: &str| resource(&written, &template::logical_id(name)).contains("OPENAI_API_KEY: !Ref");
     let with: Vec<&str> = template::all().map(|function| function.name).filter(|name| knows(name)).collect();
-    for name in ["create_agent", "create_run", "create_batch", "cotera_chat", "list_models", "worker"] {
+    for name in ["create_agent", "create_run", "create_batch", "cotera_chat", "list_models", "worker", "reaper"] {
         assert!(with.contains(&name), "{name}");
     }
-    for name in ["get_agent", "list_runs", "create_key", "fallback", "reaper", "first_key", "coagent_health"] {
+    for name in ["get_agent", "list_runs", "create_key", "fallback", "first_key", "coagent_health"] {
         assert!(!with.contains(&name), "{name}");
     }
 }

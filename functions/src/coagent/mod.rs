@@ -142,7 +142,7 @@ crate::route::routes! { Coagent;
     coagent_create_testset = POST "/api/v1/testsets" => testsets::create_testset {
         body: CreateTestset,
         answer: 201 WholeTestsetView | 404,
-        access: [write api_keys, write runs, write messages, use models]
+        access: [write api_keys, read agents, write runs, write messages, use models]
     }
     /// Get a test set with its cases
     ///

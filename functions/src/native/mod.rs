@@ -222,7 +222,7 @@ crate::route::routes! { Native;
     create_test_set = POST "/v1/test_sets" => test_sets::create_test_set {
         body: CreateTestSet,
         answer: 201 TestSetView,
-        access: [write api_keys, write runs, write messages, use models],
+        access: [write api_keys, read agents, write runs, write messages, use models],
     }
     /// List test sets, newest first
     list_test_sets = GET "/v1/test_sets" => test_sets::list_test_sets {
@@ -244,7 +244,7 @@ crate::route::routes! { Native;
     add_test_cases = POST "/v1/test_sets/{test_set_id}/items" => test_sets::add_test_cases {
         body: AddCases,
         answer: 200 TestSetView,
-        access: [write api_keys, write runs, write messages, use models],
+        access: [write api_keys, read agents, write runs, write messages, use models],
     }
     /// List a test set's cases, in the order in which they were added
     list_test_cases = GET "/v1/test_sets/{test_set_id}/items" => test_sets::list_test_cases {
@@ -257,7 +257,7 @@ crate::route::routes! { Native;
         query: WaitQuery,
         body: CreateEvaluation,
         answer: 202 EvaluationView | 200 EvaluationView,
-        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+        access: [write api_keys, write agents, write runs, write messages, send queue, use models],
     }
     /// List evaluations, newest first
     list_evaluations = GET "/v1/evaluations" => evaluations::list_evaluations {
@@ -268,7 +268,7 @@ crate::route::routes! { Native;
     /// Get an evaluation: how far it is, and what came of each configuration
     get_evaluation = GET "/v1/evaluations/{evaluation_id}" => evaluations::get_evaluation {
         answer: 200 EvaluationView,
-        access: [write api_keys, write runs, read messages],
+        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
     }
     /// List what came of each case with each configuration, case by case, as it is at this moment
     ///
@@ -282,7 +282,7 @@ crate::route::routes! { Native;
     /// Cancel every run of an evaluation that has not ended: who has no answer then has missed
     cancel_evaluation = POST "/v1/evaluations/{evaluation_id}/cancel" => evaluations::cancel_evaluation {
         answer: 200 EvaluationView | 202 EvaluationView,
-        access: [write api_keys, write runs, read messages],
+        access: [write api_keys, read agents, write runs, read messages, use models],
     }
     /// Keep a file to show to runs: with its bytes, or to be uploaded
     create_file = POST "/v1/files" => files::create_file {

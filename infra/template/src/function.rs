@@ -91,7 +91,7 @@ impl Function {
                 ..plain(
                     "reaper",
                     "Looks after runs that nobody works on",
-                    [every_table(), vec![Access::Send, Access::DeleteFiles]].concat(),
+                    [every_table(), vec![Access::Send, Access::Models, Access::DeleteFiles]].concat(),
                 )
             },
             plain(

@@ -28,7 +28,7 @@ pub use prompts::{
 };
 pub use registered::{Registered, registered};
 pub use together::{Apply, Change, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
-pub(crate) use unnamed::keep;
+pub(crate) use unnamed::UNNAMED_VERSION;
 pub use unnamed::{keep_unnamed, unnamed};
 
 use crate::{

@@ -9,13 +9,13 @@ use crate::{
     error::Result,
     id::AgentId,
     store,
-    tenant::{Caller, Scope, Tenant},
+    tenant::{Caller, Scope},
 };
 
 /// What runs of such an agent show as its name.
 const NAME: &str = "completion";
 /// It has this one alone.
-const VERSION: u32 = 1;
+pub(crate) const UNNAMED_VERSION: u32 = 1;
 
 /// The agent of this system prompt and model, checked, and not yet kept: see [`keep_unnamed`]. The same prompt and model make the same.
 ///
@@ -28,7 +28,7 @@ pub async fn unnamed(app: &App, caller: &Caller, system_prompt: String, model: S
     let (said, model) = (definition.system_prompt.as_bytes(), definition.model.as_str().as_bytes());
     let agent_id = AgentId::of_content(&[org.uuid().as_bytes(), said, model]);
     let now = app.now();
-    Ok(Arc::new(AgentVersion { agent_id, number: VERSION, created_at: now, updated_at: now, definition }))
+    Ok(Arc::new(AgentVersion { agent_id, number: UNNAMED_VERSION, created_at: now, updated_at: now, definition }))
 }
 
 /// Keeps such an agent, so that runs can be pinned to it. One that is kept already stays as it is.
@@ -36,11 +36,7 @@ pub async fn unnamed(app: &App, caller: &Caller, system_prompt: String, model: S
 /// # Errors
 /// As the store says.
 pub async fn keep_unnamed(app: &App, caller: &Caller, agent: &Arc<AgentVersion>) -> Result<()> {
-    keep(app, caller.tenant(), agent).await
-}
-
-/// The same, whoever wants it.
-pub(crate) async fn keep(app: &App, tenant: Tenant, agent: &Arc<AgentVersion>) -> Result<()> {
+    let tenant = caller.tenant();
     if app.remembered_version(tenant.org(), agent.agent_id, agent.number).is_some() {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Opinion;
 use crate::{
-    agent::{AgentVersion, Definition},
+    agent::{self, AgentVersion, Definition},
     clock::Timestamp,
     id::AgentId,
     model::ModelName,
@@ -64,7 +64,7 @@ pub(super) fn agent(tenant: Tenant, model: ModelName, now: Timestamp) -> AgentVe
         output_schema: Some(SCHEMA.clone()),
         ..Definition::new(NAME, model)
     };
-    AgentVersion { agent_id, number: 1, created_at: now, updated_at: now, definition }
+    AgentVersion { agent_id, number: agent::UNNAMED_VERSION, created_at: now, updated_at: now, definition }
 }
 
 /// What the judge is given of an answer.

@@ -2,13 +2,10 @@
 //! validations asks, in a batch of its own. Whoever finds that due takes the evaluation for a while and writes the judge's runs; one
 //! transaction accepts them and names their batch in the evaluation's row. A cancel is a write of the same row, so none begin after it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Configuration, Evaluation, Judges, Opinion,
+    Configuration, Evaluation, Judge, Judges, Opinion,
     hold::{self, Hold},
     judge, verdicts,
 };
@@ -91,7 +88,7 @@ pub(super) async fn begin(app: &App, evaluation: Evaluation, progress: &[Progres
         .filter(|(_, (configuration, runs))| configuration.judges.is_none() && runs.ended_at.is_some())
         .map(|(number, _)| number)
         .collect();
-    if !evaluation.judged || evaluation.cancel_requested || due.is_empty() {
+    if !evaluation.judged() || evaluation.cancel_requested || due.is_empty() {
         return Ok(evaluation);
     }
     let Some(hold) = hold::take(app, evaluation.tenant(), evaluation.id).await? else { return Ok(evaluation) };
@@ -120,13 +117,13 @@ async fn begin_one(app: &App, hold: &Hold, evaluation: &Evaluation, number: usiz
     let configuration = evaluation.configurations.get(number).ok_or_else(missing)?;
     let runs = app.store().batch(tenant, configuration.batch_id).await?.ok_or_else(missing)?.value;
     let first = app.store().run(tenant, RunId::of_batch(runs.id, 0)).await?.ok_or_else(missing)?.value;
-    let agent = Arc::new(judge::agent(tenant, app.judge_model(&configuration.model), now));
-    agent::keep(app, tenant, &agent).await?;
+    let Judge { agent_id, model } = configuration.judge.clone().ok_or_else(missing)?;
+    let agent = agent::version(app, tenant, agent_id, agent::UNNAMED_VERSION).await?;
     let pinned = Pinned {
         tenant,
         key_id: evaluation.key_id,
         key_budget: first.key_budget,
-        model: agent.definition.model.clone(),
+        model,
         mode: Mode::Auto,
         max_steps: judge::CALLS,
         // What an evaluation's runs may cost is said for what the agents do.
@@ -256,7 +253,7 @@ fn batch_of(configuration: &Configuration) -> Option<BatchId> {
 fn without(evaluation: &Evaluation, configuration: &Configuration, runs: &Progress) -> Option<Progress> {
     let never = configuration.judges.is_some() || evaluation.cancel_requested;
     let ended_at = runs.ended_at.filter(|_| never);
-    evaluation.judged.then(|| Progress { ended_at, ..Progress::default() })
+    evaluation.judged().then(|| Progress { ended_at, ..Progress::default() })
 }
 
 /// What models have said of the answer to a case, by the validation's number, and what the judge used for that.

@@ -70,9 +70,6 @@ pub struct Evaluation {
     /// When it was accepted.
     pub created_at: Timestamp,
     pub(crate) next_check_at: Timestamp,
-    /// Whether a judge decides a validation of one of its cases.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub judged: bool,
     /// Who works on it in a way that must not be done by two at a time: see [`hold`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hold: Option<Lease>,
@@ -93,9 +90,20 @@ pub struct Configuration {
     pub model: ModelName,
     /// The batch of its runs: run `n` is of case `n`.
     pub batch_id: BatchId,
-    /// Those who judge its answers, when they have begun: after its runs have ended.
+    /// Who judges its answers where a validation names no model; `None` when no case asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    judge: Option<Judge>,
+    /// The judge's runs about its answers, when they have begun: after its runs have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judges: Option<Judges>,
+}
+
+/// A judge, as it was when the evaluation was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Judge {
+    /// An agent that no list has.
+    agent_id: AgentId,
+    model: ModelName,
 }
 
 /// The runs of the judge about the answers of a configuration: one for each validation that it decides of an answer that there is.
@@ -191,6 +199,11 @@ const TRIES: usize = 10;
 impl Evaluation {
     pub(crate) fn tenant(&self) -> Tenant {
         Tenant::of(self.org)
+    }
+
+    /// Whether a judge decides a validation of one of its cases.
+    fn judged(&self) -> bool {
+        self.configurations.iter().any(|configuration| configuration.judge.is_some())
     }
 
     /// How many cells its matrix has: cases × configurations.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Configuration, Evaluation, Standing, judges};
+use super::{Configuration, Evaluation, Judge, Standing, judge, judges};
 use crate::{
     agent::{self, AgentVersion, Metadata},
     app::App,
@@ -92,7 +92,7 @@ impl Planned {
         let queued = u32::try_from(self.cases.len()).unwrap_or(u32::MAX);
         let counts = Counts { queued, ..Counts::default() };
         let progress = vec![Progress { counts, ..Progress::default() }; self.batches.len()];
-        let judges = vec![self.evaluation.judged.then(Progress::default); self.batches.len()];
+        let judges = vec![self.evaluation.judged().then(Progress::default); self.batches.len()];
         Standing { evaluation: self.evaluation.clone(), progress, judges }
     }
 }
@@ -135,14 +135,20 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
         let batch = batch::first_row(app, &pinned, BatchId::new(now), cases.len(), shared);
         batches.push((Batch { evaluation: Some(id), ..batch }, pinned));
     }
-    let configuration = |(batch, pinned): &(Batch, Pinned)| Configuration {
-        agent_id: batch.agent_id,
-        agent_version: batch.agent_version,
-        agent_name: pinned.agent.definition.name.clone(),
-        model: batch.model.clone(),
-        batch_id: batch.id,
-        judges: None,
-    };
+    let mut configurations = Vec::with_capacity(batches.len());
+    for (batch, pinned) in &batches {
+        let judge = judged.then(|| judge::agent(pinned.tenant, app.judge_model(&pinned.model), now)).map(Arc::new);
+        unnamed.extend(judge.clone());
+        configurations.push(Configuration {
+            agent_id: batch.agent_id,
+            agent_version: batch.agent_version,
+            agent_name: pinned.agent.definition.name.clone(),
+            model: batch.model.clone(),
+            batch_id: batch.id,
+            judge: judge.map(|judge| Judge { agent_id: judge.agent_id, model: judge.definition.model.clone() }),
+            judges: None,
+        });
+    }
     let evaluation = Evaluation {
         id,
         org: caller.tenant().org(),
@@ -150,14 +156,13 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
         origin,
         test_set_id,
         cases: cases.len(),
-        configurations: batches.iter().map(configuration).collect(),
+        configurations,
         max_concurrency,
         budget_micro_usd,
         metadata,
         cancel_requested: false,
         created_at: now,
         next_check_at: now.plus_ms(app.config().lease_ms),
-        judged,
         hold: None,
         settled: None,
     };
