@@ -12,6 +12,7 @@ use super::{
     tool_step,
 };
 use crate::{
+    adversity,
     agent::AgentVersion,
     app::App,
     clock::Timestamp,
@@ -104,6 +105,7 @@ pub(super) async fn call(
         }
         fault::point("K4");
         fault::point("K5");
+        adversity::told(&request);
         held.pieces.clear();
         let outcome = match beside(app, held, app.models().call(&request)).await? {
             Beside::Ended(outcome) => outcome,
@@ -195,7 +197,7 @@ async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> R
 fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32, budgets: Vec<Limit>) -> bool {
     let now = app.now();
     let price = app.models().price(&request.model);
-    let reserved = most_tokens(request);
+    let reserved = most_tokens(app, request);
     let reserved_micro_usd = price.map(|price| price.cost_micro_usd(reserved));
     let next = InFlight {
         slot: held.run.step,

@@ -24,6 +24,11 @@ const DEFAULTS: [(Vendor, &str); 4] = [
     (Vendor::Gemini, "gemini/gemini-2.5-flash"),
     (Vendor::Mistral, "mistral/mistral-large-2512"),
 ];
+/// The most tokens that OpenAI makes of an image: 2,833 and 5,667 for each of at most 8 tiles with gpt-4o-mini ("Images and vision", costs);
+/// with its newer models it is at most 2,500.
+const OPENAI_IMAGE_TOKENS: u64 = 2_833 + 8 * 5_667;
+/// The same of others: 6,404 at Together, 4,784 at Anthropic, less elsewhere, as far as they document it.
+const IMAGE_TOKENS: u64 = 6_500;
 /// The model that is always there.
 const SCRIPTED: &str = "demo/scripted";
 
@@ -205,6 +210,15 @@ impl Models {
         // The scripted model's variants cost what it costs.
         let name = if vendor(canonical) == Some(Vendor::Demo) { SCRIPTED } else { canonical };
         self.prices.entry(name)?.price
+    }
+
+    /// The most tokens that an image may be for that model.
+    #[must_use]
+    pub fn image_tokens(&self, model: &ModelName) -> u64 {
+        match vendor(self.canonical(model.as_str())) {
+            Some(Vendor::OpenAi | Vendor::OpenRouter) => OPENAI_IMAGE_TOKENS,
+            _ => IMAGE_TOKENS,
+        }
     }
 
     /// Whether both are names of the same model.

@@ -12,6 +12,8 @@ use super::{Answer, Deltas, FaultKind, Finish, ModelFault, Provider, Request, To
 const DISCLAIMER: &str = "[scripted answer: no model was asked]";
 /// The bytes of a token: a common rule of thumb for English text. Tokens are bytes divided by it, rounded up.
 const TOKEN_BYTES: usize = 4;
+/// What an image counts as, in bytes: providers make some hundred to some thousand tokens of one, whatever its size.
+const IMAGE_BYTES: usize = 10_000;
 /// How much of each tool's answer is repeated, in bytes.
 const RESULT_BYTES: usize = 200;
 /// The shortest latency, and by how much it varies with the prompt, in milliseconds: long enough to see progress.
@@ -82,7 +84,9 @@ fn answer(request: &Request) -> Answer {
     let finish = if tool_calls.is_empty() { reason } else { Finish::ToolCalls };
     let written = tool_calls.iter().map(|call| call.name.len().saturating_add(call.arguments.len()));
     let output = written.fold(text.len(), usize::saturating_add);
-    let tokens = Tokens { input: tokens(request.bytes()), cached_input: 0, output: tokens(output) };
+    let shown = request.images().saturating_mul(IMAGE_BYTES);
+    let tokens =
+        Tokens { input: tokens(request.bytes().saturating_add(shown)), cached_input: 0, output: tokens(output) };
     Answer { text, tool_calls, finish, tokens: Some(tokens) }
 }
 

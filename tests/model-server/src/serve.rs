@@ -275,6 +275,7 @@ async fn answer(shared: &Shared, format: Format, in_path: InPath, request: Reque
     let jitter_ms = if spec.jitter_ms > 0 { hash % (spec.jitter_ms + 1) } else { 0 };
     let total = Duration::from_millis(spec.latency_ms + jitter_ms);
     let answer = Answer::to(&call, &spec, hash, body.len(), attempt <= spec.truncate_first);
+    let answer = if spec.dense { answer.billed_the_most(&call, &body) } else { answer };
     shared.bill(&answer);
     if call.stream {
         shared.stats.streams.fetch_add(1, Relaxed);

@@ -14,6 +14,8 @@
 )]
 
 mod accepted;
+#[cfg(feature = "fault-points")]
+mod adversity;
 mod client;
 mod families;
 #[cfg(feature = "fault-points")]
