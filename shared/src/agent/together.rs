@@ -130,18 +130,20 @@ async fn plan(
     if problems.is_empty() { Ok(planned) } else { Err(Error::Invalid(problems)) }
 }
 
-/// Whether the change makes sense, of an agent that is not there: a bad item is refused whoever's it is. What tools such an agent has nobody
-/// knows.
+/// Whether the change makes sense, of an agent that is not there: an item that would be bad of any agent is refused whoever's it is. What
+/// tools and which model such an agent has nobody knows.
 async fn of_nobody(app: &App, tenant: Tenant, change: &Change<'_>) -> Result<()> {
-    let mut draft = Draft::new("nobody", app.models().default_model().to_string());
+    // No change can say it.
+    let unsaid = Uuid::now_v7().to_string();
+    let mut draft = Draft::new("nobody", unsaid.clone());
     let mut problems = match (change.apply)(&mut draft) {
         Err(Error::Invalid(problems)) => problems,
         other => other.map(|()| Vec::new())?,
     };
     problems.retain(|problem| !problem.field.starts_with("toolNames"));
-    match draft.checked(app, tenant).await {
+    match draft.check_of_any(app, tenant, &unsaid).await {
         Err(Error::Invalid(more)) => problems.extend(more),
-        other => drop(other?),
+        other => other?,
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
