@@ -80,9 +80,13 @@ impl AgentVersion {
 /// # Errors
 /// [`Error::Invalid`], also for a server that does not say what its tools are; [`Error::UnknownModel`], [`Error::Forbidden`].
 pub async fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
+    plan_like(app, caller, draft, None).await
+}
+
+async fn plan_like(app: &App, caller: &Caller, draft: Draft, like: Option<&Definition>) -> Result<AgentVersion> {
     caller.require(Scope::AgentsWrite)?;
     let now = app.now();
-    let mut definition = draft.checked(app, caller.tenant()).await?;
+    let mut definition = draft.checked(app, caller.tenant(), like).await?;
     Pins::default().pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
     Ok(AgentVersion { agent_id: AgentId::new(now), number: 1, created_at: now, updated_at: now, definition })
 }
@@ -195,18 +199,18 @@ pub async fn all_versions(app: &App, caller: &Caller, id: AgentId) -> Result<Vec
     }
 }
 
-/// A new agent that is as this one is now, checked, not yet stored: see [`create`].
+/// A new agent that is as this one is now, not yet stored: see [`create`]. What that one names may be gone: so it is with the new one.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::UnknownModel`] when its model is gone.
+/// [`Error::NotFound`].
 pub async fn plan_copy(app: &App, caller: &Caller, id: AgentId) -> Result<AgentVersion> {
     caller.require(Scope::AgentsWrite)?;
     let now = current(app, caller.tenant(), id).await?;
-    plan(app, caller, now.definition.to_draft()).await
+    plan_like(app, caller, now.definition.to_draft(), Some(&now.definition)).await
 }
 
 /// Changes the agent: `change` edits what it is now. A change that changes nothing makes no version. Servers that are given anew are
-/// asked for their tools, and what they say is pinned; those that stay as they were keep their pins.
+/// asked for their tools, and what they say is pinned; those that stay as they were keep their pins. Only what the change touches is checked.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Invalid`], [`Error::UnknownModel`].
@@ -222,7 +226,7 @@ pub async fn update(
         let now = current(app, caller.tenant(), id).await?;
         let mut draft = now.definition.to_draft();
         change(&mut draft)?;
-        let mut definition = draft.checked(app, caller.tenant()).await?;
+        let mut definition = draft.checked(app, caller.tenant(), Some(&now.definition)).await?;
         pins.pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
         if definition == now.definition {
             return Ok(now);
@@ -274,7 +278,7 @@ pub async fn versions(app: &App, caller: &Caller, id: AgentId, page: &PageReques
 /// Makes a new version that says what version `number` said.
 ///
 /// # Errors
-/// [`Error::NotFound`] for the agent or the version; [`Error::UnknownModel`] when its model is gone.
+/// [`Error::NotFound`] for the agent or the version; [`Error::UnknownModel`] when its model is gone and not what the agent has now.
 pub async fn restore(app: &App, caller: &Caller, id: AgentId, number: u32) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
     let now = current(app, caller.tenant(), id).await?;

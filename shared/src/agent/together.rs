@@ -161,7 +161,7 @@ async fn changed(
 ) -> Result<Option<Arc<AgentVersion>>> {
     let mut draft = from.definition.to_draft();
     (change.apply)(&mut draft)?;
-    let mut definition = draft.checked(app, tenant).await?;
+    let mut definition = draft.checked(app, tenant, Some(&from.definition)).await?;
     pins.pin(app, tenant, &mut definition.tools).await.map_err(Error::Invalid)?;
     if definition == from.definition {
         return Ok(None);
