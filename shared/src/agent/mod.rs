@@ -1,5 +1,6 @@
 //! Agents: a prompt and a model under a name. Every change makes a new version that never changes; a run is pinned to one.
 
+mod change;
 mod definition;
 mod guidance;
 mod inputs;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use change::Change;
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
 };
@@ -26,8 +28,8 @@ pub use named::create_named;
 pub use prompts::{
     DRAFTS_LIMIT, PromptDraft, PromptStatus, SystemPrompt, VERSIONS_LOOKED_AT, create_draft, plan_draft, prompts,
 };
-pub use registered::{Registered, registered};
-pub use together::{Apply, Change, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
+pub use registered::tools_named;
+pub use together::{OfAgent, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
 pub use unnamed::{keep_unnamed, unnamed};
 
 use crate::{
@@ -209,23 +211,17 @@ pub async fn plan_copy(app: &App, caller: &Caller, id: AgentId) -> Result<AgentV
     plan_like(app, caller, now.definition.to_draft(), Some(&now.definition)).await
 }
 
-/// Changes the agent: `change` edits what it is now. A change that changes nothing makes no version. Servers that are given anew are
+/// Changes the agent. A change that changes nothing makes no version. Servers that are given anew are
 /// asked for their tools, and what they say is pinned; those that stay as they were keep their pins. Only what the change touches is checked.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Invalid`], [`Error::UnknownModel`].
-pub async fn update(
-    app: &App,
-    caller: &Caller,
-    id: AgentId,
-    change: impl Fn(&mut Draft) -> Result<()>,
-) -> Result<Arc<AgentVersion>> {
+pub async fn update(app: &App, caller: &Caller, id: AgentId, change: &Change<'_>) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
-    let mut pins = Pins::default();
+    let (mut pins, mut registered) = (Pins::default(), None);
     for attempt in 1..=TRIES {
         let now = current(app, caller.tenant(), id).await?;
-        let mut draft = now.definition.to_draft();
-        change(&mut draft)?;
+        let draft = change.made_of(app, caller.tenant(), &now.definition, &mut registered).await?;
         let mut definition = draft.checked(app, caller.tenant(), Some(&now.definition)).await?;
         pins.pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
         if definition == now.definition {
@@ -283,11 +279,7 @@ pub async fn restore(app: &App, caller: &Caller, id: AgentId, number: u32) -> Re
     caller.require(Scope::AgentsWrite)?;
     let now = current(app, caller.tenant(), id).await?;
     let old = version_of(app, caller.tenant(), &now, number).await?;
-    let restored = |draft: &mut Draft| {
-        *draft = old.definition.to_draft();
-        Ok(())
-    };
-    update(app, caller, id, restored).await
+    update(app, caller, id, &Change::new(|draft| *draft = old.definition.to_draft())).await
 }
 
 /// Makes this version the current one, if `from` still is (`None`: if the agent is new).

@@ -10,7 +10,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{AgentVersion, Draft, TRIES};
+use super::{
+    AgentVersion, Change, Draft, TRIES,
+    registered::{self, Registered},
+};
 use crate::{
     app::App,
     error::{Error, Problem, Result},
@@ -32,17 +35,6 @@ const WAIT_MS: i64 = 5_000;
 /// The most bytes of versions in one transaction: a good part of the 4 MiB that DynamoDB allows.
 const TOGETHER_BYTES: usize = 3 << 20;
 
-/// Edits what an agent is, or refuses to.
-pub type Apply<'a> = dyn Fn(&mut Draft) -> Result<()> + Send + Sync + 'a;
-
-/// What shall change about one of the agents.
-pub struct Change<'a> {
-    /// Which; `None` is one that cannot be there, as when its id is none.
-    pub id: Option<AgentId>,
-    /// The change of what it is now.
-    pub apply: Box<Apply<'a>>,
-}
-
 /// What is done about an agent that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unknown {
@@ -51,6 +43,9 @@ pub enum Unknown {
     /// Nothing is changed.
     Refused,
 }
+
+/// A change, and which agent it is of; `None` is one that cannot be there, as when its id is none.
+pub type OfAgent<'a> = (Option<AgentId>, Change<'a>);
 
 /// Changes these agents, all of them or none: nobody sees some as they were and others as they are now, in a list or one after the other.
 /// Answers those that are there, as they are now, in the order of the changes.
@@ -61,15 +56,15 @@ pub enum Unknown {
 pub async fn update_many(
     app: &App,
     caller: &Caller,
-    changes: &[Change<'_>],
+    changes: &[OfAgent<'_>],
     unknown: Unknown,
 ) -> Result<Vec<Arc<AgentVersion>>> {
     caller.require(Scope::AgentsWrite)?;
     check(changes)?;
-    let mut pins = Vec::new();
-    pins.resize_with(changes.len(), Pins::default);
+    let mut looked_up = LookedUp::default();
+    looked_up.pins.resize_with(changes.len(), Pins::default);
     for attempt in 1..=TRIES {
-        let planned = plan(app, caller.tenant(), changes, unknown, &mut pins).await?;
+        let planned = plan(app, caller.tenant(), changes, unknown, &mut looked_up).await?;
         if Box::pin(write(app, caller.tenant(), &planned)).await? {
             return Ok(planned.into_iter().map(|change| change.to.unwrap_or(change.from)).collect());
         }
@@ -78,13 +73,13 @@ pub async fn update_many(
     Err(Error::Unavailable("the agents are being changed by others all the time".into()))
 }
 
-fn check(changes: &[Change<'_>]) -> Result<()> {
+fn check(changes: &[OfAgent<'_>]) -> Result<()> {
     if !(1..=UPDATED_TOGETHER_LIMIT).contains(&changes.len()) {
         return Err(Error::invalid("items", format!("must have 1 to {UPDATED_TOGETHER_LIMIT} entries")));
     }
     let mut first = BTreeMap::new();
     let mut problems = Vec::new();
-    for (index, id) in changes.iter().enumerate().filter_map(|(index, change)| Some((index, change.id?))) {
+    for (index, id) in changes.iter().enumerate().filter_map(|(index, (id, _))| Some((index, (*id)?))) {
         if let Some(before) = first.insert(id, index) {
             let message = format!("is the agent of items[{before}] too");
             problems.push(Problem { field: format!("items[{index}].id"), message });
@@ -99,19 +94,27 @@ struct Planned {
     to: Option<Arc<AgentVersion>>,
 }
 
+/// What was asked of others for a change that may have to be tried again.
+#[derive(Default)]
+struct LookedUp {
+    /// Of each change.
+    pins: Vec<Pins>,
+    registered: Option<Registered>,
+}
+
 /// Every change, checked against the agents as they are at one moment.
 async fn plan(
     app: &App,
     tenant: Tenant,
-    changes: &[Change<'_>],
+    changes: &[OfAgent<'_>],
     unknown: Unknown,
-    pins: &mut [Pins],
+    LookedUp { pins, registered }: &mut LookedUp,
 ) -> Result<Vec<Planned>> {
-    let ids: Vec<AgentId> = changes.iter().filter_map(|change| change.id).collect();
+    let ids: Vec<AgentId> = changes.iter().filter_map(|(id, _)| *id).collect();
     let buckets = app.store().agent_buckets(tenant, &ids).await?;
     let (mut planned, mut problems) = (Vec::with_capacity(changes.len()), Vec::new());
-    for (index, (change, pins)) in changes.iter().zip(pins).enumerate() {
-        let found = change.id.and_then(|id| Some((id, current(&buckets, id)?)));
+    for (index, ((id, change), pins)) in changes.iter().zip(pins).enumerate() {
+        let found = id.and_then(|id| Some((id, current(&buckets, id)?)));
         let Some((id, number)) = found else {
             if unknown == Unknown::Refused {
                 return Err(Error::NotFound("agent"));
@@ -122,7 +125,7 @@ async fn plan(
             continue;
         };
         let from = super::version(app, tenant, id, number).await?;
-        match changed(app, tenant, &from, change, pins).await {
+        match changed(app, tenant, &from, change, (pins, registered)).await {
             Ok(to) => planned.push(Planned { from, to }),
             Err(error) => problems.extend(below(index, error)?),
         }
@@ -136,11 +139,8 @@ async fn of_nobody(app: &App, tenant: Tenant, change: &Change<'_>) -> Result<()>
     // No change can say it.
     let unsaid = Uuid::now_v7().to_string();
     let mut draft = Draft::new("nobody", unsaid.clone());
-    let mut problems = match (change.apply)(&mut draft) {
-        Err(Error::Invalid(problems)) => problems,
-        other => other.map(|()| Vec::new())?,
-    };
-    problems.retain(|problem| !problem.field.starts_with("toolNames"));
+    (change.apply)(&mut draft);
+    let mut problems = change.tool_names.map(registered::twice).unwrap_or_default();
     match draft.check_of_any(app, tenant, &unsaid).await {
         Err(Error::Invalid(more)) => problems.extend(more),
         other => other?,
@@ -157,10 +157,9 @@ async fn changed(
     tenant: Tenant,
     from: &AgentVersion,
     change: &Change<'_>,
-    pins: &mut Pins,
+    (pins, registered): (&mut Pins, &mut Option<Registered>),
 ) -> Result<Option<Arc<AgentVersion>>> {
-    let mut draft = from.definition.to_draft();
-    (change.apply)(&mut draft)?;
+    let draft = change.made_of(app, tenant, &from.definition, registered).await?;
     let mut definition = draft.checked(app, tenant, Some(&from.definition)).await?;
     pins.pin(app, tenant, &mut definition.tools).await.map_err(Error::Invalid)?;
     if definition == from.definition {
