@@ -32,6 +32,8 @@ use crate::{
 pub const UPDATED_TOGETHER_LIMIT: usize = 200;
 /// How long others wait for an open change set, in milliseconds: many times what one takes.
 const WAIT_MS: i64 = 5_000;
+/// How long before others stop waiting its writer says that it is still at work, in milliseconds.
+const RENEWED_MS: i64 = WAIT_MS / 2;
 /// The most bytes of versions in one transaction: a good part of the 4 MiB that DynamoDB allows.
 const TOGETHER_BYTES: usize = 3 << 20;
 
@@ -194,20 +196,41 @@ async fn write(app: &App, tenant: Tenant, planned: &[Planned]) -> Result<bool> {
     let (owner, until) = (app.owner(), app.now().plus_ms(WAIT_MS));
     let set = ChangeSet { id: Uuid::now_v7(), owner, until, state: ChangeState::Open };
     let rev = app.store().save_change_set(tenant, &set, None, Vec::new()).await?;
-    let open = Versioned { value: set, rev };
-    let done = put(app, tenant, open.value.id, &new).await? && commit(app, tenant, &open, &new).await?;
-    if !done {
+    let mut open = Versioned { value: set, rev };
+    let done = match put(app, tenant, &mut open, &new).await {
+        Ok(true) => commit(app, tenant, &mut open, &new).await,
+        other => other,
+    };
+    if !matches!(done, Ok(true)) {
         // Others need not wait for it; whether they learn of it changes nothing else.
         let _ = stop(app, tenant, &open).await;
     }
-    Ok(done)
+    done
 }
 
-/// Puts the versions; `false` when one of the agents was changed meanwhile.
-async fn put(app: &App, tenant: Tenant, set: Uuid, versions: &[&AgentVersion]) -> Result<bool> {
+/// Has others wait longer for a change set that is still being written; `false` when one of them has stopped it.
+async fn renewed(app: &App, tenant: Tenant, open: &mut Versioned<ChangeSet>) -> Result<bool> {
+    if app.now().plus_ms(RENEWED_MS) < open.value.until {
+        return Ok(true);
+    }
+    let longer = ChangeSet { until: app.now().plus_ms(WAIT_MS), ..open.value.clone() };
+    match app.store().save_change_set(tenant, &longer, Some(open.rev), Vec::new()).await {
+        Ok(rev) => *open = Versioned { value: longer, rev },
+        Err(store::Error::Conflict { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(true)
+}
+
+/// Puts the versions; `false` when one of the agents was changed meanwhile, or the change set was stopped.
+async fn put(app: &App, tenant: Tenant, open: &mut Versioned<ChangeSet>, versions: &[&AgentVersion]) -> Result<bool> {
+    let set = open.value.id;
     let mut left: Vec<Option<Rev>> = vec![None; versions.len()];
     let mut begin = 0;
     while begin < versions.len() {
+        if !renewed(app, tenant, open).await? {
+            return Ok(false);
+        }
         let mut writes = Vec::new();
         let mut bytes: usize = 0;
         for (version, left) in versions.iter().zip(&left).skip(begin).take(TRANSACTION_LIMIT) {
@@ -224,10 +247,9 @@ async fn put(app: &App, tenant: Tenant, set: Uuid, versions: &[&AgentVersion]) -
             Err(store::Error::Conflict { index }) => {
                 let at = begin.saturating_add(index);
                 let (Some(version), Some(left)) = (versions.get(at), left.get_mut(at)) else { return Ok(false) };
-                match clear(app, tenant, version).await {
-                    Ok(found) => *left = found,
-                    Err(Error::Conflict(_)) => return Ok(false),
-                    Err(error) => return Err(error),
+                match cleared(app, tenant, open, version).await? {
+                    Place::Free(found) => *left = found,
+                    Place::Taken | Place::Written => return Ok(false),
                 }
             }
             Err(error) => return Err(error.into()),
@@ -244,10 +266,18 @@ const fn length(write: &Write) -> usize {
 }
 
 /// Moves all pointers, and closes the change set with that; `false` when it was stopped, or one of the agents is gone.
-async fn commit(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>, versions: &[&AgentVersion]) -> Result<bool> {
+async fn commit(
+    app: &App,
+    tenant: Tenant,
+    open: &mut Versioned<ChangeSet>,
+    versions: &[&AgentVersion],
+) -> Result<bool> {
     let ids: Vec<AgentId> = versions.iter().map(|version| version.agent_id).collect();
-    let closed = ChangeSet { state: ChangeState::Committed, ..open.value.clone() };
     for attempt in 1..=TRIES {
+        if !renewed(app, tenant, open).await? {
+            return Ok(false);
+        }
+        let closed = ChangeSet { state: ChangeState::Committed, ..open.value.clone() };
         let mut buckets = app.store().agent_buckets(tenant, &ids).await?;
         for version in versions {
             let bucket = buckets.iter_mut().find(|bucket| bucket.is_of(version.agent_id));
@@ -267,6 +297,20 @@ async fn commit(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>, versions
     Err(Error::Unavailable("agents are being changed by others all the time".into()))
 }
 
+/// As [`clear`], for the writer of a change set: what there is in the place of this version, or [`Place::Taken`] when that one was stopped
+/// meanwhile.
+async fn cleared(app: &App, tenant: Tenant, open: &mut Versioned<ChangeSet>, to: &AgentVersion) -> Result<Place> {
+    let mut looked: u32 = 0;
+    while renewed(app, tenant, open).await? {
+        looked = looked.saturating_add(1);
+        match look(app, tenant, to, looked).await? {
+            Place::Taken => {}
+            found @ (Place::Free(_) | Place::Written) => return Ok(found),
+        }
+    }
+    Ok(Place::Taken)
+}
+
 /// Stops a change set that is open, if it is as it was seen.
 async fn stop(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>) -> store::Result<()> {
     let stopped = ChangeSet { state: ChangeState::Stopped, ..open.value.clone() };
@@ -279,21 +323,39 @@ async fn stop(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>) -> store::
 /// # Errors
 /// [`Error::Conflict`] when the agent has been changed meanwhile, or is gone.
 pub(super) async fn clear(app: &App, tenant: Tenant, to: &AgentVersion) -> Result<Option<Rev>> {
-    let mut looked: u32 = 0;
-    loop {
-        looked = looked.saturating_add(1);
-        let found = app.store().version_writer(tenant, to.agent_id, to.number).await?;
-        let Some((writer, rev)) = found else { return Ok(None) };
-        let writer = writer.ok_or_else(changed_meanwhile)?;
-        let set = app.store().change_set(tenant, writer).await?;
-        if let Some(open) = set.filter(|set| set.value.state == ChangeState::Open) {
-            wait_or_stop(app, tenant, &open, looked).await?;
-            continue;
+    for looked in 1.. {
+        match look(app, tenant, to, looked).await? {
+            Place::Free(left) => return Ok(left),
+            Place::Taken => {}
+            Place::Written => break,
         }
-        // It commits nothing any more. Whether it has, the pointer says.
-        let pointed = app.store().agent_bucket(tenant, to.agent_id).await?.current(to.agent_id);
-        return if pointed == to.number.checked_sub(1) { Ok(Some(rev)) } else { Err(changed_meanwhile()) };
     }
+    Err(Error::Conflict("the agent was changed at the same time".to_owned()))
+}
+
+/// What is in the place of a version that is to be written.
+enum Place {
+    /// Nothing, or what a stopped change set left behind, with its revision.
+    Free(Option<Rev>),
+    /// A version of a change set that was open a moment ago: to be looked at again.
+    Taken,
+    /// A version that counts: the agent has been changed meanwhile, or is gone.
+    Written,
+}
+
+/// Looks for the `looked`th time what is in the place of this version. For a change set that is open it waits a moment, or stops it.
+async fn look(app: &App, tenant: Tenant, to: &AgentVersion, looked: u32) -> Result<Place> {
+    let found = app.store().version_writer(tenant, to.agent_id, to.number).await?;
+    let Some((writer, rev)) = found else { return Ok(Place::Free(None)) };
+    let Some(writer) = writer else { return Ok(Place::Written) };
+    let set = app.store().change_set(tenant, writer).await?;
+    if let Some(open) = set.filter(|set| set.value.state == ChangeState::Open) {
+        wait_or_stop(app, tenant, &open, looked).await?;
+        return Ok(Place::Taken);
+    }
+    // It commits nothing any more. Whether it has, the pointer says.
+    let pointed = app.store().agent_bucket(tenant, to.agent_id).await?.current(to.agent_id);
+    Ok(if pointed == to.number.checked_sub(1) { Place::Free(Some(rev)) } else { Place::Written })
 }
 
 /// Gives an open change set time, or stops it when it has had enough. One of an earlier process of a host that is alone has nobody who
@@ -310,8 +372,4 @@ async fn wait_or_stop(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>, lo
         Ok(()) | Err(store::Error::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn changed_meanwhile() -> Error {
-    Error::Conflict("the agent was changed at the same time".to_owned())
 }
