@@ -124,10 +124,47 @@ impl<M> Definition<M> {
 }
 
 impl Draft {
-    /// The definition, if everything about it may be so; otherwise all that is wrong.
-    pub(super) async fn checked(mut self, app: &App, tenant: Tenant) -> Result<Definition> {
+    /// The definition, if everything about it may be so; otherwise all that is wrong. What it has of what the agent `was` is not looked at
+    /// again: an agent, a model or an address that it names may have gone since, and everything else can be changed nevertheless.
+    pub(super) async fn checked(mut self, app: &App, tenant: Tenant, was: Option<&Definition>) -> Result<Definition> {
+        self.check(app, tenant, was).await?;
+        if let Some(was) = was.filter(|was| self.calls_what(was)) {
+            return Ok(self.with_models(was.model.clone(), was.fallback_models.clone()));
+        }
+        let had = || was.into_iter().flat_map(|was| std::iter::once(&was.model).chain(&was.fallback_models));
+        let resolve = |field: &str, name: &str| match had().find(|had| had.as_str() == name) {
+            Some(had) => Ok(had.clone()),
+            None => resolve_model(app, field, name),
+        };
+        let model = resolve("model", &self.model)?;
+        let fallbacks = resolve_fallbacks(app, Some(&model), &self.fallback_models, resolve)?;
+        check_budget(app, Some(&model), &fallbacks, self.budget_micro_usd)?;
+        Ok(self.with_models(model, fallbacks))
+    }
+
+    /// Whether it calls the models that the agent called, with the same budget.
+    fn calls_what(&self, was: &Definition) -> bool {
+        let fallbacks = was.fallback_models.iter().map(ModelName::as_str);
+        self.model == was.model.as_str()
+            && self.fallback_models.iter().map(String::as_str).eq(fallbacks)
+            && self.budget_micro_usd == was.budget_micro_usd
+    }
+
+    /// Refuses what no agent may be, where this is a change of one that nobody knows: its model is `unsaid` unless the change says
+    /// another, and then nothing is held against what its model may be.
+    pub(super) async fn check_of_any(mut self, app: &App, tenant: Tenant, unsaid: &str) -> Result<()> {
+        self.check(app, tenant, None).await?;
+        let resolve = |field: &str, name: &str| resolve_model(app, field, name);
+        let model = (self.model != unsaid).then(|| resolve("model", &self.model)).transpose()?;
+        let fallbacks = resolve_fallbacks(app, model.as_ref(), &self.fallback_models, resolve)?;
+        check_budget(app, model.as_ref(), &fallbacks, self.budget_micro_usd)
+    }
+
+    /// Looks at everything but models and what they cost.
+    async fn check(&mut self, app: &App, tenant: Tenant, was: Option<&Definition>) -> Result<()> {
         let mut problems = Vec::new();
-        sub_agents::resolve(app, tenant, &mut self.tools, &mut problems).await?;
+        let had = was.map_or(&[][..], |was| &was.tools);
+        sub_agents::resolve(app, tenant, &mut self.tools, had, &mut problems).await?;
         let mut check = |holds: bool, field: &str, message: String| {
             if !holds {
                 problems.push(Problem { field: field.to_owned(), message });
@@ -159,20 +196,14 @@ impl Draft {
             format!("must be at most {FALLBACK_MODELS_LIMIT}"),
         );
         check_metadata(&self.metadata, &mut problems);
-        tool::check(app.guard(), app.functions(), &self.tools, &mut problems);
+        tool::check(app.guard(), app.functions(), &self.tools, had, &mut problems);
         inputs::check(&self.inputs, &mut problems);
         self.guidance.check(&mut problems);
         self.outside.check(&mut problems);
         if let Some(Err(message)) = self.output_schema.as_ref().map(tool::schema::check_output) {
             problems.push(Problem { field: "output_schema".to_owned(), message });
         }
-        if !problems.is_empty() {
-            return Err(Error::Invalid(problems));
-        }
-        let model = resolve_model(app, "model", &self.model)?;
-        let fallbacks = resolve_fallbacks(app, &model, &self.fallback_models)?;
-        check_budget(app, &model, &fallbacks, self.budget_micro_usd)?;
-        Ok(self.with_models(model, fallbacks))
+        if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
     }
 }
 
@@ -222,12 +253,17 @@ pub(crate) fn resolve_model(app: &App, field: &str, name: &str) -> Result<ModelN
 }
 
 /// The models of these names, each another one.
-fn resolve_fallbacks(app: &App, model: &ModelName, names: &[String]) -> Result<Vec<ModelName>> {
+fn resolve_fallbacks(
+    app: &App,
+    model: Option<&ModelName>,
+    names: &[String],
+    resolve: impl Fn(&str, &str) -> Result<ModelName>,
+) -> Result<Vec<ModelName>> {
     let mut found: Vec<ModelName> = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         let field = format!("fallback_models[{index}]");
-        let fallback = resolve_model(app, &field, name)?;
-        if std::iter::once(model).chain(&found).any(|known| app.models().same(known, &fallback)) {
+        let fallback = resolve(&field, name)?;
+        if model.into_iter().chain(&found).any(|known| app.models().same(known, &fallback)) {
             return Err(Error::invalid(field, "must be another model than 'model' and those before it"));
         }
         found.push(fallback);
@@ -238,7 +274,7 @@ fn resolve_fallbacks(app: &App, model: &ModelName, names: &[String]) -> Result<V
 /// A budget needs the price of every model that may be called: without one it could not be kept.
 pub(crate) fn check_budget(
     app: &App,
-    model: &ModelName,
+    model: Option<&ModelName>,
     fallbacks: &[ModelName],
     budget_micro_usd: Option<u64>,
 ) -> Result<()> {
@@ -257,7 +293,7 @@ pub(crate) fn check_budget(
 /// The same for budgets that the request did not name: those of its key and organisation.
 pub(crate) fn check_prices(app: &App, model: &ModelName, fallbacks: &[ModelName], limits: &[Limit]) -> Result<()> {
     let Some(limit) = limits.first() else { return Ok(()) };
-    unpriced(app, model, fallbacks).map_or(Ok(()), |model| {
+    unpriced(app, Some(model), fallbacks).map_or(Ok(()), |model| {
         let budget = limit.ledger.budget.name();
         let message = format!(
             "the price of '{model}' is not known, so the {budget} budget cannot be kept; set its price in MUSTER_PRICES"
@@ -266,8 +302,8 @@ pub(crate) fn check_prices(app: &App, model: &ModelName, fallbacks: &[ModelName]
     })
 }
 
-fn unpriced<'a>(app: &App, model: &'a ModelName, fallbacks: &'a [ModelName]) -> Option<&'a ModelName> {
-    std::iter::once(model).chain(fallbacks).find(|model| app.models().price(model).is_none())
+fn unpriced<'a>(app: &App, model: Option<&'a ModelName>, fallbacks: &'a [ModelName]) -> Option<&'a ModelName> {
+    model.into_iter().chain(fallbacks).find(|model| app.models().price(model).is_none())
 }
 
 /// Adds what is wrong with the metadata: at most 16 pairs, keys of 1 to 64 and values of at most 512 characters.

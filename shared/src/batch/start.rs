@@ -167,7 +167,7 @@ fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
     if max_concurrency.is_some_and(|most| !(1..=MAX_CONCURRENCY_LIMIT).contains(&most)) {
         return Err(Error::invalid("max_concurrency", format!("must be from 1 to {MAX_CONCURRENCY_LIMIT}")));
     }
-    agent::check_budget(app, &pinned.model, &pinned.agent.definition.fallback_models, budget_micro_usd)
+    agent::check_budget(app, Some(&pinned.model), &pinned.agent.definition.fallback_models, budget_micro_usd)
 }
 
 fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {

@@ -153,6 +153,12 @@ impl Models {
         first.map(|(_, name)| ModelName(name.to_owned()))
     }
 
+    /// Whether it is the scripted model, which knows nothing.
+    #[must_use]
+    pub fn is_scripted(&self, model: &ModelName) -> bool {
+        vendor(self.canonical(model.as_str())) == Some(Vendor::Demo)
+    }
+
     /// Calls the model once, unless most calls of it failed a moment ago. What to do when it fails, `next` says.
     ///
     /// # Errors

@@ -117,7 +117,7 @@ async fn pin_to(app: &App, caller: &Caller, agent: Arc<AgentVersion>, new: &NewR
     // The agent's own model was known when the version was made; whether it still is shows here, before anything starts.
     let model = agent::resolve_model(app, "model", new.model.as_deref().unwrap_or(agent.definition.model.as_str()))?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
-    agent::check_budget(app, &model, &agent.definition.fallback_models, budget_micro_usd)?;
+    agent::check_budget(app, Some(&model), &agent.definition.fallback_models, budget_micro_usd)?;
     let limited = money::limits_of(app, caller).await?;
     agent::check_prices(app, &model, &agent.definition.fallback_models, &limited)?;
     Ok(Pinned {
