@@ -14,6 +14,7 @@
 )]
 
 mod accepted;
+mod cancelled;
 mod client;
 mod families;
 #[cfg(feature = "fault-points")]
