@@ -25,6 +25,7 @@ mod keys;
 mod kills;
 mod malformed;
 mod model_faults;
+mod one_at_a_time;
 mod random;
 mod served;
 mod streams;
