@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{AgentVersion, Draft, TRIES};
 use crate::{
     app::App,
+    engine::fault,
     error::{Error, Problem, Result},
     id::AgentId,
     random,
@@ -194,7 +195,11 @@ async fn write(app: &App, tenant: Tenant, planned: &[Planned]) -> Result<bool> {
     let set = ChangeSet { id: Uuid::now_v7(), owner, until, state: ChangeState::Open };
     let rev = app.store().save_change_set(tenant, &set, None, Vec::new()).await?;
     let open = Versioned { value: set, rev };
-    let done = put(app, tenant, open.value.id, &new).await? && commit(app, tenant, &open, &new).await?;
+    fault::point("C1");
+    let put = put(app, tenant, open.value.id, &new).await?;
+    fault::point("C2");
+    let done = put && commit(app, tenant, &open, &new).await?;
+    fault::point("C3");
     if !done {
         // Others need not wait for it; whether they learn of it changes nothing else.
         let _ = stop(app, tenant, &open).await;
