@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     app::App,
+    engine::fault,
     error::{Error, Problem, Result},
     id::AgentId,
     random,
@@ -197,10 +198,15 @@ async fn write(app: &App, tenant: Tenant, planned: &[Planned]) -> Result<bool> {
     let set = ChangeSet { id: Uuid::now_v7(), owner, until, state: ChangeState::Open };
     let rev = app.store().save_change_set(tenant, &set, None, Vec::new()).await?;
     let mut open = Versioned { value: set, rev };
+    fault::point("C1");
     let done = match put(app, tenant, &mut open, &new).await {
-        Ok(true) => commit(app, tenant, &mut open, &new).await,
+        Ok(true) => {
+            fault::point("C2");
+            commit(app, tenant, &mut open, &new).await
+        }
         other => other,
     };
+    fault::point("C3");
     if !matches!(done, Ok(true)) {
         // Others need not wait for it; whether they learn of it changes nothing else.
         let _ = stop(app, tenant, &open).await;

@@ -103,7 +103,6 @@ pub(super) async fn call(
         if held.run.status.terminal() {
             return Ok(Called::Ended);
         }
-        fault::point("K4");
         fault::point("K5");
         adversity::told(&request);
         held.pieces.clear();
@@ -183,6 +182,7 @@ async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> R
     if !intend(app, held, request, attempt, budgets) {
         return Ok(Saved::Yes);
     }
+    fault::point("K4");
     let saved = if simulation::off(Guard::Intent) { Saved::Yes } else { held.save(app).await? };
     if saved == Saved::Yes && held.run.cancel_requested {
         // The cancel came with the write; nothing was sent, so nothing is booked.
@@ -242,7 +242,6 @@ fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer) {
     let Answer { text, tool_calls, finish, tokens } = answer;
     let calls = tool_step::expected(&agent.definition, held.run.mode, finish, &tool_calls);
     held.fill(app, held.run.step, Record::Answer { text, tool_calls, finish, model, tokens }.at(now), calls);
-    fault::point("K7");
 }
 
 /// Books the fault, and pauses before the same model's next attempt; or says what else comes next.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::{filling::Filling, grading, pieces::Pieces};
+use super::{fault, filling::Filling, grading, pieces::Pieces};
 use crate::{
     app::App,
     clock::Timestamp,
@@ -229,9 +229,13 @@ impl Held {
     pub(super) async fn save(&mut self, app: &App) -> Result<Saved> {
         run::before_end(app, &mut self.run).await?;
         self.others.extend(grading::outcome(app, &self.run, &self.journal).await?);
+        let fills = self.unwritten();
         loop {
             let index = match self.write(app).await {
                 Ok(()) => {
+                    if fills {
+                        fault::point("K7");
+                    }
                     run::written(app, &self.run).await;
                     return Ok(Saved::Yes);
                 }

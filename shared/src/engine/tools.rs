@@ -133,6 +133,9 @@ impl Turn<'_> {
             return Ok(Saved::Yes);
         }
         if (planned.changed || held.unwritten()) && !simulation::off(Guard::Intent) {
+            if !planned.sends.is_empty() {
+                fault::point("K4");
+            }
             let saved = held.save(self.app).await?;
             if saved != Saved::Yes {
                 self.forget(&planned);
@@ -145,7 +148,6 @@ impl Turn<'_> {
             }
         }
         if !planned.sends.is_empty() {
-            fault::point("K4");
             fault::point("K5");
             if held.run.lease_is_over(self.app.now()) {
                 // This process stood still: another may have found out by now that nothing was sent, and sent it. Who writes first goes on.
@@ -282,7 +284,6 @@ impl Turn<'_> {
             Came::Outcome(Outcome::Unclear { message }) => (ToolEnd::Unknown, message),
         };
         self.fill(held, index, end, content);
-        fault::point("K7");
     }
 
     fn fill(&self, held: &mut Held, index: usize, end: ToolEnd, content: String) {

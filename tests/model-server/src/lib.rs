@@ -60,6 +60,7 @@
 //! contains the criterion, as `{"explanation": …, "met": …}`; or with what the criterion has after `say `, when it begins with that.
 
 mod answer;
+pub mod family;
 mod format;
 mod judge;
 mod reply;
