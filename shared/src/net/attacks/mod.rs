@@ -13,10 +13,13 @@ use super::{
     lookup::stub::Stub,
     stand_in::{Asked, Server, reply},
 };
-use crate::tool::{
-    Http, Method, Outcome,
-    http::{Call, Found, call, lookup},
-    mcp,
+use crate::{
+    secret::Redaction,
+    tool::{
+        Http, Method, Outcome,
+        http::{Call, Found, call, lookup},
+        mcp,
+    },
 };
 
 /// The server that the operator allows; the canary is at 127.0.0.1.
@@ -36,15 +39,36 @@ fn http(method: Method, url: &str) -> Http {
 
 async fn tool(guard: &Guard, method: Method, url: &str) -> Outcome {
     let (http, arguments, headers) = (http(method, url), Map::new(), BTreeMap::<String, SecretString>::new());
-    let timeout = Duration::from_secs(10);
-    call(guard, &Call { http: &http, arguments: &arguments, headers: &headers, idempotency_key: "key", timeout }).await
+    let (secrets, timeout) = (Redaction::default(), Duration::from_secs(10));
+    call(
+        guard,
+        &Call {
+            http: &http,
+            arguments: &arguments,
+            headers: &headers,
+            secrets: &secrets,
+            idempotency_key: "key",
+            timeout,
+        },
+    )
+    .await
 }
 
 async fn tool_lookup(guard: &Guard, url: &str) -> Found {
     let (http, arguments, headers) = (http(Method::Post, url), Map::<String, Value>::new(), BTreeMap::new());
-    let timeout = Duration::from_secs(10);
-    lookup(guard, &Call { http: &http, arguments: &arguments, headers: &headers, idempotency_key: "key", timeout })
-        .await
+    let (secrets, timeout) = (Redaction::default(), Duration::from_secs(10));
+    lookup(
+        guard,
+        &Call {
+            http: &http,
+            arguments: &arguments,
+            headers: &headers,
+            secrets: &secrets,
+            idempotency_key: "key",
+            timeout,
+        },
+    )
+    .await
 }
 
 /// A server that sends whoever asks for `/<status>/<URL>` to that URL with that status.

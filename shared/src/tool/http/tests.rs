@@ -24,6 +24,7 @@ struct Tool {
     http: Http,
     arguments: Map<String, Value>,
     headers: BTreeMap<String, SecretString>,
+    secrets: Redaction,
     timeout: Duration,
 }
 
@@ -33,13 +34,14 @@ impl Tool {
             http: Http { method, url: url.to_owned(), headers: BTreeMap::new(), lookup_url: None },
             arguments: json!({"id": "a/b", "n": 7, "tags": ["x", "y z"]}).as_object().unwrap().clone(),
             headers: BTreeMap::from([("X-Api-Key".to_owned(), SecretString::from("the secret"))]),
+            secrets: Redaction::default(),
             timeout: Duration::from_secs(5),
         }
     }
 
     fn as_call(&self) -> Call<'_> {
-        let (http, arguments, headers) = (&self.http, &self.arguments, &self.headers);
-        Call { http, arguments, headers, idempotency_key: "key-1", timeout: self.timeout }
+        let (http, arguments, headers, secrets) = (&self.http, &self.arguments, &self.headers, &self.secrets);
+        Call { http, arguments, headers, secrets, idempotency_key: "key-1", timeout: self.timeout }
     }
 
     async fn call(&self) -> Outcome {
