@@ -1,6 +1,6 @@
 //! What a model is given of a tool's answer: text, within a limit, and of headers the content type alone.
 
-use http::{StatusCode, header};
+use http::header;
 
 use crate::{net::Answer, secret::Redaction, tool::answer::within_limit};
 
@@ -19,12 +19,6 @@ pub(super) fn failed_content(secrets: &Redaction, answer: Answer) -> String {
         return format!("HTTP {status}: a redirect, which was not followed");
     }
     within_limit(format!("HTTP {status}\n{}", body(secrets, &answer)), answer.cut)
-}
-
-/// Whether the same call may succeed later.
-pub(super) fn passes(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
 }
 
 fn body(secrets: &Redaction, answer: &Answer) -> String {
@@ -52,7 +46,7 @@ fn text(secrets: &Redaction, answer: &Answer, media: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
     use super::*;
     use crate::tool::{ANSWER_LIMIT_BYTES, answer::CUT};

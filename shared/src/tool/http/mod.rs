@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 pub(super) use self::check::check_headers;
 pub use self::check::check_http;
 use self::template::Template;
-use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome};
+use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome, answer::refused};
 use crate::{
     net::{Answer, Failure, Guard, GuardedUrl, Sending},
     secret::Redaction,
@@ -71,8 +71,8 @@ pub(crate) async fn call(guard: &Guard, call: &Call<'_>) -> Outcome {
             Outcome::Answered { content: answer::content(call.secrets, answer), failed: false, passing: false }
         }
         Ok(answer) => {
-            let passing = answer::passes(answer.status);
-            Outcome::Answered { content: answer::failed_content(call.secrets, answer), failed: true, passing }
+            let status = answer.status;
+            refused(status, answer::failed_content(call.secrets, answer))
         }
         Err(failure @ Failure::Redirect) => {
             Outcome::Answered { content: failure.to_string(), failed: true, passing: false }
