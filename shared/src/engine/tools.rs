@@ -260,9 +260,13 @@ impl Turn<'_> {
                 return fail(call, CallState::Ready);
             }
             Came::Outcome(Outcome::NotSent { passing: true, .. }) if again => return fail(call, CallState::Ready),
-            Came::Outcome(Outcome::Unclear { .. }) if repeatable && again => return fail(call, CallState::Ready),
+            Came::Outcome(Outcome::Gateway { .. } | Outcome::Unclear { .. }) if repeatable && again => {
+                return fail(call, CallState::Ready);
+            }
             // It stays as sent: what may be done about it is decided as for a call of a holder that is no more.
-            Came::Outcome(Outcome::Unclear { .. }) if !repeatable => return fail(call, CallState::Sent),
+            Came::Outcome(Outcome::Gateway { .. } | Outcome::Unclear { .. }) if !repeatable => {
+                return fail(call, CallState::Sent);
+            }
             Came::Outcome(Outcome::Changed(change)) => {
                 ask_about(call, *change);
                 return held.run.tell_asked(index, self.app.now());
@@ -280,7 +284,9 @@ impl Turn<'_> {
             Came::Outcome(Outcome::Answered { content, failed, .. }) => {
                 (if failed { ToolEnd::Failed } else { ToolEnd::Answered }, content)
             }
-            Came::Outcome(Outcome::NotSent { message, .. }) => (ToolEnd::Failed, message),
+            Came::Outcome(Outcome::NotSent { message: content, .. } | Outcome::Gateway { content }) => {
+                (ToolEnd::Failed, content)
+            }
             Came::Outcome(Outcome::Unclear { message }) => (ToolEnd::Unknown, message),
         };
         self.fill(held, index, end, content);

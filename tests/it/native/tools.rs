@@ -12,6 +12,7 @@ on_every_backend!(
     tools_of_one_answer_are_called_side_by_side,
     a_tool_that_is_cut_off_is_called_again_only_as_its_policy_says,
     a_tool_that_fails_for_a_while_is_called_again_if_that_is_harmless,
+    what_a_gateway_answers_is_unclear_where_a_call_must_not_be_made_twice,
     a_person_is_asked_before_a_call_and_may_say_no,
     approving_sends_the_call_once,
     a_wait_ends_when_a_person_is_asked,
@@ -111,7 +112,7 @@ async fn a_tool_that_is_cut_off_is_called_again_only_as_its_policy_says(muster: 
 
 async fn a_tool_that_fails_for_a_while_is_called_again_if_that_is_harmless(muster: Muster) {
     for (policy, effects, requests, expected) in
-        [("idempotent", 1, 3, "answered"), ("read", 1, 3, "answered"), ("once", 0, 1, "failed")]
+        [("idempotent", 1, 3, "answered"), ("read", 1, 3, "answered"), ("once", 0, 1, "unknown")]
     {
         let server = Tools::start().await.unwrap();
         let url = server.url("/idempotent/it?fail=2");
@@ -120,6 +121,57 @@ async fn a_tool_that_fails_for_a_while_is_called_again_if_that_is_harmless(muste
         let found = (server.effects().len(), server.requests(), outcome(&muster, &run).await);
         assert_eq!(found, (effects, requests, expected.to_owned()), "{policy}");
     }
+}
+
+async fn what_a_gateway_answers_is_unclear_where_a_call_must_not_be_made_twice(muster: Muster) {
+    const ASKED: &str = "/did/{idempotency_key}";
+    const NOBODY: &str = "http://127.0.0.1:1/{idempotency_key}";
+    for status in [408, 502, 503, 504, 500, 429, 400] {
+        let gateway = !matches!(status, 500 | 429 | 400);
+        let told = if gateway { "unknown" } else { "failed" };
+        let found = if gateway { "answered" } else { "failed" };
+        let tries = if status == 400 { 1 } else { 3 };
+        let looked = if gateway { 2 } else { 1 };
+        for (policy, path, lookup, requests, expected) in [
+            ("read", "/idempotent", "", tries, "failed"),
+            ("idempotent", "/idempotent", "", tries, "failed"),
+            ("once", "/do", "", 1, told),
+            ("verify", "/do", ASKED, looked, found),
+            ("verify", "/do", NOBODY, 1, told),
+        ] {
+            for on_unknown in ["tell", "halt"] {
+                let server = Tools::start().await.unwrap();
+                let mut others = json!({"policy": policy, "on_unknown": on_unknown});
+                match lookup {
+                    "" => {}
+                    ASKED => others["lookup_url"] = server.url(ASKED).into(),
+                    elsewhere => others["lookup_url"] = elsewhere.into(),
+                }
+                let tool = tool(&server.url(&format!("{path}/it?status={status}")), others);
+                let agent = agent(&muster, "openai/fake-t1", vec![tool]).await;
+                let run = run(&muster, &agent).await;
+                let seen = muster.us.get(&run).await.ok();
+                let case = format!("{policy} {on_unknown} {lookup} {status}");
+                assert_eq!((server.effects().len(), server.requests()), (1, requests), "{case}");
+                if (expected, on_unknown) == ("unknown", "halt") {
+                    let waits = (&json!("waiting"), &json!("outcome_unknown"));
+                    assert_eq!((&seen["status"], &seen["reason"]), waits, "{case}");
+                } else {
+                    assert_eq!(
+                        (text(&seen, "status"), outcome(&muster, &run).await),
+                        ("done".into(), expected.into()),
+                        "{case}"
+                    );
+                }
+            }
+        }
+    }
+    // It was not passed on: the tool says so, and is called again.
+    let server = Tools::start().await.unwrap();
+    let others = json!({"policy": "verify", "lookup_url": server.url(ASKED)});
+    let agent = agent(&muster, "openai/fake-t1", vec![tool(&server.url("/do/it?fail=1"), others)]).await;
+    let run = run(&muster, &agent).await;
+    assert_eq!((server.effects().len(), outcome(&muster, &run).await.as_str()), (1, "answered"));
 }
 
 async fn a_person_is_asked_before_a_call_and_may_say_no(muster: Muster) {

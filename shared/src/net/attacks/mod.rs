@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     file,
+    secret::Redaction,
     tool::{
         Http, Method, Outcome,
         http::{Call, Found, call, lookup},
@@ -39,15 +40,36 @@ fn http(method: Method, url: &str) -> Http {
 
 async fn tool(guard: &Guard, method: Method, url: &str) -> Outcome {
     let (http, arguments, headers) = (http(method, url), Map::new(), BTreeMap::<String, SecretString>::new());
-    let timeout = Duration::from_secs(10);
-    call(guard, &Call { http: &http, arguments: &arguments, headers: &headers, idempotency_key: "key", timeout }).await
+    let (secrets, timeout) = (Redaction::default(), Duration::from_secs(10));
+    call(
+        guard,
+        &Call {
+            http: &http,
+            arguments: &arguments,
+            headers: &headers,
+            secrets: &secrets,
+            idempotency_key: "key",
+            timeout,
+        },
+    )
+    .await
 }
 
 async fn tool_lookup(guard: &Guard, url: &str) -> Found {
     let (http, arguments, headers) = (http(Method::Post, url), Map::<String, Value>::new(), BTreeMap::new());
-    let timeout = Duration::from_secs(10);
-    lookup(guard, &Call { http: &http, arguments: &arguments, headers: &headers, idempotency_key: "key", timeout })
-        .await
+    let (secrets, timeout) = (Redaction::default(), Duration::from_secs(10));
+    lookup(
+        guard,
+        &Call {
+            http: &http,
+            arguments: &arguments,
+            headers: &headers,
+            secrets: &secrets,
+            idempotency_key: "key",
+            timeout,
+        },
+    )
+    .await
 }
 
 /// What is behind the URL of an attachment, if it can be had.

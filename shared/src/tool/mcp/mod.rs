@@ -121,7 +121,7 @@ async fn prepare(app: &App, tenant: Tenant, server: &Mcp, timeout: Duration) -> 
 #[cfg(test)]
 pub(crate) async fn listed(guard: &crate::net::Guard, url: &str) -> Result<usize, String> {
     let url = guard.check(url).map_err(|refusal| refusal.to_string())?;
-    let (headers, secrets) = (::http::HeaderMap::new(), crate::secret::Opened::default());
+    let (headers, secrets) = (::http::HeaderMap::new(), crate::secret::Redaction::default());
     let wire = Wire::new(guard, url, headers, secrets, Duration::from_secs(10));
     let session = Session::open(wire).await.map_err(|trouble| trouble.to_string())?;
     session.tools().await.map(|tools| tools.len()).map_err(|trouble| trouble.to_string())
