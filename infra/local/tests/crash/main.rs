@@ -18,6 +18,7 @@ mod accepted;
 mod adversity;
 mod cancelled;
 mod client;
+mod evaluation;
 mod families;
 #[cfg(feature = "fault-points")]
 mod faults;
