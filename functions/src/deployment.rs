@@ -15,6 +15,8 @@ use shared::{
     tool::lambda::{Functions, Invoker, Name},
 };
 
+use crate::serve;
+
 /// The application, with its connections open: to be made while Lambda initialises the function. `sends` is whether it may
 /// send to the queue, `streams` whether it streams its answers.
 ///
@@ -30,6 +32,7 @@ pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     let store = Store::new(Backend::Dynamo(store));
     let files = Files::S3(S3::new(&aws_config, &bucket()?)?);
     let app = App::new(config, Clock::System, store, Queue::Sqs(queue), files, Limiter::in_store())?;
+    serve::check_completions_path(&app)?;
     // The functions that tools may be: only those that check or run agents know them.
     let scope = variable("MUSTER_FUNCTION_SCOPE").unwrap_or_default();
     let names = Name::list(&variable("MUSTER_TOOL_FUNCTIONS").unwrap_or_default(), &scope)?;

@@ -41,7 +41,7 @@ pub use openapi::document as openapi_document;
 pub use request::Request;
 pub use response::{Body, Envelope, Response};
 pub use route::Route;
-pub use serve::{Routes, body_limit_bytes, handle};
+pub use serve::{Routes, body_limit_bytes, check_completions_path, handle};
 pub use surface::Surface;
 
 /// The largest body that is accepted, in bytes: 6 MiB, as Lambda takes it.

@@ -3,12 +3,40 @@
 use std::{collections::HashMap, sync::OnceLock};
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
-use shared::{App, Error, Result};
+use shared::{App, Error, Result, config::Invalid};
 use tracing::{Instrument, info_span};
 
 use crate::{BODY_LIMIT_BYTES, Body, Envelope, Request, Response, Route};
+
+/// Where completions are asked for; the operator may name a path beside it that means the same.
+const COMPLETIONS: &str = "/api/v1/completions";
+
+/// Whether the operator's path of completions can be one.
+///
+/// # Errors
+/// [`Invalid`] when it is no plain path, or another call's.
+pub fn check_completions_path(app: &App) -> Result<(), Invalid> {
+    let Some(path) = app.config().completions_path.as_deref() else { return Ok(()) };
+    let invalid = |problem: &str| Err(Invalid { name: "MUSTER_COMPLETIONS_PATH", problem: problem.to_owned() });
+    let plain = |part: &str| {
+        !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+    };
+    if !path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(plain)) {
+        return invalid("must be a path such as /v1/complete: parts of A-Z a-z 0-9 - . _ ~, each after a slash");
+    }
+    let mut routers = Routes::all().by_method.values();
+    if routers.any(|router| router.at(path).is_ok_and(|found| found.value.path != COMPLETIONS)) {
+        return invalid("is the path of another call");
+    }
+    Ok(())
+}
+
+/// The path that the routes know: their own of completions for the operator's.
+fn known<'a>(app: &App, path: &'a str) -> &'a str {
+    if app.config().completions_path.as_deref() == Some(path) { COMPLETIONS } else { path }
+}
 
 /// The answer to a request, by whatever route it names.
 pub async fn handle(app: &App, request: http::Request<Bytes>) -> Response {
@@ -29,7 +57,8 @@ pub fn refuse<T>(request: &http::Request<T>) -> Response {
 /// [`handle`] then refuses it, too, without a body.
 #[must_use]
 pub fn body_limit_bytes(app: &App, head: &http::request::Parts) -> usize {
-    let Ok((route, parameters)) = Routes::all().find(&head.method, head.uri.path()) else { return BODY_LIMIT_BYTES };
+    let path = known(app, head.uri.path());
+    let Ok((route, parameters)) = Routes::all().find(&head.method, path) else { return BODY_LIMIT_BYTES };
     let limit_bytes = route.operation.body_limit_bytes;
     let Some(admit) = route.operation.admit else { return limit_bytes };
     let request = http::Request::from_parts(head.clone(), Bytes::new());
@@ -65,7 +94,13 @@ impl Routes {
     }
 
     /// The answer to a request, by whatever of these routes it names.
-    pub async fn handle(&self, app: &App, request: http::Request<Bytes>) -> Response {
+    pub async fn handle(&self, app: &App, mut request: http::Request<Bytes>) -> Response {
+        let path = known(app, request.uri().path());
+        if path != request.uri().path() {
+            let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+            let target = format!("{path}{query}").parse::<Uri>();
+            *request.uri_mut() = target.unwrap_or_else(|_| Uri::from_static(COMPLETIONS));
+        }
         let envelope = Envelope::of(&request);
         let span = info_span!("request", id = envelope.request_id, route = tracing::field::Empty);
         let response = self.answer(app, request, &envelope).instrument(span).await;

@@ -23,6 +23,7 @@ use crate::{
     },
     money::Remembered,
     net::Guard,
+    provider,
     queue::Queue,
     seal::{Failure, Sealer},
     store::Store,
@@ -71,6 +72,7 @@ struct Parts {
     limiter: Limiter,
     signals: Signals,
     budgets: Remembered,
+    providers: provider::Remembered,
     /// What this process calls itself in leases.
     owner: String,
     versions: Mutex<LruCache<(OrgId, AgentId, u32), Arc<AgentVersion>>>,
@@ -115,6 +117,7 @@ impl App {
                 limiter,
                 signals,
                 budgets: Remembered::default(),
+                providers: provider::Remembered::default(),
                 owner,
                 versions,
             }),
@@ -205,6 +208,10 @@ impl App {
 
     pub(crate) fn remembered_budgets(&self) -> &Remembered {
         &self.parts.budgets
+    }
+
+    pub(crate) fn remembered_providers(&self) -> &provider::Remembered {
+        &self.parts.providers
     }
 
     pub(crate) fn limiter(&self) -> &Limiter {

@@ -50,6 +50,8 @@ pub struct Config {
     pub sync_runs: SyncRuns,
     /// The ranges that tools, MCP servers and webhooks may reach besides public addresses, also by plain http.
     pub allow_cidrs: Vec<IpNet>,
+    /// A path of the operator's own for completions on the CoAgent surface, beside the one that they always have.
+    pub completions_path: Option<String>,
     /// How much there may be of files.
     pub files: file::Limits,
     /// What distinguishes this process from one that held leases before it on the same store and is dead: the embedded
@@ -97,6 +99,7 @@ impl Config {
             model_timeout_ms: number("MUSTER_MODEL_TIMEOUT_MS", MODEL_TIMEOUT_MS)?,
             sync_runs,
             allow_cidrs: ranges("MUSTER_ALLOW_CIDRS", &variable("MUSTER_ALLOW_CIDRS").unwrap_or_default())?,
+            completions_path: variable("MUSTER_COMPLETIONS_PATH").map(|path| path.trim().to_owned()),
             files: file_limits()?,
             sole_epoch,
         })

@@ -27,6 +27,7 @@ pub mod model;
 pub mod money;
 pub mod net;
 pub mod page;
+pub mod provider;
 pub mod queue;
 mod random;
 pub mod run;

@@ -35,6 +35,7 @@ pub struct Sealer {
     digest: hmac::Key,
     answers: Cipher,
     secrets: Cipher,
+    provider_keys: Cipher,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -57,7 +58,8 @@ impl Sealer {
         let digest = root.expand(&[b"api-key-digest"], hmac::HMAC_SHA256).map_err(|_| Failure::Seal)?;
         let answers = Cipher::derived(&root, b"sealed-answers")?;
         let secrets = Cipher::derived(&root, b"sealed-secrets")?;
-        Ok(Self { digest: hmac::Key::from(digest), answers, secrets })
+        let provider_keys = Cipher::derived(&root, b"sealed-provider-keys")?;
+        Ok(Self { digest: hmac::Key::from(digest), answers, secrets, provider_keys })
     }
 
     /// HMAC-SHA-256 of the text, in lower-case hexadecimal.
@@ -95,8 +97,23 @@ impl Sealer {
     /// # Errors
     /// [`Failure::Open`] when it was sealed otherwise or changed.
     pub fn open_secret(&self, org: OrgId, name: &str, sealed: &str) -> Result<SecretString, Failure> {
-        let opened = self.secrets.open(&place(org, name), sealed)?;
-        std::str::from_utf8(&opened).map(SecretString::from).map_err(|_| Failure::Open)
+        self.secrets.open_text(&place(org, name), sealed)
+    }
+
+    /// Seals the key of an organisation's model provider, under a key of its own, so that it opens only for this organisation and id; base64.
+    ///
+    /// # Errors
+    /// [`Failure::Seal`] when the system gives no randomness.
+    pub fn seal_provider_key(&self, org: OrgId, id: &str, key: &SecretString) -> Result<String, Failure> {
+        self.provider_keys.seal(&place(org, id), key.expose_secret().as_bytes())
+    }
+
+    /// Opens what [`Sealer::seal_provider_key`] sealed for the same organisation and id.
+    ///
+    /// # Errors
+    /// [`Failure::Open`] when it was sealed otherwise or changed.
+    pub fn open_provider_key(&self, org: OrgId, id: &str, sealed: &str) -> Result<SecretString, Failure> {
+        self.provider_keys.open_text(&place(org, id), sealed)
     }
 }
 
@@ -138,6 +155,11 @@ impl Cipher {
             self.0.open_in_place(nonce, Aad::from(purpose.as_bytes()), &mut text).map_err(|_| Failure::Open)?.len();
         text.truncate(length);
         Ok(text)
+    }
+
+    fn open_text(&self, purpose: &str, sealed: &str) -> Result<SecretString, Failure> {
+        let opened = self.open(purpose, sealed)?;
+        std::str::from_utf8(&opened).map(SecretString::from).map_err(|_| Failure::Open)
     }
 }
 
@@ -192,6 +214,10 @@ mod tests {
         assert!(ours.open_secret(other, "KEY", &sealed).is_err());
         assert!(ours.open_secret(org, "KEY2", &sealed).is_err());
         assert!(ours.open(&place(org, "KEY"), &sealed).is_err(), "answers are sealed with another key");
+        assert!(ours.open_provider_key(org, "KEY", &sealed).is_err(), "and providers' keys too");
+        let key = ours.seal_provider_key(org, "KEY", &value).unwrap();
+        assert_eq!(ours.open_provider_key(org, "KEY", &key).unwrap().expose_secret(), value.expose_secret());
+        assert!(ours.open_provider_key(other, "KEY", &key).is_err() && ours.open_secret(org, "KEY", &key).is_err());
         assert!(sealer("0123456789abcdeX").open_secret(org, "KEY", &sealed).is_err());
         for at in 0..sealed.len() {
             let mut changed = sealed.clone().into_bytes();

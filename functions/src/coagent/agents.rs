@@ -7,10 +7,10 @@ use shared::{
     agent::{self, AgentVersion, Draft},
 };
 
+use super::models::{self, ModelRef};
 use crate::{Request, Response, auth, claims, response};
 
-/// What an agent shall be. It has the deployment's default model, as an agent of the Cotool surface that names none; the native surface
-/// can give it another.
+/// What an agent shall be.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateAgent {
@@ -23,11 +23,15 @@ pub(super) struct CreateAgent {
     /// The system prompt.
     #[schemars(length(max = 200_000))]
     preamble: String,
+    /// Which model it calls: our own addition. The deployment's default model unless given, as an agent of the Cotool surface that names none;
+    /// the native surface can give it another.
+    model_ref: Option<ModelRef>,
 }
 
 impl CreateAgent {
-    fn draft(self, model: String) -> Draft {
-        let Self { name, description, preamble } = self;
+    fn draft(self, app: &App) -> Draft {
+        let Self { name, description, preamble, model_ref } = self;
+        let model = models::named(app, model_ref.as_ref());
         Draft { description: description.unwrap_or_default(), system_prompt: preamble, ..Draft::new(name, model) }
     }
 }
@@ -74,8 +78,12 @@ pub(super) async fn list_agents(app: &App, request: Request) -> Result<Response>
 pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
-        let draft = request.json::<CreateAgent>()?.draft(app.models().default_model().to_string());
-        let agent = agent::plan(app, &caller, draft).await.map_err(named)?;
+        let body: CreateAgent = request.json()?;
+        let problems: Vec<_> = body.model_ref.iter().flat_map(ModelRef::problems).collect();
+        if !problems.is_empty() {
+            return Err(Error::Invalid(problems));
+        }
+        let agent = agent::plan(app, &caller, body.draft(app)).await.map_err(named)?;
         let response = response::created(&AgentView::from(&agent));
         agent::create_named(app, &caller, &agent, claims::answered(claim, &response)).await?;
         Ok(response)

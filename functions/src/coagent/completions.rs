@@ -11,7 +11,10 @@ use shared::{
     timeline,
 };
 
-use super::{agents, error};
+use super::{
+    agents, error,
+    models::{self, ModelRef},
+};
 use crate::{Request, Response, auth, claims, response, wait};
 
 /// The most bytes of `log_meta`: our own limit.
@@ -36,18 +39,6 @@ pub(super) struct CompletionBody {
     log_meta: Option<Map<String, Value>>,
 }
 
-/// A model of this deployment.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ModelRef {
-    /// What stands before the `/` of its name on other surfaces.
-    #[schemars(length(min = 1))]
-    provider_id: String,
-    /// What stands behind it.
-    #[schemars(length(min = 1))]
-    model_name: String,
-}
-
 impl CompletionBody {
     /// What would be wrong here and not in what the core checks.
     fn check(&self) -> Result<()> {
@@ -60,19 +51,10 @@ impl CompletionBody {
         let id = self.run_id.as_ref().map_or(1, String::len);
         let most = timeline::ID_LIMIT_BYTES;
         check((1..=most).contains(&id), "run_id", format!("must be 1 to {most} bytes long"));
-        if let Some(ModelRef { provider_id, model_name }) = &self.model_ref {
-            let plain = !provider_id.is_empty() && !provider_id.contains('/');
-            check(plain, "model_ref.provider_id", "must not be empty and have no '/'".to_owned());
-            check(!model_name.is_empty(), "model_ref.model_name", "must not be empty".to_owned());
-        }
         let meta = self.log_meta.as_ref().map_or(0, |meta| serde_json::to_string(meta).map_or(0, |meta| meta.len()));
         check(meta <= META_LIMIT_BYTES, "log_meta", format!("must be at most {META_LIMIT_BYTES} bytes long"));
+        problems.extend(self.model_ref.iter().flat_map(ModelRef::problems));
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
-    }
-
-    fn model(&self, app: &App) -> String {
-        let named = self.model_ref.as_ref().map(|model| format!("{}/{}", model.provider_id, model.model_name));
-        named.unwrap_or_else(|| app.models().default_model().to_string())
     }
 }
 
@@ -99,7 +81,7 @@ pub(super) async fn complete(app: &App, request: Request) -> Result<Response> {
     Box::pin(claims::once_or_run(app, &caller, &request, Scope::RunsWrite, again, async |claim| {
         let body: CompletionBody = request.json()?;
         body.check()?;
-        let model = body.model(app);
+        let model = models::named(app, body.model_ref.as_ref());
         let CompletionBody { run_id, preamble, prompt, log_meta, .. } = body;
         let agent = agent::unnamed(app, &caller, preamble.unwrap_or_default(), model).await.map_err(agents::named)?;
         let new = NewRun::of(agent.agent_id, Prompt::Message(prompt), Origin::CoAgent);

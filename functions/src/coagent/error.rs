@@ -88,7 +88,12 @@ fn details(error: &Error) -> Option<Value> {
         Error::UnknownModel { name, known, .. } => {
             let (provider_id, model_name) =
                 name.split_once('/').map_or((None, name.as_str()), |(id, name)| (Some(id), name));
-            Some(json!({ "provider_id": provider_id, "model_name": model_name, "available_models": known }))
+            // Those of its provider, as far as any are known.
+            let before = provider_id.map(|id| format!("{id}/"));
+            let of_it: Vec<&String> =
+                known.iter().filter(|known| before.as_ref().is_some_and(|id| known.starts_with(id))).collect();
+            let available = if of_it.is_empty() { known.iter().collect() } else { of_it };
+            Some(json!({ "provider_id": provider_id, "model_name": model_name, "available_models": available }))
         }
         Error::RateLimited { limit, .. } => {
             Some(json!({ "retry_after_seconds": retry_after_s(error), "limit": limit }))

@@ -6,6 +6,8 @@ pub(crate) mod error;
 mod filter;
 mod health;
 mod logs;
+mod models;
+mod providers;
 mod testsets;
 
 use serde_json::{Map, Value};
@@ -15,6 +17,7 @@ use self::{
     completions::{CompletionBody, CompletionView},
     health::Health,
     logs::{FilterQuery, LogBody, LogsQuery, RecordedView, SessionsQuery},
+    providers::{ChangedView, ProviderBody, ProviderModelsView, ProviderView, ProvidersView},
     testsets::{CasesQuery, CreateTestset, TestsetsView, WholeTestsetView},
 };
 
@@ -31,7 +34,7 @@ crate::route::routes! { Coagent;
     }
     /// Answer a prompt: a run that is told in the log of the session `run_id`
     ///
-    /// The path is our own choice. So is what a run is answered with that did not end well: 502 (`UPSTREAM_ERROR`) when the model could not be
+    /// The path is our own choice; the operator may name another beside it (`MUSTER_COMPLETIONS_PATH`). Our own choice, too, is what a run is answered with that did not end well: 502 (`UPSTREAM_ERROR`) when the model could not be
     /// called or its answer not be used, 409 when a budget or somebody ended it, or when it outlasts the call: it goes on then.
     coagent_complete = POST "/api/v1/completions" => completions::complete {
         body: CompletionBody,
@@ -56,6 +59,47 @@ crate::route::routes! { Coagent;
     coagent_get_agent = GET "/api/v1/agents/{agent_id}" => agents::get_agent {
         answer: 200 AgentView,
         access: [write api_keys, read agents, write runs],
+    }
+    /// List the model providers: the organisation's own, at most 100, and, only to be looked at, those of the deployment
+    ///
+    /// The shape of the answers is our own choice.
+    coagent_list_providers = GET "/api/v1/providers" => providers::list_providers {
+        answer: 200 ProvidersView,
+        access: [write api_keys, read agents, write runs, use models],
+    }
+    /// Bring a model provider: a vendor's account of one's own, or a server that speaks a vendor's format
+    ///
+    /// Its models are `model_ref` here and `id/model` on other surfaces, for this organisation alone. 409 when it has a provider of that `id`, or
+    /// 100. What they cost is known where the vendor's own address is called, and not with a `custom_url`.
+    coagent_create_provider = POST "/api/v1/providers" => providers::create_provider {
+        body: ProviderBody,
+        answer: 201 ChangedView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// Get a model provider
+    coagent_get_provider = GET "/api/v1/providers/{provider_id}" => providers::get_provider {
+        answer: 200 ProviderView,
+        access: [write api_keys, read agents, write runs, use models],
+    }
+    /// Change all of a model provider but its id
+    ///
+    /// Runs that are under way go by it within 3 seconds, from their next model call on.
+    coagent_update_provider = PUT "/api/v1/providers/{provider_id}" => providers::update_provider {
+        body: ProviderBody,
+        answer: 200 ChangedView,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// Delete a model provider
+    ///
+    /// Runs that are under way with a model of it, and without another to fall back to, fail at their next model call.
+    coagent_delete_provider = DELETE "/api/v1/providers/{provider_id}" => providers::delete_provider {
+        answer: 204,
+        access: [write api_keys, write agents, write runs, use models],
+    }
+    /// List the models that are known of a provider: those that it was said to have, or its vendor's with a known price
+    coagent_list_provider_models = GET "/api/v1/providers/{provider_id}/models" => providers::list_provider_models {
+        answer: 200 ProviderModelsView,
+        access: [write api_keys, read agents, write runs, use models],
     }
     /// Write down what happened in a session: one entry or a list of up to 1,000
     ///

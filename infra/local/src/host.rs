@@ -151,6 +151,7 @@ impl Host {
         let lock = lock(data)?;
         files(data).clear_unfinished().map_err(|source| Failure::Folder { path: data.to_owned(), source })?;
         let (app, receiver) = open(data)?;
+        functions::check_completions_path(&app)?;
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|source| Failure::Listen { address: listen, source })?;
         let address = listener.local_addr().map_err(|source| Failure::Listen { address: listen, source })?;

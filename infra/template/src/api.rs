@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use functions::{Route, route::Wait};
 
-use crate::{deployed, logical_id};
+use crate::{COMPLETE, deployed, logical_id};
 
 /// What a REST API knows: written out, because not every importer knows `any`.
 const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
@@ -16,11 +16,37 @@ pub(crate) fn paths() -> String {
         paths.entry(route.path).or_default().push_str(&of_route(route));
     }
     let mut text: String = paths.iter().map(|(path, methods)| format!("          {path}:\n{methods}{ANY}")).collect();
-    for path in ["/", "\"/{proxy+}\""] {
+    for path in ["/", EVERY_OTHER] {
         text.push_str(&format!("          {path}:\n"));
-        text.extend(METHODS.map(|method| format!("            {method}:\n{REFUSAL}")));
+        for method in METHODS {
+            let refusal = if (path, method) == (EVERY_OTHER, "post") { completions() } else { REFUSAL.to_owned() };
+            text.push_str(&format!("            {method}:\n{refusal}"));
+        }
     }
     text
+}
+
+/// What no path names.
+const EVERY_OTHER: &str = "\"/{proxy+}\"";
+
+/// Where the operator has named another path of completions, which no path of the template can be, their function answers what is posted to
+/// it, and refuses every other.
+fn completions() -> String {
+    let id = logical_id(COMPLETE);
+    REFUSAL.replace(
+        "                uri: !Sub",
+        &format!(
+            "                responseTransferMode: !If [CompletesElsewhere, !If [Streams, STREAM, BUFFERED], BUFFERED]
+                timeoutInMillis: !If [CompletesElsewhere, !If [Streams, 900000, 29000], 29000]
+                uri: !If
+                  - CompletesElsewhere
+                  - !If
+                    - Streams
+                    - !Sub arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/2021-11-15/functions/${{{id}.Arn}}/response-streaming-invocations
+                    - !Sub arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/${{{id}.Arn}}/invocations
+                  - !Sub"
+        ),
+    )
 }
 
 /// Every path that another goes on from.

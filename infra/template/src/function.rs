@@ -6,7 +6,7 @@ use functions::{
 };
 use shared::store::row::Table;
 
-use crate::{logical_id, providers, tables};
+use crate::{COMPLETE, logical_id, providers, tables};
 
 const READ: [&str; 3] = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"];
 const WRITE: [&str; 5] = [
@@ -133,6 +133,7 @@ impl Function {
         if self.name == "fallback" {
             return String::new();
         }
+        let path = if self.name == COMPLETE { "          MUSTER_COMPLETIONS_PATH: !Ref CompletionsPath\n" } else { "" };
         let models = if self.access.contains(&Access::Models) { providers::variables() } else { String::new() };
         format!(
             "      Environment:
@@ -140,7 +141,7 @@ impl Function {
           MUSTER_FILES_BUCKET: !Ref FilesBucket
           MUSTER_FILES_DOMAIN: !GetAtt FilesBucket.RegionalDomainName
           MUSTER_PEPPER: !Sub \"{{{{resolve:secretsmanager:${{Pepper}}}}}}\"
-{models}"
+{path}{models}"
         )
     }
 
@@ -210,9 +211,16 @@ impl Function {
 
     fn permission(&self) -> String {
         let Some(from) = &self.invoked_by else { return String::new() };
+        let elsewhere = if self.name == COMPLETE { self.permitted("Elsewhere", "POST/*") } else { String::new() };
+        let elsewhere = elsewhere.replace("    Properties:", "    Condition: CompletesElsewhere\n    Properties:");
+        self.permitted("", from) + &elsewhere
+    }
+
+    /// The API may invoke it for these methods and paths.
+    fn permitted(&self, name: &str, from: &str) -> String {
         let id = logical_id(self.name);
         format!(
-            "  {id}Permission:
+            "  {id}{name}Permission:
     Type: AWS::Lambda::Permission
     Properties:
       Action: lambda:InvokeFunction

@@ -14,6 +14,9 @@ pub use function::Function;
 /// The hand-written part. A line `#@name` stands for what is rendered.
 const FRAME: &str = include_str!("../frame.yaml");
 
+/// The function of completions, whose path the operator may name.
+const COMPLETE: &str = "coagent_complete";
+
 /// The template.
 ///
 /// # Errors

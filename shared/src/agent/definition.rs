@@ -15,6 +15,7 @@ use crate::{
     error::{Error, Problem, Result},
     model::{ModelName, ToolMode},
     money::Limit,
+    provider,
     tenant::Tenant,
     tool::{self, Tool},
 };
@@ -54,7 +55,7 @@ pub struct Definition<M = ModelName> {
     pub description: String,
     /// At most 200,000 characters; `{{name}}` takes an input that is declared.
     pub system_prompt: String,
-    /// A model of this deployment, as `provider/model` or an alias.
+    /// A model of this deployment or of a provider of its organisation, as `provider/model`, or an alias.
     pub model: M,
     /// The models that are called instead when it cannot be, in this order: at most [`FALLBACK_MODELS_LIMIT`].
     #[serde(default = "Vec::new")]
@@ -131,14 +132,11 @@ impl Draft {
         if let Some(was) = was.filter(|was| self.calls_what(was)) {
             return Ok(self.with_models(was.model.clone(), was.fallback_models.clone()));
         }
-        let had = || was.into_iter().flat_map(|was| std::iter::once(&was.model).chain(&was.fallback_models));
-        let resolve = |field: &str, name: &str| match had().find(|had| had.as_str() == name) {
-            Some(had) => Ok(had.clone()),
-            None => resolve_model(app, field, name),
-        };
-        let model = resolve("model", &self.model)?;
-        let fallbacks = resolve_fallbacks(app, Some(&model), &self.fallback_models, resolve)?;
-        check_budget(app, Some(&model), &fallbacks, self.budget_micro_usd)?;
+        let had = was.into_iter().flat_map(|was| std::iter::once(&was.model).chain(&was.fallback_models));
+        let had: Vec<&ModelName> = had.collect();
+        let model = resolve(app, tenant, "model", &self.model, &had).await?;
+        let fallbacks = resolve_fallbacks(app, tenant, Some(&model), &self.fallback_models, &had).await?;
+        check_budget(app, tenant, Some(&model), &fallbacks, self.budget_micro_usd).await?;
         Ok(self.with_models(model, fallbacks))
     }
 
@@ -154,10 +152,12 @@ impl Draft {
     /// another, and then nothing is held against what its model may be.
     pub(super) async fn check_of_any(mut self, app: &App, tenant: Tenant, unsaid: &str) -> Result<()> {
         self.check(app, tenant, None).await?;
-        let resolve = |field: &str, name: &str| resolve_model(app, field, name);
-        let model = (self.model != unsaid).then(|| resolve("model", &self.model)).transpose()?;
-        let fallbacks = resolve_fallbacks(app, model.as_ref(), &self.fallback_models, resolve)?;
-        check_budget(app, model.as_ref(), &fallbacks, self.budget_micro_usd)
+        let model = match self.model != unsaid {
+            true => Some(resolve(app, tenant, "model", &self.model, &[]).await?),
+            false => None,
+        };
+        let fallbacks = resolve_fallbacks(app, tenant, model.as_ref(), &self.fallback_models, &[]).await?;
+        check_budget(app, tenant, model.as_ref(), &fallbacks, self.budget_micro_usd).await
     }
 
     /// Looks at everything but models and what they cost.
@@ -239,30 +239,26 @@ impl<M> Definition<M> {
     }
 }
 
-/// The model of this name, if this deployment can call it. `field` is where the name came from.
-///
-/// # Errors
-/// [`Error::UnknownModel`] with the names that would do.
-pub(crate) fn resolve_model(app: &App, field: &str, name: &str) -> Result<ModelName> {
-    app.models().resolve(name).map_err(|unknown| Error::UnknownModel {
-        field: field.to_owned(),
-        name: name.to_owned(),
-        known: unknown.known,
-        variable: unknown.variable,
-    })
+/// The model of this name. One that the agent had stays its, whether it can be called now or not.
+async fn resolve(app: &App, tenant: Tenant, field: &str, name: &str, had: &[&ModelName]) -> Result<ModelName> {
+    match had.iter().find(|had| had.as_str() == name) {
+        Some(had) => Ok((*had).clone()),
+        None => provider::resolve(app, tenant, field, name).await,
+    }
 }
 
 /// The models of these names, each another one.
-fn resolve_fallbacks(
+async fn resolve_fallbacks(
     app: &App,
+    tenant: Tenant,
     model: Option<&ModelName>,
     names: &[String],
-    resolve: impl Fn(&str, &str) -> Result<ModelName>,
+    had: &[&ModelName],
 ) -> Result<Vec<ModelName>> {
     let mut found: Vec<ModelName> = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         let field = format!("fallback_models[{index}]");
-        let fallback = resolve(&field, name)?;
+        let fallback = resolve(app, tenant, &field, name, had).await?;
         if model.into_iter().chain(&found).any(|known| app.models().same(known, &fallback)) {
             return Err(Error::invalid(field, "must be another model than 'model' and those before it"));
         }
@@ -272,8 +268,9 @@ fn resolve_fallbacks(
 }
 
 /// A budget needs the price of every model that may be called: without one it could not be kept.
-pub(crate) fn check_budget(
+pub(crate) async fn check_budget(
     app: &App,
+    tenant: Tenant,
     model: Option<&ModelName>,
     fallbacks: &[ModelName],
     budget_micro_usd: Option<u64>,
@@ -281,29 +278,43 @@ pub(crate) fn check_budget(
     match budget_micro_usd {
         None => Ok(()),
         Some(0) => Err(Error::invalid("budget_micro_usd", "must be at least 1")),
-        Some(_) => unpriced(app, model, fallbacks).map_or(Ok(()), |model| {
-            let message = format!(
-                "the price of model '{model}' is not known, so a budget cannot be kept; set its price in MUSTER_PRICES"
-            );
+        Some(_) => unpriced(app, tenant, model, fallbacks).await?.map_or(Ok(()), |(model, hint)| {
+            let message = format!("the price of model '{model}' is not known, so a budget cannot be kept; {hint}");
             Err(Error::invalid("budget_micro_usd", message))
         }),
     }
 }
 
 /// The same for budgets that the request did not name: those of its key and organisation.
-pub(crate) fn check_prices(app: &App, model: &ModelName, fallbacks: &[ModelName], limits: &[Limit]) -> Result<()> {
+pub(crate) async fn check_prices(
+    app: &App,
+    tenant: Tenant,
+    model: &ModelName,
+    fallbacks: &[ModelName],
+    limits: &[Limit],
+) -> Result<()> {
     let Some(limit) = limits.first() else { return Ok(()) };
-    unpriced(app, Some(model), fallbacks).map_or(Ok(()), |model| {
+    unpriced(app, tenant, Some(model), fallbacks).await?.map_or(Ok(()), |(model, hint)| {
         let budget = limit.ledger.budget.name();
-        let message = format!(
-            "the price of '{model}' is not known, so the {budget} budget cannot be kept; set its price in MUSTER_PRICES"
-        );
+        let message = format!("the price of '{model}' is not known, so the {budget} budget cannot be kept; {hint}");
         Err(Error::invalid("model", message))
     })
 }
 
-fn unpriced<'a>(app: &App, model: Option<&'a ModelName>, fallbacks: &'a [ModelName]) -> Option<&'a ModelName> {
-    model.into_iter().chain(fallbacks).find(|model| app.models().price(model).is_none())
+/// One without a known price, and what may be done about it.
+async fn unpriced<'a>(
+    app: &App,
+    tenant: Tenant,
+    model: Option<&'a ModelName>,
+    fallbacks: &'a [ModelName],
+) -> Result<Option<(&'a ModelName, &'static str)>> {
+    for model in model.into_iter().chain(fallbacks) {
+        let whose = provider::whose(app, tenant, model.as_str()).await?;
+        if whose.price(app, model).is_none() {
+            return Ok(Some((model, whose.price_hint())));
+        }
+    }
+    Ok(None)
 }
 
 /// Adds what is wrong with the metadata: at most 16 pairs, keys of 1 to 64 and values of at most 512 characters.

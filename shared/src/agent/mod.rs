@@ -20,7 +20,7 @@ pub use change::Change;
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
 };
-pub(crate) use definition::{check_budget, check_metadata, check_prices, resolve_model};
+pub(crate) use definition::{check_budget, check_metadata, check_prices};
 pub use guidance::{Channel, ContextDoc, Guidance, Outside, Planning, Skill, ToolActionConfig};
 pub use inputs::{INPUTS_LIMIT, Input, InputType, Inputs};
 pub(crate) use inputs::{filled, names as input_names, problems as input_problems, too_long};

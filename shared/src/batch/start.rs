@@ -104,7 +104,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
     let nothing = Prompt::Message(String::new());
     let common = NewRun { version, model, deadline_at, metadata, ..NewRun::of(agent_id, nothing, origin) };
     let pinned = run::pin(app, caller, &common).await?;
-    check_shared(app, &pinned, shared)?;
+    check_shared(app, &pinned, shared).await?;
     if items.is_empty() || items.len() > limit {
         return Err(Error::invalid(items_field, format!("must have 1 to {limit} items, not {}", items.len())));
     }
@@ -175,12 +175,13 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: BatchId, items: usize, s
 }
 
 /// Whether runs that are pinned so can share that.
-pub(crate) fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
+pub(crate) async fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
     let Shared { budget_micro_usd, on_budget: _, max_concurrency } = shared;
     if max_concurrency.is_some_and(|most| !(1..=MAX_CONCURRENCY_LIMIT).contains(&most)) {
         return Err(Error::invalid("max_concurrency", format!("must be from 1 to {MAX_CONCURRENCY_LIMIT}")));
     }
-    agent::check_budget(app, Some(&pinned.model), &pinned.agent.definition.fallback_models, budget_micro_usd)
+    let fallbacks = &pinned.agent.definition.fallback_models;
+    agent::check_budget(app, pinned.tenant, Some(&pinned.model), fallbacks, budget_micro_usd).await
 }
 
 fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {

@@ -19,9 +19,9 @@ use crate::{
     error::Result,
     file::Taken,
     message::Record,
-    model::{Answer, FaultKind, ModelFault, ModelName, Request, Tokens, retry::Next as Retry},
+    model::{Answer, FaultKind, ModelFault, ModelName, Request, Tokens, price::Price, retry::Next as Retry},
     money::{self, Budget, Limit},
-    random,
+    provider, random,
     run::{AttemptEnd, InFlight, Reason},
     simulation::{self, Guard},
 };
@@ -57,8 +57,9 @@ pub(super) async fn intend_first(app: &App, held: &mut Held) -> bool {
     let Ok(mut request) = request(app, held, &agent, said).await else { return false };
     let Choice::Call(model) = choose(app, &mut held.run, &agent) else { return false };
     request.model = model;
+    let Ok(whose) = provider::whose(app, held.tenant(), request.model.as_str()).await else { return false };
     let Ok(budgets) = money::organisation_budgets(app, held.tenant()).await else { return false };
-    intend(app, held, &request, 1, budgets)
+    intend(app, held, &request, 1, (whose.price(app, &request.model), budgets))
 }
 
 /// Calls a model until the next slot is filled, or another model is to be called. `room` is the memory for the files of the call, once it
@@ -92,8 +93,11 @@ pub(super) async fn call(
         };
         attempt = if attempt > 0 && request.model == model { attempt.saturating_add(1) } else { first(held, &model) };
         request.model = model;
+        // What is there now: a provider of the organisation may have been changed or deleted meanwhile.
+        let whose = provider::whose(app, held.tenant(), request.model.as_str()).await?;
+        let price = whose.price(app, &request.model);
         if !std::mem::take(&mut held.intended) {
-            match begin(app, held, &request, attempt).await? {
+            match begin(app, held, &request, attempt, price).await? {
                 Saved::Yes => {}
                 Saved::Refused => return Ok(Called::Ended),
                 Saved::Changed => return Ok(Called::Again),
@@ -106,7 +110,7 @@ pub(super) async fn call(
         fault::point("K5");
         adversity::told(&request);
         held.pieces.clear();
-        let outcome = match beside(app, held, app.models().call(&request)).await? {
+        let outcome = match beside(app, held, whose.call(app, &request)).await? {
             Beside::Ended(outcome) => outcome,
             Beside::Stopped => {
                 held.run.ends_now(app.now());
@@ -119,7 +123,7 @@ pub(super) async fn call(
         fault::point("K6");
         match outcome {
             Ok(answer) => {
-                accept(app, held, agent, answer);
+                accept(app, held, agent, answer, price);
                 return Ok(Called::Again);
             }
             Err(failed) => {
@@ -174,12 +178,12 @@ fn failed(held: &Held, model: &ModelName, how: impl Fn(FaultKind) -> bool) -> u3
 }
 
 /// Says what is about to be done and writes it, unless the run may not go on: then the row in memory says so.
-async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> Result<Saved> {
+async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32, price: Option<Price>) -> Result<Saved> {
     if held.run.ends_now(app.now()) {
         return Ok(Saved::Yes);
     }
     let budgets = money::organisation_budgets(app, held.tenant()).await?;
-    if !intend(app, held, request, attempt, budgets) {
+    if !intend(app, held, request, attempt, (price, budgets)) {
         return Ok(Saved::Yes);
     }
     fault::point("K4");
@@ -192,11 +196,16 @@ async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32) -> R
     Ok(saved)
 }
 
-/// Puts the next call into the row, if the run's own budget allows it; otherwise the run fails. Under the others, of which those of
-/// the organisation are given, it is reserved: whether they allow it shows when the row is written.
-fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32, budgets: Vec<Limit>) -> bool {
+/// Puts the next call, of a model with that price, into the row, if the run's own budget allows it; otherwise the run fails. Under the
+/// others, of which those of the organisation are given, it is reserved: whether they allow it shows when the row is written.
+fn intend(
+    app: &App,
+    held: &mut Held,
+    request: &Request,
+    attempt: u32,
+    (price, budgets): (Option<Price>, Vec<Limit>),
+) -> bool {
     let now = app.now();
-    let price = app.models().price(&request.model);
     let reserved = most_tokens(app, request);
     let reserved_micro_usd = price.map(|price| price.cost_micro_usd(reserved));
     let next = InFlight {
@@ -233,11 +242,10 @@ fn intend(app: &App, held: &mut Held, request: &Request, attempt: u32, budgets: 
 }
 
 /// Books the answer and fills the slot with it.
-fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer) {
+fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer, price: Option<Price>) {
     let now = app.now();
     held.tell_pieces(now);
     let model = held.run.in_flight.as_ref().map_or_else(|| held.run.model.clone(), |call| call.model.clone());
-    let price = app.models().price(&model);
     held.run.book(AttemptEnd::Answered, answer.tokens, price.as_ref(), None, now);
     let Answer { text, tool_calls, finish, tokens } = answer;
     let calls = tool_step::expected(&agent.definition, held.run.mode, finish, &tool_calls);
@@ -258,7 +266,7 @@ async fn retry(
     tracing::debug!(run = %held.id(), %model, kind = ?failed.kind, status = failed.status, attempt, "a model call failed");
     let remaining_ms = held.run.deadline_at.since_ms(now);
     let attempt = attempt.max(rate_limited(held, model));
-    match app.models().next(model, attempt, failed, random::unit(), remaining_ms) {
+    match app.models().next(held.run.org, model, attempt, failed, random::unit(), remaining_ms) {
         // The provider said when: nobody needs to hold the run until then.
         Retry::After(ms) if failed.retry_after_ms.is_some() && ms > HELD_PAUSE_MS => {
             let until = now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));

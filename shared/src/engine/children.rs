@@ -16,7 +16,7 @@ use crate::{
     message::{Record, Slot, ToolEnd},
     model::ToolCall,
     money::{self, Budget},
-    random,
+    provider, random,
     run::{self, CallState, DEPTH_LIMIT, FAMILY_LIMIT, Pinned, Prompt, Run, Status, Usage},
     store::{self, Versioned},
     tool::{self, Arguments, SubAgent},
@@ -142,8 +142,9 @@ async fn child(
         other => other?,
     };
     let definition = &version.definition;
-    let model = match agent::resolve_model(app, "model", definition.model.as_str()) {
+    let model = match provider::resolve(app, parent.tenant(), "model", definition.model.as_str()).await {
         Ok(model) => model,
+        Err(error) if error.retryable() => return Err(error),
         Err(error) => return Ok(Err(error.to_string())),
     };
     let (text, inputs) = match prompt(definition, arguments).checked(definition, "", None) {
@@ -170,8 +171,10 @@ async fn child(
     shared_budgets.extend(child.shared_budgets.iter().cloned());
     let child = Run { parent: Some(parent.parent_of(slot)), shared_budgets, ..child };
     let limits = child.limits(now, money::organisation_budgets(app, parent.tenant()).await?);
-    if let Err(error) = agent::check_prices(app, &child.model, &definition.fallback_models, &limits) {
-        return Ok(Err(error.to_string()));
+    match agent::check_prices(app, parent.tenant(), &child.model, &definition.fallback_models, &limits).await {
+        Ok(()) => {}
+        Err(error) if error.retryable() => return Err(error),
+        Err(error) => return Ok(Err(error.to_string())),
     }
     Ok(Ok((child, Record::Input { text, inputs, attachments: Vec::new() }.at(app.now()))))
 }

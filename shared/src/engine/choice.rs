@@ -4,6 +4,7 @@ use crate::{
     agent::AgentVersion,
     app::App,
     clock::Timestamp,
+    id::OrgId,
     model::{ModelFault, ModelName, retry::Next},
     random,
     run::{Reason, Run},
@@ -29,7 +30,7 @@ pub(super) fn choose(app: &App, run: &mut Run, agent: &AgentVersion) -> Choice {
         if !run.may_call(model, now) {
             continue;
         }
-        match held_back(app, model, now) {
+        match held_back(app, run.org, model, now) {
             None => return Choice::Call(model.clone()),
             until => run.pass_over(model, until, Reason::CircuitOpen),
         }
@@ -38,9 +39,9 @@ pub(super) fn choose(app: &App, run: &mut Run, agent: &AgentVersion) -> Choice {
 }
 
 /// Until when calls of that model are held back, if they are.
-fn held_back(app: &App, model: &ModelName, now: Timestamp) -> Option<Timestamp> {
-    let fault = ModelFault::circuit_open(app.models().held_back_ms(model)?);
-    match app.models().next(model, 1, &fault, random::unit(), 0) {
+fn held_back(app: &App, org: OrgId, model: &ModelName, now: Timestamp) -> Option<Timestamp> {
+    let fault = ModelFault::circuit_open(app.models().held_back_ms(org, model)?);
+    match app.models().next(org, model, 1, &fault, random::unit(), 0) {
         Next::Yield(ms) | Next::After(ms) => Some(now.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX))),
         Next::GiveUp => None,
     }

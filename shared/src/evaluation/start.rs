@@ -132,7 +132,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
     let judged = cases.iter().any(judges::wanted_by);
     let mut batches = Vec::with_capacity(pinned.len());
     for (pinned, shared) in pinned.into_iter().zip(shared) {
-        batch::check_shared(app, &pinned, shared)?;
+        batch::check_shared(app, &pinned, shared).await?;
         let batch = batch::first_row(app, &pinned, BatchId::new(now), cases.len(), shared);
         batches.push((Batch { evaluation: Some(id), ..batch }, pinned));
     }

@@ -21,7 +21,7 @@ const MODELS: NonZeroUsize = match NonZeroUsize::new(1_000) {
     None => NonZeroUsize::MIN,
 };
 
-/// The breakers of this process, one for each vendor and model.
+/// The breakers of this process, one for each vendor or organisation's provider, and model.
 #[derive(Debug)]
 pub struct Breakers(Mutex<LruCache<String, Arc<Breaker>>>);
 
@@ -32,7 +32,7 @@ impl Default for Breakers {
 }
 
 impl Breakers {
-    /// The breaker of the model of that canonical name.
+    /// The breaker of that name: of a model's canonical one, with its organisation before it when its provider is that's own.
     #[must_use]
     pub fn of(&self, name: &str) -> Arc<Breaker> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,11 +11,11 @@ use super::{
     json_tools,
     price::{Price, PriceList},
     provider::Genai,
-    retry::{Bucket, Next, RetryPolicy},
+    retry::{Bucket, Buckets, Next, RetryPolicy},
     scripted::Scripted,
-    settings::{Settings, SettingsError, Vendor},
+    settings::{Access, Settings, SettingsError, Vendor},
 };
-use crate::error::unset;
+use crate::{error::unset, id::OrgId, net::Guard};
 
 /// What is called by default for a demo, by vendor: a current, cheap model of each.
 const DEFAULTS: [(Vendor, &str); 4] = [
@@ -41,6 +41,8 @@ pub struct Models {
     /// The vendors whose listed models can be called: those with a key.
     keyed: Vec<Vendor>,
     buckets: BTreeMap<Vendor, Bucket>,
+    /// Those of organisations' own providers.
+    own_buckets: Buckets,
     policy: RetryPolicy,
     breakers: Breakers,
     /// What the breakers' time is counted from.
@@ -62,6 +64,21 @@ pub struct ModelInfo {
     pub max_output_tokens: Option<u32>,
 }
 
+/// A model of a provider of an organisation's own: whose it is, and how it is reached. `Debug` shows no key.
+#[derive(Debug)]
+pub(crate) struct Own<'a> {
+    /// Whose.
+    pub(crate) org: OrgId,
+    /// The provider's id.
+    pub(crate) id: &'a str,
+    /// Whose format it speaks.
+    pub(crate) vendor: Vendor,
+    /// With which key, and where unless where the vendor is.
+    pub(crate) access: Access,
+    /// The model, as it spells it.
+    pub(crate) model: &'a str,
+}
+
 /// A name that is none of a model that this deployment can call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("model '{name}' is not available{}", unset(*.variable))]
@@ -80,13 +97,14 @@ impl Models {
     /// # Errors
     /// When a base URL or the operator's prices cannot be used.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let with_key = |(vendor, access): (&Vendor, &super::settings::Access)| access.key.is_some().then_some(*vendor);
+        let with_key = |(vendor, access): (&Vendor, &Access)| access.key.is_some().then_some(*vendor);
         Ok(Self {
             network: Genai::new(settings)?,
             scripted: Scripted,
             prices: PriceList::new(settings.price_override_json.as_deref())?,
             keyed: settings.access.iter().filter_map(with_key).collect(),
             buckets: Vendor::ALL.into_iter().map(|vendor| (vendor, Bucket::default())).collect(),
+            own_buckets: Buckets::default(),
             policy: RetryPolicy::default(),
             breakers: Breakers::default(),
             since: Instant::now(),
@@ -103,13 +121,7 @@ impl Models {
         let model = canonical.split_once('/').map_or("", |(_, model)| model);
         let callable = match vendor {
             Some(Vendor::Demo) => Scripted::knows(model),
-            // The provider's crate reads `a::b` as a provider and its model.
-            Some(vendor) => {
-                self.network.vendors().any(|known| known == vendor)
-                    && (1..=200).contains(&model.len())
-                    && model.chars().all(|c| c.is_ascii_graphic())
-                    && !model.contains("::")
-            }
+            Some(vendor) => self.network.vendors().any(|known| known == vendor) && is_model(model),
             None => false,
         };
         if callable {
@@ -174,39 +186,80 @@ impl Models {
         if vendor == Vendor::Demo {
             return self.scripted.call(request).await;
         }
-        let breaker = self.breakers.of(canonical);
-        let pass = breaker.admit(self.now_ms()).map_err(ModelFault::circuit_open)?;
-        let answer = if request.tool_mode == ToolMode::Json && !request.tools.is_empty() {
-            json_tools::call(&self.network, request).await
-        } else {
-            self.network.call(request).await
-        };
-        breaker.record(pass, self.now_ms(), answer.as_ref().is_err_and(|fault| breaker::counts(fault.kind)));
+        let answer = self.with_breaker(canonical, ask(&self.network, request)).await;
         if let (Ok(_), Some(bucket)) = (&answer, self.buckets.get(&vendor)) {
             bucket.refund();
         }
         answer
     }
 
-    /// How long calls of that model are held back, in milliseconds, because most of them failed a moment ago; `None` when they are
+    /// The same of a model of an organisation's own provider.
+    pub(crate) async fn call_own(&self, guard: &Guard, own: &Own<'_>, request: &Request) -> Result<Answer, ModelFault> {
+        let Own { org, id, vendor, access, model } = own;
+        // At the vendor's own address a model is called what its price is known by.
+        let canonical = access.base_url.is_none().then(|| format!("{}/{model}", vendor.prefix()));
+        let spelt = canonical.as_deref().and_then(|name| self.canonical(name).split_once('/'));
+        let spelt = format!("{id}/{}", spelt.map_or(*model, |(_, spelt)| spelt));
+        let called = async {
+            let provider = self.network.own(guard, *vendor, access).await?;
+            ask(&provider, &Request { model: ModelName(spelt), ..request.clone() }).await
+        };
+        let answer = self.with_breaker(&of_org(*org, &format!("{id}/{model}")), called).await;
+        if answer.is_ok() {
+            self.own_buckets.of(&of_org(*org, id)).refund();
+        }
+        answer
+    }
+
+    /// What comes of a call, unless the breaker of that name holds it back.
+    async fn with_breaker<T>(
+        &self,
+        name: &str,
+        call: impl Future<Output = Result<T, ModelFault>>,
+    ) -> Result<T, ModelFault> {
+        let breaker = self.breakers.of(name);
+        let pass = breaker.admit(self.now_ms()).map_err(ModelFault::circuit_open)?;
+        let outcome = call.await;
+        breaker.record(pass, self.now_ms(), outcome.as_ref().is_err_and(|fault| breaker::counts(fault.kind)));
+        outcome
+    }
+
+    /// How long an organisation's calls of that model are held back, in milliseconds, because most of them failed a moment ago; `None` when they are
     /// not. `call` does so by itself; to ask first saves what is written before a call.
     #[must_use]
-    pub fn held_back_ms(&self, model: &ModelName) -> Option<u64> {
+    pub fn held_back_ms(&self, org: OrgId, model: &ModelName) -> Option<u64> {
         let canonical = self.canonical(model.as_str());
-        vendor(canonical).filter(|vendor| *vendor != Vendor::Demo)?;
-        self.breakers.of(canonical).closed_for_ms(self.now_ms())
+        let breaker = match vendor(canonical) {
+            Some(Vendor::Demo) => return None,
+            Some(_) => self.breakers.of(canonical),
+            None => self.breakers.of(&of_org(org, canonical)),
+        };
+        breaker.closed_for_ms(self.now_ms())
     }
 
     fn now_ms(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// What to do after call number `attempt` (the first is 1) of that model failed. `random` is uniform in 0..1; `remaining_ms` is
+    /// What to do after an organisation's call number `attempt` (the first is 1) of that model failed. `random` is uniform in 0..1; `remaining_ms` is
     /// how long this invocation may still run.
     #[must_use]
-    pub fn next(&self, model: &ModelName, attempt: u32, fault: &ModelFault, random: f64, remaining_ms: u64) -> Next {
-        let bucket = vendor(self.canonical(model.as_str())).and_then(|vendor| self.buckets.get(&vendor));
-        bucket.map_or(Next::GiveUp, |bucket| self.policy.next(bucket, attempt, fault, random, remaining_ms))
+    pub fn next(
+        &self,
+        org: OrgId,
+        model: &ModelName,
+        attempt: u32,
+        fault: &ModelFault,
+        random: f64,
+        remaining_ms: u64,
+    ) -> Next {
+        let next = |bucket: &Bucket| self.policy.next(bucket, attempt, fault, random, remaining_ms);
+        let canonical = self.canonical(model.as_str());
+        match (vendor(canonical), canonical.split_once('/')) {
+            (Some(vendor), _) => self.buckets.get(&vendor).map_or(Next::GiveUp, next),
+            (None, Some((id, _))) => next(&self.own_buckets.of(&of_org(org, id))),
+            (None, None) => Next::GiveUp,
+        }
     }
 
     /// What the model costs; `None` when that is not known.
@@ -222,9 +275,30 @@ impl Models {
     #[must_use]
     pub fn image_tokens(&self, model: &ModelName) -> u64 {
         match vendor(self.canonical(model.as_str())) {
-            Some(Vendor::OpenAi | Vendor::OpenRouter) => OPENAI_IMAGE_TOKENS,
-            _ => IMAGE_TOKENS,
+            Some(
+                Vendor::Anthropic | Vendor::Gemini | Vendor::Mistral | Vendor::Bedrock | Vendor::Ollama | Vendor::Demo,
+            ) => IMAGE_TOKENS,
+            // An organisation's own provider may be any.
+            Some(Vendor::OpenAi | Vendor::OpenRouter) | None => OPENAI_IMAGE_TOKENS,
         }
+    }
+
+    /// What the vendor's model costs at the vendor's own address; `None` when that is not known.
+    pub(crate) fn price_of(&self, vendor: Vendor, model: &str) -> Option<Price> {
+        self.price(&ModelName(format!("{}/{model}", vendor.prefix())))
+    }
+
+    /// The vendor's models with a known price, as it spells them.
+    #[must_use]
+    pub fn priced(&self, vendor: Vendor) -> Vec<String> {
+        let of_vendor = |name: &str| name.strip_prefix(vendor.prefix())?.strip_prefix('/').map(str::to_owned);
+        self.prices.entries().filter(|entry| entry.price.is_some()).filter_map(|entry| of_vendor(&entry.name)).collect()
+    }
+
+    /// The vendors whose models this deployment can call, the scripted one's among them.
+    #[must_use]
+    pub fn vendors(&self) -> Vec<Vendor> {
+        self.network.vendors().chain([Vendor::Demo]).collect()
     }
 
     /// Whether both are names of the same model.
@@ -246,6 +320,25 @@ impl Models {
     }
 }
 
+/// Whether that may be how a provider spells a model: 1 to 200 characters of printable ASCII. The provider's crate reads `a::b` as a provider
+/// and its model.
+pub(crate) fn is_model(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) && !text.contains("::")
+}
+
+async fn ask(provider: &dyn Provider, request: &Request) -> Result<Answer, ModelFault> {
+    if request.tool_mode == ToolMode::Json && !request.tools.is_empty() {
+        json_tools::call(provider, request).await
+    } else {
+        provider.call(request).await
+    }
+}
+
+/// What breakers and allowances of an organisation's own provider are kept by: no vendor's name begins with an id.
+fn of_org(org: OrgId, name: &str) -> String {
+    format!("{org}/{name}")
+}
+
 /// Who serves the model of that canonical name.
 fn vendor(canonical: &str) -> Option<Vendor> {
     Vendor::from_prefix(canonical.split_once('/')?.0)
@@ -254,6 +347,7 @@ fn vendor(canonical: &str) -> Option<Vendor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FaultKind;
 
     fn models(variables: &[(&str, &str)]) -> Models {
         let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
@@ -299,6 +393,35 @@ mod tests {
         assert!(models.resolve("openai/whatever-l1").is_ok());
         assert_eq!(models.list().len(), 1);
         assert_eq!(models.default_model().as_str(), "demo/scripted");
+    }
+
+    #[tokio::test]
+    async fn a_provider_of_an_organisation_has_its_own_breaker_and_allowance() {
+        let models = models(&[]);
+        let guard = Guard::new(&["127.0.0.1/32".parse().unwrap()]).unwrap();
+        let now = crate::clock::Timestamp::from_millis(1_780_000_000_000);
+        let (org, other) = (OrgId::new(now), OrgId::new(now));
+        let call = async |org: OrgId, id: &str, model: &str| {
+            // Nobody listens there.
+            let access = Access { key: None, base_url: Some("http://127.0.0.1:1".into()) };
+            let own = Own { org, id, vendor: Vendor::OpenAi, access, model };
+            let request = super::super::call_id::tests::request(&format!("{id}/{model}"), Vec::new());
+            models.call_own(&guard, &own, &request).await.unwrap_err().kind
+        };
+        for _ in 0..20 {
+            assert_eq!(call(org, "ours", "a").await, FaultKind::Busy);
+        }
+        assert_eq!(call(org, "ours", "a").await, FaultKind::CircuitOpen);
+        assert_eq!(call(org, "ours", "b").await, FaultKind::Busy, "another model");
+        assert_eq!(call(org, "theirs", "a").await, FaultKind::Busy, "another provider");
+        assert_eq!(call(other, "ours", "a").await, FaultKind::Busy, "another organisation");
+        let name = ModelName("ours/a".to_owned());
+        assert!(models.held_back_ms(org, &name).is_some() && models.held_back_ms(other, &name).is_none());
+
+        let lost = ModelFault::new(FaultKind::Lost, String::new());
+        let next = |org| models.next(org, &name, 1, &lost, 0.0, u64::MAX);
+        assert_eq!((0..51).filter(|_| next(org) == Next::After(0)).count(), 50, "then its allowance is used up");
+        assert_eq!(next(other), Next::After(0));
     }
 
     #[test]

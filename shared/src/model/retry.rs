@@ -1,6 +1,11 @@
 //! When a failed model call is tried again: arithmetic only. Knows no clock, no sleep and no network.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use lru::LruCache;
 
 use super::{FaultKind, ModelFault, breaker};
 
@@ -100,6 +105,27 @@ impl Bucket {
     pub fn refund(&self) {
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *tokens = tokens.saturating_add(1).min(BUCKET_TOKENS);
+    }
+}
+
+/// How many allowances of organisations' own providers a process keeps: users choose the names.
+const BUCKETS: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
+
+/// The allowances of providers that organisations bring, by name.
+#[derive(Debug)]
+pub(super) struct Buckets(Mutex<LruCache<String, Arc<Bucket>>>);
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(BUCKETS)))
+    }
+}
+
+impl Buckets {
+    /// The allowance of that name.
+    pub(super) fn of(&self, name: &str) -> Arc<Bucket> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.get_or_insert(name.to_owned(), Arc::default))
     }
 }
 

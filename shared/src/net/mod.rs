@@ -1,10 +1,12 @@
 //! How this process speaks HTTP. [`trusting`] makes clients for addresses that the operator chose: model providers and AWS. They
-//! trust what they are told, so nothing that a user of the API names goes through them: that goes through a [`Guard`].
+//! trust what they are told, so nothing that a user of the API names goes through them: that goes through a [`Guard`], whose own clients
+//! reach one URL each.
 
 #[cfg(test)]
 mod attacks;
 mod guard;
 mod lookup;
+mod pinned;
 mod send;
 #[cfg(test)]
 pub(crate) mod stand_in;
@@ -31,15 +33,19 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// answered is not decompressed, and nothing is tried twice. The proxy variables of the environment hold unless
 /// they are switched off.
 pub(crate) fn trusting() -> Result<reqwest::ClientBuilder, Fault> {
-    Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls()?)
+    Ok(client(tls()?))
+}
+
+fn client(tls: ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
         .http1_only()
         .no_gzip()
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_keepalive(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
-        .referer(false))
+        .referer(false)
 }
 
 /// TLS by ring. Trusts what the machine trusts (so that a company's own authority works); Mozilla's list where a machine has none,

@@ -15,6 +15,7 @@ use crate::{
     message::{Record, Slot},
     model::ModelName,
     money::{self, Books, Budget, KeyBudget, Ledger},
+    provider,
     store::{
         self, Versioned,
         row::{Row, Write},
@@ -119,13 +120,15 @@ pub(crate) async fn pin_to(app: &App, caller: &Caller, agent: Arc<AgentVersion>,
         return Err(Error::Invalid(problems));
     }
     // The agent's own model was known when the version was made; whether it still is shows here, before anything starts.
-    let model = agent::resolve_model(app, "model", new.model.as_deref().unwrap_or(agent.definition.model.as_str()))?;
+    let tenant = caller.tenant();
+    let named = new.model.as_deref().unwrap_or(agent.definition.model.as_str());
+    let model = provider::resolve(app, tenant, "model", named).await?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
-    agent::check_budget(app, Some(&model), &agent.definition.fallback_models, budget_micro_usd)?;
+    agent::check_budget(app, tenant, Some(&model), &agent.definition.fallback_models, budget_micro_usd).await?;
     let limited = money::limits_of(app, caller).await?;
-    agent::check_prices(app, &model, &agent.definition.fallback_models, &limited)?;
+    agent::check_prices(app, tenant, &model, &agent.definition.fallback_models, &limited).await?;
     Ok(Pinned {
-        tenant: caller.tenant(),
+        tenant,
         key_id: caller.key_id(),
         key_budget: caller.key_budget(),
         model,

@@ -38,6 +38,7 @@ fn app(store: &Store, pepper: &str) -> App {
         model_timeout_ms: MODEL_TIMEOUT_MS,
         sync_runs: SyncRuns::InProcess { limit_ms: 1_000 },
         allow_cidrs: Vec::new(),
+        completions_path: None,
         files: crate::file::Limits::default(),
         sole_epoch: None,
     };

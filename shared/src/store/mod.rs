@@ -16,6 +16,7 @@ pub(crate) mod limits;
 mod listed_runs;
 mod money;
 mod prompts;
+mod providers;
 pub mod row;
 mod runs;
 pub(crate) mod secrets;

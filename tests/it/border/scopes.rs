@@ -27,6 +27,9 @@ const TABLE: &[(&str, &[&str])] = &[
             "cotool_list_system_prompts",
             "coagent_list_agents",
             "coagent_get_agent",
+            "coagent_list_providers",
+            "coagent_get_provider",
+            "coagent_list_provider_models",
         ],
     ),
     (
@@ -116,7 +119,17 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("keys:manage", &["create_key", "list_keys", "revoke_key", "rotate_key", "put_budgets"]),
-    ("secrets:write", &["put_secret", "list_secrets", "delete_secret"]),
+    (
+        "secrets:write",
+        &[
+            "put_secret",
+            "list_secrets",
+            "delete_secret",
+            "coagent_create_provider",
+            "coagent_update_provider",
+            "coagent_delete_provider",
+        ],
+    ),
 ];
 
 /// What Cotool calls the permission that a key without this scope lacks.

@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Evaluation,
     /// A secret's name is its organisation's own choice.
     Secret,
+    /// So is a provider's id.
+    Provider,
     /// The number of an agent's version.
     Version,
 }
@@ -43,6 +45,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("testset_id", Kind::TestSet),
     ("evaluation_id", Kind::Evaluation),
     ("path.name", Kind::Secret),
+    ("path.provider_id", Kind::Provider),
     ("path.version", Kind::Version),
 ];
 
@@ -53,6 +56,8 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
     ("custom_id", "is the caller's own"),
     ("coagent_complete body.run_id", "is the caller's own: a session"),
     ("model_ref.provider_id", "is a part of a model's name"),
+    ("coagent_create_provider body.id", "is the caller's own"),
+    ("coagent_update_provider body.id", "is that of the path"),
     ("cases[].id", "is the caller's own"),
     ("session_id", "is the caller's own: a session that nobody has is an empty one"),
     ("event_id", "is the caller's own"),
@@ -73,6 +78,7 @@ impl Kind {
         Self::TestSet,
         Self::Evaluation,
         Self::Secret,
+        Self::Provider,
         Self::Version,
     ];
 
@@ -95,7 +101,7 @@ impl Kind {
 
     /// Whether one can be taken away, so that its id is unknown afterwards.
     pub(super) const fn deletable(self) -> bool {
-        matches!(self, Self::Agent | Self::File | Self::TestSet | Self::Secret)
+        matches!(self, Self::Agent | Self::File | Self::TestSet | Self::Secret | Self::Provider)
     }
 
     const fn prefix(self) -> &'static str {
@@ -107,14 +113,14 @@ impl Kind {
             Self::File => "file_",
             Self::TestSet => "ts_",
             Self::Evaluation => "eval_",
-            Self::Secret | Self::Version => "",
+            Self::Secret | Self::Provider | Self::Version => "",
         }
     }
 
     /// One of this kind that nobody has.
     pub(super) fn unknown(self, surface: Surface) -> String {
         match self {
-            Self::Secret => "NOBODY_HAS_THIS".to_owned(),
+            Self::Secret | Self::Provider => "NOBODY_HAS_THIS".to_owned(),
             Self::Version => "99".to_owned(),
             Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File | Self::TestSet | Self::Evaluation => {
                 self.written(&uuid::Uuid::now_v7().to_string(), surface)
@@ -144,7 +150,7 @@ impl Kind {
 pub(super) struct Things(BTreeMap<Kind, String>);
 
 impl Things {
-    /// One of each kind, made for the client's organisation. `name` is the secret's.
+    /// One of each kind, made for the client's organisation. `name` is the secret's, and the provider's id.
     pub(super) async fn made(client: &Client, name: &str) -> Self {
         let agent = client.agent("demo/scripted-l0").await;
         let run = client.run(&agent, "hello").await;
@@ -162,6 +168,7 @@ impl Things {
         let evaluation = client.post(&format!("/v1/test_sets/{set}/evaluations"), evaluation).await.status(202);
         let evaluation = text(&evaluation, "id");
         client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
+        client.post("/api/v1/providers", json!({"name": "x", "type": "openai", "id": name})).await.status(201);
         let all = [
             (Kind::Agent, agent),
             (Kind::Run, run),
@@ -175,18 +182,23 @@ impl Things {
         for (kind, id) in all {
             things.0.insert(kind, id.strip_prefix(kind.prefix()).unwrap().to_owned());
         }
-        things.0.extend([(Kind::Secret, name.to_owned()), (Kind::Version, "1".to_owned())]);
+        let named = [(Kind::Secret, name), (Kind::Provider, name), (Kind::Version, "1")];
+        things.0.extend(named.map(|(kind, text)| (kind, text.to_owned())));
         things
     }
 
     /// The same of those that can be deleted, deleted.
     pub(super) async fn deleted(client: &Client, name: &str) -> Self {
         let mut things = Self::made(client, name).await;
-        for (kind, path) in
-            [(Kind::Agent, "agents"), (Kind::File, "files"), (Kind::TestSet, "test_sets"), (Kind::Secret, "secrets")]
-        {
+        for (kind, path) in [
+            (Kind::Agent, "/v1/agents"),
+            (Kind::File, "/v1/files"),
+            (Kind::TestSet, "/v1/test_sets"),
+            (Kind::Secret, "/v1/secrets"),
+            (Kind::Provider, "/api/v1/providers"),
+        ] {
             let id = things.text(kind, Surface::Native).unwrap();
-            client.delete(&format!("/v1/{path}/{id}")).await.status(204);
+            client.delete(&format!("{path}/{id}")).await.status(204);
         }
         things.0.retain(|kind, _| kind.deletable());
         things

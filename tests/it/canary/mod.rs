@@ -66,6 +66,8 @@ async fn child_with_a_secret() {
     let muster = muster.with_models(providers::settings(&providers, canary));
 
     let mut answers = put::calls(&muster.us, canary).await;
+    answers.extend(put::providers(&muster.us, canary).await);
+    answers.extend(providers::own(&muster, canary).await);
     answers.extend(tools::through_a_server(&muster, canary).await);
     answers.extend(tools::through_requests(&muster, canary).await);
     answers.extend(kinds::through_refusals(&muster, canary).await);

@@ -68,3 +68,18 @@ pub(super) async fn asked(muster: &Muster, providers: &[(Vendor, Raw)], canary: 
     let answers = join_all(runs).await.concat();
     [answers, vec![muster.us.get("/v1/models").await, muster.us.get("/v1/runs?limit=100").await]].concat()
 }
+
+/// A run with a provider that the organisation brings, with the canary as its key.
+pub(super) async fn own(muster: &Muster, canary: &str) -> Vec<Answer> {
+    let raw = Raw::start(|_, nth, asked| repeated(nth, &asked["sent"])).await;
+    let url = raw.url().replace("/mcp", "");
+    let body =
+        json!({"id": "raw", "name": "n", "type": "openai", "api_key": format!("{canary}-own"), "custom_url": url});
+    muster.us.post("/api/v1/providers", body).await.status(201);
+    let agent = muster.us.agent("raw/a-model").await;
+    let stream = muster.us.post(&format!("/v1/agents/{agent}/runs/stream"), json!({"message": "hello"})).await;
+    assert!(stream.text.contains("model_error") && raw.asked("POST").len() >= 2, "{}", stream.text);
+    assert!(raw.asked("POST")[0]["sent"].to_string().contains(canary), "it was sent no key");
+    let read = told(muster, &run_of(&stream)).await;
+    [vec![stream], read].concat()
+}

@@ -60,6 +60,55 @@ pub(super) async fn calls(us: &Client, canary: &str) -> Vec<Answer> {
     answers
 }
 
+/// The same with the key of a model provider.
+pub(super) async fn providers(us: &Client, canary: &str) -> Vec<Answer> {
+    let path = "/api/v1/providers";
+    let good = json!({"id": "ours", "name": "n", "type": "openai", "api_key": canary}).to_string();
+    let mut answers = Vec::new();
+    let once = us.with("idempotency-key", "a provider");
+    for client in [&once, &once] {
+        let answer = client.post(path, serde_json::from_str(&good).unwrap()).await;
+        assert_eq!(answer.code, 201);
+        answers.push(answer);
+    }
+    for body in [
+        format!(r#"{{"name": "n", "type": "openai", "api_key": {canary}}}"#),
+        format!(r#"{{"name": "n", "type": "openai", "api_key": ["{canary}"]}}"#),
+        format!(r#"{{"name": "n", "type": "openai", "api_key": "{canary}\n"}}"#),
+        format!(r#"{{"name": "n", "type": "openai", "api_key": "{canary}", "api_key": "{canary}"}}"#),
+        format!(r#"{{"name": "n", "type": "openai", "{canary}": 1}}"#),
+        format!(r#"{{"name": "n", "type": "{canary}"}}"#),
+        format!(r#"{{"name": "n", "type": "openai", "custom_url": "https://user:{canary}@example.com/"}}"#),
+        format!(r#"{{"name": "n", "type": "openai", "available_models": ["{canary} x"]}}"#),
+        format!(r#"{{"name": "n", "type": "openai", "id": "{canary} x"}}"#),
+        format!(r#""{canary}""#),
+        canary.to_owned(),
+    ] {
+        for (method, path) in [("POST", path), ("PUT", "/api/v1/providers/ours")] {
+            let answer = us.send(method, path, body.clone()).await;
+            assert_eq!(answer.code, 400, "{method} {}", body.replace(canary, "<canary>"));
+            answers.push(answer);
+        }
+    }
+    let lesser = us.new_key(json!({"scopes": ["agents:write"]})).await;
+    for (client, method, path, code) in [
+        (us, "PUT", "/api/v1/providers/ours", 200),
+        (us, "PUT", "/api/v1/providers/other", 404),
+        (us, "PUT", "/api/v1/providers/openai", 409),
+        (us, "POST", path, 409),
+        (&lesser, "POST", path, 403),
+        (us, "GET", path, 200),
+        (us, "GET", "/api/v1/providers/ours", 200),
+        (us, "GET", "/api/v1/providers/ours/models", 200),
+    ] {
+        let body = if method == "GET" { String::new() } else { good.clone() };
+        let answer = client.send(method, path, body).await;
+        assert_eq!(answer.code, code, "{method} {path}");
+        answers.push(answer);
+    }
+    answers
+}
+
 /// The same calls when the list of names cannot be read.
 pub(super) async fn failures(muster: &Muster, canary: &str) -> Vec<Answer> {
     let key = Key::new(Table::Agents, format!("O#{}#SECRETS", muster.us.org), "LIST");

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Muster, on_every_backend, text};
+use crate::harness::{Answer, Client, Muster, on_every_backend, text};
 
 on_every_backend!(
     a_prompt_is_answered,
@@ -15,6 +15,8 @@ on_every_backend!(
     a_budget_is_kept,
     the_same_request_again_is_answered_again,
     another_organisation_sees_nothing_of_it,
+    the_operator_may_name_another_path,
+    a_path_that_is_none_or_another_calls_is_refused,
 );
 
 const COMPLETIONS: &str = "/api/v1/completions";
@@ -203,4 +205,54 @@ async fn another_organisation_sees_nothing_of_it(muster: Muster) {
     muster.them.post(COMPLETIONS, asked).await.ok();
     assert_eq!(kinds(&logs(&muster.them, "s").await).len(), 5);
     assert_ne!(runs(&muster.us).await[0]["agent_id"], runs(&muster.them).await[0]["agent_id"]);
+}
+
+async fn the_operator_may_name_another_path(muster: Muster) {
+    let muster = muster.with_completions_path("/v1/complete").at_work();
+    let us = muster.us.with("idempotency-key", "once");
+    let ask = async |method: &str, client: &Client, body: Value| {
+        Answer::read(client.open(method, "/v1/complete?", body.to_string()).await).await
+    };
+    let answer = ask("POST", &us, body("say hi")).await;
+    assert_eq!((answer.code, &answer.body["response"]), (200, &json!("hi")));
+    // It is the same call, whatever path it is made by, and on the same surface.
+    let again = us.post(&format!("{COMPLETIONS}?"), body("say hi")).await;
+    assert_eq!((again.header("idempotency-replayed"), &again.text), ("true", &answer.text));
+    let refused = ask("POST", &muster.us, json!({})).await.status(400);
+    assert_eq!(
+        (&refused["error"]["code"], &refused["error"]["details"]["field"]),
+        (&json!("INVALID_REQUEST"), &json!("prompt"))
+    );
+    let wrong = ask("GET", &muster.us, Value::Null).await;
+    assert_eq!((wrong.code, wrong.header("allow")), (405, "POST"));
+    assert_eq!(ask("POST", &muster.us.nobody(), body("hi")).await.status(401)["error"]["code"], "UNAUTHORIZED");
+    assert_eq!(runs(&us).await.len(), 1);
+}
+
+async fn a_path_that_is_none_or_another_calls_is_refused(mut muster: Muster) {
+    let (none, taken) = ("must be a path such as ", "is the path of another call");
+    for (path, problem) in [
+        ("complete", none),
+        ("/", none),
+        ("/a/", none),
+        ("//a", none),
+        ("/a/../b", none),
+        ("/a?b", none),
+        ("/{a}", none),
+        ("/a%2Fb", none),
+        ("/é", none),
+        ("/health", taken),
+        ("/openapi.json", taken),
+        ("/api/v1/agents", taken),
+        ("/v1/runs/x", taken),
+        ("/api/v1/filter_logs/complete", taken),
+    ] {
+        muster = muster.with_completions_path(path);
+        let refused = functions::check_completions_path(&muster.app).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("MUSTER_COMPLETIONS_PATH: {problem}")), "{path}: {refused}");
+    }
+    for path in [COMPLETIONS, "/complete", "/v1/complete", "/api/v1/chat/completions", "/a-b/c.d/~e_1"] {
+        muster = muster.with_completions_path(path);
+        functions::check_completions_path(&muster.app).unwrap();
+    }
 }

@@ -3,4 +3,5 @@
 mod agents;
 mod completions;
 mod logs;
+mod providers;
 mod testsets;

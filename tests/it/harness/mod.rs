@@ -145,6 +145,7 @@ impl Muster {
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
             // The tool server of the tests is on this machine.
             allow_cidrs: vec!["127.0.0.1/32".parse().unwrap()],
+            completions_path: None,
             files: Limits::default(),
             sole_epoch,
         };
@@ -173,6 +174,12 @@ impl Muster {
     /// The same with that model as the judge of results.
     pub(crate) fn with_judge(self, model: &str) -> Self {
         let config = Config { judge_model: Some(model.to_owned()), ..self.app.config().clone() };
+        self.with(config)
+    }
+
+    /// The same with that path of completions beside their own.
+    pub(crate) fn with_completions_path(self, path: &str) -> Self {
+        let config = Config { completions_path: Some(path.to_owned()), ..self.app.config().clone() };
         self.with(config)
     }
 

@@ -3,9 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use model_server::Server;
-use shared::model::{
-    Answer, Deltas, FaultKind, Finish, ModelFault, Request, ToolCall, Turn, catalogue::Models, retry::Next,
-    settings::Vendor,
+use shared::{
+    clock::Timestamp,
+    id::OrgId,
+    model::{
+        Answer, Deltas, FaultKind, Finish, ModelFault, Request, ToolCall, Turn, catalogue::Models, retry::Next,
+        settings::Vendor,
+    },
 };
 
 use super::{VENDORS, models, request, server, tools};
@@ -181,23 +185,24 @@ async fn neither_key_nor_address_is_in_a_streams_fault() {
 async fn a_model_that_keeps_failing_is_left_alone() {
     let server = server().await;
     let models = models(&server);
+    let org = OrgId::new(Timestamp::from_millis(0));
     let failing = |name: &str| Request { turns: vec![Turn::user("hi")], ..request(&models, name) };
     let open = failing("openai/fake-e999-x503");
     for _ in 0..20 {
-        assert_eq!(models.held_back_ms(&open.model), None);
+        assert_eq!(models.held_back_ms(org, &open.model), None);
         assert_eq!(models.call(&open).await.unwrap_err().kind, FaultKind::Busy);
     }
     let fault = models.call(&open).await.unwrap_err();
     assert_eq!((fault.kind, server.stats().calls), (FaultKind::CircuitOpen, 20));
     let wait_ms = fault.retry_after_ms.unwrap();
     assert!((9_000..=10_000).contains(&wait_ms));
-    assert_eq!(models.next(&open.model, 9, &fault, 0.0, u64::MAX), Next::Yield(wait_ms));
-    assert!(models.held_back_ms(&open.model).is_some());
+    assert_eq!(models.next(org, &open.model, 9, &fault, 0.0, u64::MAX), Next::Yield(wait_ms));
+    assert!(models.held_back_ms(org, &open.model).is_some());
     assert!(models.call(&failing("openai/fake")).await.is_ok(), "another model");
     let same = failing("mistral/fake-e999-x503");
     assert_eq!(models.call(&same).await.unwrap_err().kind, FaultKind::Busy, "another vendor");
     for _ in 0..30 {
         assert_eq!(models.call(&failing("openai/fake-e999-x429")).await.unwrap_err().kind, FaultKind::RateLimited);
     }
-    assert_eq!(models.held_back_ms(&failing("openai/fake-e999-x429").model), None, "a limit is no failing");
+    assert_eq!(models.held_back_ms(org, &failing("openai/fake-e999-x429").model), None, "a limit is no failing");
 }

@@ -104,6 +104,7 @@ impl World {
             model_timeout_ms: CALL_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 870_000 },
             allow_cidrs: Vec::new(),
+            completions_path: None,
             files: Limits::default(),
             sole_epoch: self.plan.sole.then(|| format!("epoch-{number:04}")),
         };

@@ -8,7 +8,7 @@ use crate::model::settings::Vendor;
 const DEFAULT_AWS_REGION: &str = "us-east-1";
 
 /// The address below which the vendor's paths are, ending with `/`; `None` when the operator's base URL is not an http(s) URL.
-pub(super) fn endpoint(vendor: Vendor, base_url: Option<&str>, aws_region: Option<&str>) -> Option<String> {
+pub(crate) fn endpoint(vendor: Vendor, base_url: Option<&str>, aws_region: Option<&str>) -> Option<String> {
     match base_url {
         Some(text) => joined(vendor, text),
         None => Some(match vendor {

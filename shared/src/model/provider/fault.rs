@@ -75,6 +75,11 @@ pub(super) fn refused(message: &str) -> ModelFault {
     ModelFault::new(FaultKind::Refused, message.to_owned())
 }
 
+/// Nobody answers there, or nobody may be asked there: which of the two, nobody is told.
+pub(super) fn unreachable() -> ModelFault {
+    ModelFault::new(FaultKind::Busy, "the provider cannot be reached".to_owned())
+}
+
 /// A stream ended before its answer did. Nothing tells whether it was billed.
 pub(super) fn ended_early() -> ModelFault {
     ModelFault::new(FaultKind::Lost, "the provider's stream ended before the answer was complete".to_owned())
@@ -147,7 +152,7 @@ fn of_transport(error: &reqwest::Error) -> ModelFault {
     if error.is_builder() {
         ModelFault::new(FaultKind::Refused, "the key or base URL of the provider is not usable".to_owned())
     } else if error.is_connect() {
-        ModelFault::new(FaultKind::Busy, "the provider cannot be reached".to_owned())
+        unreachable()
     } else {
         ModelFault::new(
             FaultKind::Lost,

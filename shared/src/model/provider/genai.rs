@@ -1,6 +1,6 @@
 //! The network providers behind one HTTP client, by the crate `genai`, whose types stay in this folder.
 
-use std::{collections::BTreeMap, fmt, sync::OnceLock, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::OnceLock, time::Duration};
 
 use futures_util::future::BoxFuture;
 use genai::{
@@ -8,6 +8,7 @@ use genai::{
     adapter::AdapterKind,
     resolver::{AuthData, Endpoint},
 };
+use reqwest::ClientBuilder;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -21,7 +22,7 @@ use crate::{
         Answer, ModelFault, Provider, Request,
         settings::{Access, Settings, SettingsError, Vendor},
     },
-    net,
+    net::{self, Guard},
 };
 
 /// How long a connection may take to come about, TLS included.
@@ -31,6 +32,7 @@ const USER_AGENT: &str = concat!("muster/", env!("CARGO_PKG_VERSION"));
 
 /// One vendor's address and key.
 struct Target {
+    vendor: Vendor,
     endpoint: SecretString,
     key: Option<SecretString>,
     redaction: Redaction,
@@ -41,6 +43,7 @@ pub struct Genai {
     targets: BTreeMap<Vendor, Target>,
     /// Made by the first call: a function that calls no model does not pay for reading the machine's certificates.
     client: OnceLock<Option<Client>>,
+    aws_region: Option<String>,
     /// How long a stream may bring nothing at all.
     idle: Duration,
 }
@@ -65,7 +68,8 @@ impl Genai {
                 targets.insert(vendor, target);
             }
         }
-        Ok(Self { targets, client: OnceLock::new(), idle: IDLE_TIMEOUT })
+        let aws_region = settings.aws_region.clone();
+        Ok(Self { targets, client: OnceLock::new(), aws_region, idle: IDLE_TIMEOUT })
     }
 
     /// The vendors that can be called.
@@ -73,35 +77,75 @@ impl Genai {
         self.targets.keys().copied()
     }
 
+    /// The vendor's format at an address and with a key that an organisation brings. An address of its own is reached through the guard
+    /// alone.
+    ///
+    /// # Errors
+    /// What it means for a call of it that it cannot be reached so.
+    pub(in crate::model) async fn own(
+        &self,
+        guard: &Guard,
+        vendor: Vendor,
+        access: &Access,
+    ) -> Result<Own<'_>, ModelFault> {
+        if !vendor.usable(access) {
+            return Err(refused("the provider has no api_key"));
+        }
+        let target = target(vendor, access, self.aws_region.as_deref())
+            .ok_or_else(|| refused("the custom_url of the provider cannot be called"))?;
+        let client = match access.base_url {
+            None => Cow::Borrowed(self.client()?),
+            Some(_) => {
+                let url = guard.check(target.endpoint.expose_secret());
+                let url = url.map_err(|_| refused("the custom_url of the provider may not be called any more"))?;
+                let client = guard.client(&url).await.map_err(|_| fault::unreachable())?;
+                Cow::Owned(made(client).ok_or_else(no_client)?)
+            }
+        };
+        Ok(Own { target, client, idle: self.idle })
+    }
+
+    fn client(&self) -> Result<&Client, ModelFault> {
+        self.client.get_or_init(|| made(net::trusting().ok()?)).as_ref().ok_or_else(no_client)
+    }
+
     async fn exchange(&self, request: &Request) -> Result<Answer, ModelFault> {
         let (vendor, model) = split(request.model.as_str())?;
         let target = self.targets.get(&vendor).ok_or_else(|| refused("this model is not configured"))?;
-        let client = self
-            .client
-            .get_or_init(|| {
-                let client =
-                    net::trusting().ok()?.connect_timeout(CONNECT_TIMEOUT).user_agent(USER_AGENT).build().ok()?;
-                Client::builder().with_reqwest(client).build().ok()
-            })
-            .as_ref()
-            .ok_or_else(|| refused("the HTTP client could not be made"))?;
-        let (conversation, options) =
-            (wire::conversation(vendor, model, request)?, wire::options(vendor, model, request));
-        let service = target.service(vendor, model);
-        let call = async {
-            if request.deltas.is_some() {
-                let options = stream::options(options, self.idle);
-                let streamed = client.exec_chat_stream(service, conversation, Some(&options)).await;
-                let streamed = streamed.map_err(|error| fault::of(&error, &target.redaction))?;
-                return stream::answer(vendor, request, streamed.stream, &target.redaction).await;
-            }
-            let fault =
-                |error| answer::rescued(vendor, request, &error).ok_or_else(|| fault::of(&error, &target.redaction));
-            let response = client.exec_chat(service, conversation, Some(&options)).await;
-            response.map_or_else(fault, |response| answer::whole(vendor, request, response))
-        };
-        let limit = Duration::from_millis(request.timeout_ms);
-        tokio::time::timeout(limit, call).await.unwrap_or_else(|_elapsed| Err(fault::timeout(request.timeout_ms)))
+        target.exchange(self.client()?, self.idle, model, request).await
+    }
+}
+
+fn made(client: ClientBuilder) -> Option<Client> {
+    let client = client.connect_timeout(CONNECT_TIMEOUT).user_agent(USER_AGENT).build().ok()?;
+    Client::builder().with_reqwest(client).build().ok()
+}
+
+fn no_client() -> ModelFault {
+    refused("the HTTP client could not be made")
+}
+
+/// A provider of an organisation's own, ready to be called.
+pub(in crate::model) struct Own<'a> {
+    target: Target,
+    client: Cow<'a, Client>,
+    idle: Duration,
+}
+
+impl fmt::Debug for Own<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Own").field("vendor", &self.target.vendor).finish_non_exhaustive()
+    }
+}
+
+impl Provider for Own<'_> {
+    fn call<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelFault>> {
+        #[cfg(feature = "simulation")]
+        if let Some(outside) = crate::simulation::outside() {
+            return Box::pin(async move { outside.model(request).await });
+        }
+        let (_, model) = request.model.as_str().split_once('/').unwrap_or_default();
+        Box::pin(self.target.exchange(&self.client, self.idle, model, request))
     }
 }
 
@@ -118,12 +162,39 @@ impl Provider for Genai {
 fn target(vendor: Vendor, access: &Access, aws_region: Option<&str>) -> Option<Target> {
     let endpoint = endpoint(vendor, access.base_url.as_ref().map(ExposeSecret::expose_secret), aws_region)?;
     let redaction = Redaction::new(access.key.as_ref(), &endpoint);
-    Some(Target { endpoint: endpoint.into(), key: access.key.clone(), redaction })
+    Some(Target { vendor, endpoint: endpoint.into(), key: access.key.clone(), redaction })
 }
 
 impl Target {
-    fn service(&self, vendor: Vendor, model: &str) -> ServiceTarget {
-        let kind = match vendor {
+    async fn exchange(
+        &self,
+        client: &Client,
+        idle: Duration,
+        model: &str,
+        request: &Request,
+    ) -> Result<Answer, ModelFault> {
+        let vendor = self.vendor;
+        let (conversation, options) =
+            (wire::conversation(vendor, model, request)?, wire::options(vendor, model, request));
+        let service = self.service(model);
+        let call = async {
+            if request.deltas.is_some() {
+                let options = stream::options(options, idle);
+                let streamed = client.exec_chat_stream(service, conversation, Some(&options)).await;
+                let streamed = streamed.map_err(|error| fault::of(&error, &self.redaction))?;
+                return stream::answer(vendor, request, streamed.stream, &self.redaction).await;
+            }
+            let fault =
+                |error| answer::rescued(vendor, request, &error).ok_or_else(|| fault::of(&error, &self.redaction));
+            let response = client.exec_chat(service, conversation, Some(&options)).await;
+            response.map_or_else(fault, |response| answer::whole(vendor, request, response))
+        };
+        let limit = Duration::from_millis(request.timeout_ms);
+        tokio::time::timeout(limit, call).await.unwrap_or_else(|_elapsed| Err(fault::timeout(request.timeout_ms)))
+    }
+
+    fn service(&self, model: &str) -> ServiceTarget {
+        let kind = match self.vendor {
             // The chat completions format with the key left out.
             Vendor::OpenAi if self.key.is_none() => AdapterKind::Omlx,
             Vendor::OpenAi => AdapterKind::OpenAI,

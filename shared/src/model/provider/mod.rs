@@ -7,4 +7,5 @@ mod genai;
 mod stream;
 mod wire;
 
+pub(crate) use self::endpoint::endpoint;
 pub use self::genai::Genai;

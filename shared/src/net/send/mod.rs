@@ -27,7 +27,7 @@ use super::guard::{Guard, GuardedUrl};
 use crate::error::Fault;
 
 /// How long looking up, connecting and TLS may take together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an address may be silent before the next one is tried beside it.
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 /// How many addresses of a name are tried.
@@ -220,7 +220,7 @@ impl Guard {
     }
 
     /// All addresses that the URL leads to, at least one. One that is not permitted refuses them all.
-    async fn addresses(&self, url: &GuardedUrl) -> Result<Vec<SocketAddr>, Fault> {
+    pub(super) async fn addresses(&self, url: &GuardedUrl) -> Result<Vec<SocketAddr>, Fault> {
         let port = url.url.port_or_known_default().ok_or("no port")?;
         let found = match url.url.host().ok_or("no host")? {
             Host::Domain(name) => self.lookup.addresses(name).await?,
