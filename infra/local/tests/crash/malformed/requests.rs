@@ -24,6 +24,7 @@ pub(super) struct Things {
     pub(super) batch: String,
     pub(super) file: String,
     pub(super) key: String,
+    pub(super) test_set: String,
 }
 
 /// Every call of the document.
@@ -183,7 +184,7 @@ impl Calls {
 
 /// The path with ids in it, mostly of what is there.
 fn filled(random: &mut Random, path: &str, things: &Things) -> String {
-    let Things { agent, run, batch, file, key } = things;
+    let Things { agent, run, batch, file, key, test_set } = things;
     let mut target = path.to_owned();
     let all = [
         ("agent_id", agent),
@@ -192,6 +193,10 @@ fn filled(random: &mut Random, path: &str, things: &Things) -> String {
         ("batch_id", batch),
         ("file_id", file),
         ("key_id", key),
+        ("test_set_id", test_set),
+        ("testset_id", test_set),
+        // A session may be called what a run is called.
+        ("session_id", run),
     ];
     for (name, id) in all {
         let plain = id.split_once('_').unwrap().1;
@@ -201,6 +206,7 @@ fn filled(random: &mut Random, path: &str, things: &Things) -> String {
     }
     target = target.replace("{version}", any(random, &["1", "0", "-1", "99999999999", "x"]));
     target = target.replace("{name}", any(random, &["A", "a b", "%00", "x%2fy"]).replace(' ', "%20").as_str());
+    assert!(!target.contains('{'), "what is meant by {target}?");
     match below(random, 40) {
         0 => target.push_str(any(random, &["/", "//", "/x", "%00", ";x", "/..", "/%2e%2e/%2e%2e"])),
         1 => target = target.replace('/', "//"),
