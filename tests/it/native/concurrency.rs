@@ -201,6 +201,10 @@ async fn places_outlive_their_holders(muster: Muster) {
     assert_eq!((killed, taken(&muster, &path).await), (50, 0));
     assert_eq!(ended["usage"]["model_calls"], 190, "a killed call is made once more");
     let stats = muster.models.stats();
+    println!(
+        "| places | runs done | holders killed | most calls at a time | most after the kills | places taken at the end |"
+    );
+    println!("| 20 | 140 | {killed} | {} | {most_after} | 0 |", stats.max_in_flight);
     assert!(stats.max_in_flight <= 20 && most_after > 10, "{most_after} after the kills: {stats:?}");
 }
 
