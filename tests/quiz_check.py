@@ -96,11 +96,14 @@ def main():
     assert [figures[name]["unbeaten"] for name in ("short", "handbook", "wordy")] == [True, True, False], figures
 
     verdicts = {(case["custom_id"], name): right for name, (all_of, _) in expected.items() for case, right in zip(cases, all_of)}
+    names = [of["agent_name"] for of in view["configurations"]]
+    cells = [json.loads(line) for line in (OUT / "results.ndjson").open()]
+    assert len(cells) == len(verdicts), len(cells)
+    for cell in cells:
+        right = verdicts[cell["custom_id"], names[cell["configuration"]]]
+        assert cell["verdict"] == ("correct" if right else "wrong"), cell
     rows = list(csv.DictReader((OUT / "results.csv").open()))
-    assert len(rows) == len(verdicts), len(rows)
-    for row in rows:
-        right = verdicts[row["custom_id"], row["agent_name"]]
-        assert row["verdict"] == ("correct" if right else "wrong"), row
+    assert [row["verdict"] for row in rows] == [cell["verdict"] for cell in cells], rows
     suites = xml.etree.ElementTree.parse(OUT / "junit.xml").getroot()
     counts = [(int(suite.get("tests")), int(suite.get("failures")), int(suite.get("errors"))) for suite in suites]
     assert counts == [(len(cases), len(cases) - of["correct"], 0) for of in figures.values()], counts

@@ -2,8 +2,8 @@
 
 Asks the 40 questions of quiz/questions.json of agents that know different things: `short` a few facts, `handbook` the facts of the quiz and as
 many others, `wordy` the same handbook and house rules that nobody asks for. All are on demo/scripted-lookup, which asks no model and answers
-with a sentence of the system prompt, or says that there is none. Prints a table, and keeps the page with the scatter plot, JUnit XML, CSV and
-JSON beside it.
+with a sentence of the system prompt, or says that there is none. Prints a table, and keeps the page with the scatter plot (report.html), JUnit
+XML, CSV and JSON.
 
 The standard library is all that it needs; --real-model needs what tests/smollm2.sh installs.
 """
@@ -25,7 +25,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SCRIPTED = "demo/scripted-lookup"
 REAL = "openai/smollm2-135m"
 # What is kept of an evaluation, by the name of its format.
-KEPT = {"html": "report.html", "junit": "junit.xml", "csv": "results.csv"}
+KEPT = {"html": "report.html", "junit": "junit.xml", "csv": "results.csv", "ndjson": "results.ndjson"}
 
 
 class Api:
@@ -141,9 +141,11 @@ def table(view):
 
 def options():
     parser = argparse.ArgumentParser(prog="quiz.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", default=[], help="evaluate this model too, which the server must be able to call (again for more)")
+    also = "evaluate this model too, which the server must be able to call (again for more)"
+    priced = "its price, in micro-USD for a million tokens: unless given it is not known, as nobody sells it"
+    parser.add_argument("--model", action="append", default=[], help=also)
     parser.add_argument("--real-model", action="store_true", help=f"evaluate SmolLM2-135M too, served on this machine, as {REAL}")
-    parser.add_argument("--real-price", metavar="IN,OUT", help="what that one shall cost, in micro-USD for a million tokens: nobody sells it, so unless given that is not known")
+    parser.add_argument("--real-price", metavar="IN,OUT", help=priced)
     parser.add_argument("--out", default="target/quiz", type=pathlib.Path, help="the folder for what is kept (target/quiz)")
     given = parser.parse_args()
     if given.real_price and not given.real_model:
