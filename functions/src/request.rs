@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shared::{
     Error, Result,
-    id::{AgentId, BatchId, FileId, KeyId, MessageId, RunId, TestSetId},
+    id::{AgentId, BatchId, EvaluationId, FileId, KeyId, MessageId, RunId, TestSetId},
 };
 use uuid::Uuid;
 
@@ -201,5 +201,6 @@ path_ids!(
     KeyId = "key",
     FileId = "file",
     MessageId = "message",
-    TestSetId = "test set"
+    TestSetId = "test set",
+    EvaluationId = "evaluation"
 );

@@ -8,7 +8,7 @@ use shared::{
     agent::Metadata,
     batch::{self, Batch, Counts, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, OnBudget, Planned, Progress, Shared},
     error::Problem,
-    id::{AgentId, BatchId},
+    id::{AgentId, BatchId, EvaluationId},
     idempotency::Claim,
     run::Origin,
 };
@@ -179,6 +179,8 @@ pub(super) struct BatchView {
     metadata: Metadata,
     /// The batch whose failed items it tries again.
     retry_of: Option<String>,
+    /// The evaluation that it belongs to.
+    evaluation_id: Option<String>,
     deadline: String,
     created_at: String,
     ended_at: Option<String>,
@@ -210,6 +212,7 @@ impl BatchView {
             on_budget: batch.on_budget.into(),
             metadata: batch.metadata.clone(),
             retry_of: batch.retry_of.map(BatchId::prefixed),
+            evaluation_id: batch.evaluation.map(EvaluationId::prefixed),
             deadline: batch.deadline_at.rfc3339(),
             created_at: batch.created_at.rfc3339(),
             ended_at: progress.ended_at.map(|at| at.rfc3339()),
@@ -238,7 +241,8 @@ fn new_batch(request: &Request, agent_id: AgentId, query: &BatchQuery) -> Result
     let items = decode::each_as("items", values, item)?;
     let deadline_at = moment("deadline", deadline)?;
     let origin = Origin::Native;
-    Ok(NewBatch { agent_id, items, limit, items_field: "items", origin, deadline_at, metadata, shared })
+    let (version, model) = (None, None);
+    Ok(NewBatch { agent_id, version, model, items, limit, items_field: "items", origin, deadline_at, metadata, shared })
 }
 
 pub(super) async fn create_batch(app: &App, request: Request) -> Result<Response> {

@@ -6,6 +6,8 @@ mod batches;
 mod budgets;
 mod documents;
 pub(crate) mod error;
+mod evaluation_views;
+mod evaluations;
 mod events;
 mod explain;
 mod files;
@@ -28,6 +30,8 @@ use self::{
     approvals::{ApprovalsView, Decide},
     batches::{BatchQuery, BatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
+    evaluation_views::{CellsView, EvaluationView},
+    evaluations::{CellsQuery, CreateEvaluation},
     events::{EventsQuery, EventsView, StreamedEvent},
     explain::ExplainView,
     files::{CreateFile, FileView, UploadQuery},
@@ -246,6 +250,38 @@ crate::route::routes! { Native;
     list_test_cases = GET "/v1/test_sets/{test_set_id}/items" => test_sets::list_test_cases {
         query: ListQuery,
         answer: 200 PageView<CaseView>,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Start an evaluation of a test set: each of its cases is run with each configuration
+    create_evaluation = POST "/v1/test_sets/{test_set_id}/evaluations" => evaluations::create_evaluation {
+        query: WaitQuery,
+        body: CreateEvaluation,
+        answer: 202 EvaluationView | 200 EvaluationView,
+        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+    }
+    /// List evaluations, newest first
+    list_evaluations = GET "/v1/evaluations" => evaluations::list_evaluations {
+        query: ListQuery,
+        answer: 200 PageView<EvaluationView>,
+        access: [write api_keys, write runs],
+    }
+    /// Get an evaluation: how far it is, and what came of each configuration
+    get_evaluation = GET "/v1/evaluations/{evaluation_id}" => evaluations::get_evaluation {
+        answer: 200 EvaluationView,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// List what came of each case with each configuration, case by case, as it is at this moment
+    ///
+    /// 409 when the test set was deleted before the evaluation had ended: then nobody knows any more what would have been correct.
+    list_evaluation_results = GET "/v1/evaluations/{evaluation_id}/results" => evaluations::list_evaluation_results {
+        query: CellsQuery,
+        answer: 200 CellsView | 200 "application/x-ndjson" String | 409,
+        access: [write api_keys, write runs, read messages],
+        wait: Long,
+    }
+    /// Cancel every run of an evaluation that has not ended: who has no answer then has missed
+    cancel_evaluation = POST "/v1/evaluations/{evaluation_id}/cancel" => evaluations::cancel_evaluation {
+        answer: 200 EvaluationView | 202 EvaluationView,
         access: [write api_keys, write runs, read messages],
     }
     /// Keep a file to show to runs: with its bytes, or to be uploaded

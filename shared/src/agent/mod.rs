@@ -115,6 +115,15 @@ pub(crate) async fn current(app: &App, tenant: Tenant, id: AgentId) -> Result<Ar
     version(app, tenant, id, number).await
 }
 
+/// The version of this number, or the current one when none is said: for starting runs.
+pub(crate) async fn wanted(app: &App, tenant: Tenant, id: AgentId, number: Option<u32>) -> Result<Arc<AgentVersion>> {
+    let now = current(app, tenant, id).await?;
+    match number {
+        Some(number) => version_of(app, tenant, &now, number).await,
+        None => Ok(now),
+    }
+}
+
 /// One version, from memory if this process has seen it.
 pub(crate) async fn version(app: &App, tenant: Tenant, id: AgentId, number: u32) -> Result<Arc<AgentVersion>> {
     if let Some(known) = app.remembered_version(tenant.org(), id, number) {

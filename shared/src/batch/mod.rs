@@ -12,6 +12,7 @@ use self::progress::progress;
 pub(crate) use self::{
     places::{after, asked_for_by_itself, fill},
     progress::{look_at, settle},
+    start::{check_shared, first_row},
 };
 pub use self::{
     progress::{Counts, Progress},
@@ -24,7 +25,7 @@ use crate::{
     app::App,
     clock::Timestamp,
     error::{Error, Result},
-    id::{AgentId, BatchId, KeyId, OrgId, RunId},
+    id::{AgentId, BatchId, EvaluationId, KeyId, OrgId, RunId},
     model::ModelName,
     page::{Page, PageRequest},
     run::{self, Origin, Run},
@@ -57,6 +58,9 @@ pub struct Batch {
     pub items: u16,
     /// The batch whose failed items it tries again.
     pub retry_of: Option<BatchId>,
+    /// The evaluation that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationId>,
     /// When its runs end if they have not.
     pub deadline_at: Timestamp,
     /// The most that its runs may cost together, in micro-USD.
@@ -179,13 +183,23 @@ pub async fn results(
     Ok(runs.into_iter().zip(outputs).collect())
 }
 
+/// How far the batch is, without going on with it.
+pub(crate) async fn stands(app: &App, tenant: Tenant, id: BatchId) -> Result<Progress> {
+    let batch = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?.value;
+    progress(app, &batch).await
+}
+
 /// Asks every run of the batch that has not ended to end: see [`run::cancel`].
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn cancel(app: &App, caller: &Caller, id: BatchId) -> Result<(Batch, Progress)> {
     caller.require(Scope::RunsWrite)?;
-    let tenant = caller.tenant();
+    request_cancel(app, caller.tenant(), id).await
+}
+
+/// The same, whoever wants it.
+pub(crate) async fn request_cancel(app: &App, tenant: Tenant, id: BatchId) -> Result<(Batch, Progress)> {
     for _ in 0..TRIES {
         let Versioned { value: batch, rev } = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?;
         if batch.settled.is_some() || batch.cancel_requested {

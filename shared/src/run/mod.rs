@@ -50,7 +50,7 @@ pub(crate) use read::{Glance, outputs_of, visible};
 pub(crate) use search::Summary;
 pub use search::{Direction, Matches, Order, PLACES_LIMIT, ROWS_LIMIT, Scores, Search, Slice, SortBy, search};
 pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, plan_on, start};
-pub(crate) use start::{Pinned, first_row, pin};
+pub(crate) use start::{Pinned, first_row, pin, pin_to};
 pub use status::{Reason, Status};
 pub(crate) use told::{CallEvent, Delta, Told};
 pub(crate) use transition::Acquired;

@@ -7,6 +7,7 @@ mod batches;
 pub(crate) mod chunk;
 #[cfg(feature = "aws")]
 pub mod dynamo;
+pub(crate) mod evaluations;
 mod families;
 mod feedback;
 pub(crate) mod files;

@@ -17,6 +17,7 @@ pub(super) enum Kind {
     Key,
     File,
     TestSet,
+    Evaluation,
     /// A secret's name is its organisation's own choice.
     Secret,
     /// The number of an agent's version.
@@ -40,6 +41,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("fileId", Kind::File),
     ("test_set_id", Kind::TestSet),
     ("testset_id", Kind::TestSet),
+    ("evaluation_id", Kind::Evaluation),
     ("path.name", Kind::Secret),
     ("path.version", Kind::Version),
 ];
@@ -62,8 +64,17 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
 ];
 
 impl Kind {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Agent, Self::Run, Self::Batch, Self::Key, Self::File, Self::TestSet, Self::Secret, Self::Version];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Agent,
+        Self::Run,
+        Self::Batch,
+        Self::Key,
+        Self::File,
+        Self::TestSet,
+        Self::Evaluation,
+        Self::Secret,
+        Self::Version,
+    ];
 
     /// What stands in this place of a call, unless it is nothing to look up.
     pub(super) fn of(call: &str, place: &str) -> Option<Self> {
@@ -95,6 +106,7 @@ impl Kind {
             Self::Key => "key_",
             Self::File => "file_",
             Self::TestSet => "ts_",
+            Self::Evaluation => "eval_",
             Self::Secret | Self::Version => "",
         }
     }
@@ -104,7 +116,7 @@ impl Kind {
         match self {
             Self::Secret => "NOBODY_HAS_THIS".to_owned(),
             Self::Version => "99".to_owned(),
-            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File | Self::TestSet => {
+            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File | Self::TestSet | Self::Evaluation => {
                 self.written(&uuid::Uuid::now_v7().to_string(), surface)
             }
         }
@@ -146,6 +158,9 @@ impl Things {
         let case = json!({"message": "hello", "validations": [{"exact": {"expected": "x"}}]});
         let set = json!({"name": "set", "items": [case]});
         let set = text(&client.post("/v1/test_sets", set).await.status(201), "id");
+        let evaluation = json!({"configurations": [{"agent_id": agent}]});
+        let evaluation = client.post(&format!("/v1/test_sets/{set}/evaluations"), evaluation).await.status(202);
+        let evaluation = text(&evaluation, "id");
         client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
         let all = [
             (Kind::Agent, agent),
@@ -154,6 +169,7 @@ impl Things {
             (Kind::Key, key),
             (Kind::File, file),
             (Kind::TestSet, set),
+            (Kind::Evaluation, evaluation),
         ];
         let mut things = Self::default();
         for (kind, id) in all {

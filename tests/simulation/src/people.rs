@@ -147,6 +147,8 @@ async fn start_batch(
     };
     let new = NewBatch {
         agent_id: known.agent,
+        version: None,
+        model: None,
         items: runs.iter().enumerate().map(item).collect(),
         limit: batch::INLINE_LIMIT,
         items_field: "items",

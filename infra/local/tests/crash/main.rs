@@ -15,6 +15,7 @@
 
 mod accepted;
 mod client;
+mod evaluation;
 mod families;
 #[cfg(feature = "fault-points")]
 mod faults;
