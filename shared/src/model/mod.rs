@@ -4,6 +4,7 @@ pub mod breaker;
 mod call_id;
 pub mod catalogue;
 pub mod json_tools;
+mod lookup;
 pub mod price;
 pub mod provider;
 pub mod request;
