@@ -259,8 +259,17 @@ async fn a_run_that_nobody_answers_expires(muster: Muster) {
     assert_eq!(muster.us.get(&path).await.ok()["status"], "waiting");
     muster.pass(601_000);
     muster.reap().await;
+    let asked = muster.us.get(&format!("{path}/approvals")).await.ok()["data"][0].clone();
     let ended = muster.us.get(&path).await.ok();
+    // Nobody has looked at the run since, and what a person says now comes too late all the same.
+    for decision in ["approve", "deny"] {
+        let body = json!({"approval_id": asked["id"], "decision": decision});
+        let late = muster.us.post(&format!("{path}/approvals"), body).await.status(409);
+        assert!(text(&late["error"], "message").contains("expired"), "{late}");
+    }
+    assert_eq!(muster.us.get(&format!("{path}/approvals")).await.ok()["data"], json!([]));
     assert_eq!((&ended["status"], &ended["reason"]), (&json!("error"), &json!("approval_expired")));
+    muster.drain().await;
     assert_eq!(server.requests(), 0);
 }
 
