@@ -27,6 +27,8 @@ use crate::{Body, Envelope, Request, Response, auth, claims, response, wait};
 /// The content type of server-sent events.
 const EVENT_STREAM: &str = "text/event-stream";
 /// The most events of a page, and how many it has unless asked otherwise.
+/// Says the number of the last event that a client has seen.
+const LAST_EVENT_ID: &str = "Last-Event-ID";
 const PAGE_LIMIT: u32 = 500;
 const PAGE: u32 = 100;
 /// What a stream begins with: how long a client waits before it comes back, in milliseconds.
@@ -41,7 +43,8 @@ pub(super) struct EventsQuery {
     /// At most so many events of a page: 1 to 500, 100 unless given. A stream has all.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u32>,
-    /// The number of the last event that you have seen: those after it are told. In a stream, the header `Last-Event-ID` goes before it.
+    /// The number of the last event that you have seen: those after it are told. In a stream, the header `Last-Event-ID` goes before it. A
+    /// number that was never told is refused.
     after: Option<u32>,
 }
 
@@ -232,7 +235,11 @@ pub(super) async fn list_run_events(app: &App, request: Request) -> Result<Respo
     let seen = last_seen(&request)?;
     if accepts_stream(&request) {
         let run = run::get(app, &caller, id).await?;
-        return Ok(streamed(app, request.envelope(), &run, seen.or(query.after).unwrap_or(0)));
+        let after = match seen {
+            Some(seen) => told(&run, LAST_EVENT_ID, seen)?,
+            None => told(&run, "after", query.after.unwrap_or(0))?,
+        };
+        return Ok(streamed(app, request.envelope(), &run, after));
     }
     let after = query.after.unwrap_or(0);
     let (run, events) = run::events(app, &caller, id, after, limit).await?;
@@ -246,7 +253,10 @@ pub(super) async fn stream_run(app: &App, request: Request) -> Result<Response> 
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
     let seen = last_seen(&request)?.unwrap_or(0);
-    let again = async |run: Run| Ok(located(streamed(app, request.envelope(), &run, seen), &run));
+    let again = async |run: Run| {
+        let after = told(&run, LAST_EVENT_ID, seen)?;
+        Ok(located(streamed(app, request.envelope(), &run, after), &run))
+    };
     claims::once_or_again(app, &caller, &request, Scope::RunsWrite, again, async |claim| {
         let body: CreateRun = request.json()?;
         let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?.streamed();
@@ -256,6 +266,7 @@ pub(super) async fn stream_run(app: &App, request: Request) -> Result<Response> 
     .await
 }
 
+    told(&run, "after", after)?;
 /// Says where the run is, for who comes back.
 fn located(mut response: Response, run: &Run) -> Response {
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/runs/{}", run.id.prefixed())) {
@@ -272,14 +283,23 @@ fn accepts_stream(request: &Request) -> bool {
 
 /// The number of the last event that the caller has seen, if it says so.
 fn last_seen(request: &Request) -> Result<Option<u32>> {
-    let mut given = request.headers().get_all("last-event-id").iter();
+    let mut given = request.headers().get_all(LAST_EVENT_ID).iter();
     let Some(value) = given.next() else { return Ok(None) };
     let number = value.to_str().ok().filter(|_| given.next().is_none()).map(str::trim);
     if number == Some("") {
         return Ok(None);
     }
     let number = number.and_then(|number| number.parse().ok());
-    number.map(Some).ok_or_else(|| Error::invalid("Last-Event-ID", "must be the number of an event, as in 12"))
+    number.map(Some).ok_or_else(|| Error::invalid(LAST_EVENT_ID, "must be the number of an event, as in 12"))
+}
+
+/// The number, if an event of the run has it, or it is 0: who waits for what comes after another would miss all that comes before.
+fn told(run: &Run, field: &'static str, number: u32) -> Result<u32> {
+    let last = run.events();
+    if number <= last {
+        return Ok(number);
+    }
+    Err(Error::invalid(field, format!("must be the number of an event that was told: the last one is {last}")))
 }
 
 /// The run's events after that number, until the last one or until this process is about to be stopped. A client that has seen the
