@@ -229,7 +229,7 @@ async fn fetched(app: &App, tenant: Tenant, url: &str, search: &mut Search) -> s
         body_limit_bytes: search.room_bytes,
         timeout: search.until.saturating_duration_since(Instant::now()),
     };
-    let answer = app.guard().send(&guarded, sending).await.map_err(|failure| failure.to_string())?;
+    let answer = app.guard().of(tenant.org()).send(&guarded, sending).await.map_err(|failure| failure.to_string())?;
     if !answer.status.is_success() {
         return Err(format!("answered {}", answer.status.as_u16()));
     }
