@@ -13,22 +13,23 @@ use shared::{
     App, Error, Result, Scope,
     clock::Timestamp,
     message::ToolEnd,
-    run::{self, Event, Happened, Run, Seen, Watch},
+    run::{self, Event, Happened, OpenCall, Run, Seen, Watch},
 };
 
 use super::{
     approvals::ApprovalView,
     messages::{MessageView, ToolCallView},
     runs::CreateRun,
+    sent,
     views::UsageView,
 };
 use crate::{Body, Envelope, Request, Response, auth, claims, response, wait};
 
 /// The content type of server-sent events.
 const EVENT_STREAM: &str = "text/event-stream";
-/// The most events of a page, and how many it has unless asked otherwise.
 /// Says the number of the last event that a client has seen.
 const LAST_EVENT_ID: &str = "Last-Event-ID";
+/// The most events of a page, and how many it has unless asked otherwise.
 const PAGE_LIMIT: u32 = 500;
 const PAGE: u32 = 100;
 /// What a stream begins with: how long a client waits before it comes back, in milliseconds.
@@ -122,8 +123,26 @@ struct EndView {
     error: Option<String>,
     /// What the agent said at its end.
     result: Option<String>,
+    /// The tool calls that had not ended: no other event tells of their end.
+    open_tool_calls: Vec<OpenCallView>,
     usage: UsageView,
     cost_micro_usd: Option<u64>,
+}
+
+/// A tool call that had not ended when its run did.
+#[derive(Debug, Serialize, JsonSchema)]
+struct OpenCallView {
+    tool_call: ToolCallView,
+    /// `sent` (it may have taken place or not), `ready` or `awaits_approval`.
+    state: &'static str,
+    /// How often it was sent.
+    attempts: u32,
+}
+
+impl From<OpenCall> for OpenCallView {
+    fn from(OpenCall { call, state, attempts }: OpenCall) -> Self {
+        Self { tool_call: call.into(), state: sent::state(state), attempts }
+    }
 }
 
 impl HappenedView {
@@ -151,15 +170,16 @@ impl HappenedView {
             Happened::Used(usage) => {
                 Self::Used { usage: UsageView::from(&usage), cost_micro_usd: usage.cost_micro_usd() }
             }
-            Happened::Ended(result) => Self::ended(run, result),
+            Happened::Ended { result, open } => Self::ended(run, result, open),
         }
     }
 
-    fn ended(run: &Run, result: Option<String>) -> Self {
+    fn ended(run: &Run, result: Option<String>, open: Vec<OpenCall>) -> Self {
         let end = EndView {
             reason: run.reason.map(run::Reason::name),
             error: run.error.clone(),
             result,
+            open_tool_calls: open.into_iter().map(OpenCallView::from).collect(),
             usage: UsageView::from(&run.usage),
             cost_micro_usd: run.usage.cost_micro_usd(),
         };
@@ -243,6 +263,7 @@ pub(super) async fn list_run_events(app: &App, request: Request) -> Result<Respo
     }
     let after = query.after.unwrap_or(0);
     let (run, events) = run::events(app, &caller, id, after, limit).await?;
+    told(&run, "after", after)?;
     let next_after = events.last().map_or(after, |event| event.seq);
     let has_more = next_after < run.events();
     let data = events.into_iter().map(|event| EventView::new(&run, event)).collect();
@@ -266,7 +287,6 @@ pub(super) async fn stream_run(app: &App, request: Request) -> Result<Response> 
     .await
 }
 
-    told(&run, "after", after)?;
 /// Says where the run is, for who comes back.
 fn located(mut response: Response, run: &Run) -> Response {
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/runs/{}", run.id.prefixed())) {

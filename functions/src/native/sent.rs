@@ -50,6 +50,16 @@ struct ModelCallView {
     cost_micro_usd: Option<u64>,
 }
 
+/// The word for where a call stands.
+pub(super) const fn state(state: CallState) -> &'static str {
+    match state {
+        CallState::Ready => "ready",
+        CallState::AwaitsApproval => "awaits_approval",
+        CallState::Sent => "sent",
+        CallState::Filled => "ended",
+    }
+}
+
 impl SentView {
     /// What these runs had sent.
     pub(super) fn of<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> Self {
@@ -102,12 +112,7 @@ impl ToolCallView {
             run_id: run.id.prefixed(),
             tool: call.tool.clone(),
             step,
-            state: match call.state {
-                CallState::Ready => "ready",
-                CallState::AwaitsApproval => "awaits_approval",
-                CallState::Sent => "sent",
-                CallState::Filled => "ended",
-            },
+            state: state(call.state),
             attempts: call.attempts,
             sent_at: call.sent_at.map(|at| at.rfc3339()),
             idempotency_key: run.idempotency_key(step),

@@ -35,7 +35,7 @@ pub use cancel::{below, cancel, cancel_chat};
 pub use chats::{agent_chats, chats};
 pub(crate) use evaluation::Verdict;
 pub use evaluation::{Criterion, Evaluation};
-pub use events::{Event, Happened};
+pub use events::{Event, Happened, OpenCall};
 pub use explain::{children, explain};
 pub(crate) use family::SharedBudget;
 pub use family::{DEPTH_LIMIT, FAMILY_LIMIT, Parent};

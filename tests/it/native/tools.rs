@@ -257,10 +257,8 @@ async fn a_run_that_nobody_answers_expires(muster: Muster) {
     muster.reap().await;
     let path = format!("/v1/runs/{id}");
     assert_eq!(muster.us.get(&path).await.ok()["status"], "waiting");
-    muster.pass(601_000);
-    muster.reap().await;
     let asked = muster.us.get(&format!("{path}/approvals")).await.ok()["data"][0].clone();
-    let ended = muster.us.get(&path).await.ok();
+    muster.pass(601_000);
     // Nobody has looked at the run since, and what a person says now comes too late all the same.
     for decision in ["approve", "deny"] {
         let body = json!({"approval_id": asked["id"], "decision": decision});
@@ -268,9 +266,14 @@ async fn a_run_that_nobody_answers_expires(muster: Muster) {
         assert!(text(&late["error"], "message").contains("expired"), "{late}");
     }
     assert_eq!(muster.us.get(&format!("{path}/approvals")).await.ok()["data"], json!([]));
-    assert_eq!((&ended["status"], &ended["reason"]), (&json!("error"), &json!("approval_expired")));
+    muster.reap().await;
     muster.drain().await;
+    let ended = muster.us.get(&path).await.ok();
+    assert_eq!((&ended["status"], &ended["reason"]), (&json!("error"), &json!("approval_expired")));
     assert_eq!(server.requests(), 0);
+    let (open, last) = left_open(&muster, &path).await;
+    assert_eq!((&last["type"], &last["reason"]), (&json!("run.error"), &json!("approval_expired")));
+    assert_eq!((&open["state"], &open["attempts"]), (&json!("awaits_approval"), &json!(0)));
 }
 
 async fn an_unknown_outcome_can_wait_for_a_person(muster: Muster) {
@@ -293,6 +296,14 @@ async fn an_unknown_outcome_can_wait_for_a_person(muster: Muster) {
     }
 }
 
+/// The only tool call that the run's last event names as one that had not ended, and that event.
+async fn left_open(muster: &Muster, path: &str) -> (Value, Value) {
+    let events = muster.us.get(&format!("{path}/events?limit=500")).await.ok()["data"].clone();
+    let last = events.as_array().unwrap().last().unwrap().clone();
+    let [open] = last["open_tool_calls"].as_array().unwrap().as_slice() else { panic!("{last}") };
+    (open.clone(), last)
+}
+
 async fn cancelling_a_run_lists_what_was_sent(muster: Muster) {
     let muster = muster.at_work();
     let server = Tools::start().await.unwrap();
@@ -305,6 +316,15 @@ async fn cancelling_a_run_lists_what_was_sent(muster: Muster) {
     let explained = muster.us.get(&format!("{path}/explain")).await.ok();
     let call = &explained["tool_calls"][0];
     assert_eq!((&call["tool"], &call["state"], &call["attempts"]), (&json!("act"), &json!("sent"), &json!(1)));
+    // Its events tell the same: that it was sent, and with the run's end that no more is known.
+    let (open, last) = left_open(&muster, &path).await;
+    assert_eq!(
+        (&last["type"], &open["state"], &open["attempts"]),
+        (&json!("run.interrupted"), &json!("sent"), &json!(1))
+    );
+    let events = muster.us.get(&format!("{path}/events?limit=500")).await.ok()["data"].clone();
+    let started = events.as_array().unwrap().iter().find(|event| event["type"] == "tool_call.started").unwrap();
+    assert_eq!(started["tool_call"], open["tool_call"]);
 }
 
 async fn a_secret_is_sent_and_seen_nowhere_else(muster: Muster) {
