@@ -26,7 +26,7 @@ use serde_json::Value;
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent, UpdatedView},
     approvals::{ApprovalsView, Decide},
-    batches::{BatchQuery, BatchView, CreateBatch},
+    batches::{BatchQuery, BatchView, CancelledBatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
     events::{EventsQuery, EventsView, StreamedEvent},
     explain::ExplainView,
@@ -205,7 +205,7 @@ crate::route::routes! { Native;
     }
     /// Cancel every run of a batch that has not ended
     cancel_batch = POST "/v1/batches/{batch_id}/cancel" => batches::cancel_batch {
-        answer: 200 BatchView | 202 BatchView,
+        answer: 200 CancelledBatchView | 202 CancelledBatchView,
         access: [write api_keys, write runs],
     }
     /// Start a new batch of the items that did not end well

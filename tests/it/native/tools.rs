@@ -19,6 +19,7 @@ on_every_backend!(
     a_run_that_nobody_answers_expires,
     an_unknown_outcome_can_wait_for_a_person,
     cancelling_a_run_lists_what_was_sent,
+    cancelling_a_batch_lists_what_its_runs_had_sent,
     a_secret_is_sent_and_seen_nowhere_else,
     a_loop_of_the_same_call_is_stopped,
     tools_that_make_no_sense_are_refused_with_their_fields,
@@ -325,6 +326,38 @@ async fn cancelling_a_run_lists_what_was_sent(muster: Muster) {
     let events = muster.us.get(&format!("{path}/events?limit=500")).await.ok()["data"].clone();
     let started = events.as_array().unwrap().iter().find(|event| event["type"] == "tool_call.started").unwrap();
     assert_eq!(started["tool_call"], open["tool_call"]);
+}
+
+async fn cancelling_a_batch_lists_what_its_runs_had_sent(muster: Muster) {
+    let muster = muster.at_work();
+    let server = Tools::start().await.unwrap();
+    let tool = tool(&server.url("/do/it?rest=30000"), json!({"timeout_ms": 60_000}));
+    let agent = agent(&muster, "openai/fake-t1-p64", vec![tool]).await;
+    let items = [json!({"message": "one"}), json!({"message": "two"})];
+    let batch = muster.us.post(&format!("/v1/agents/{agent}/batches"), json!({ "items": items })).await.status(202);
+    let path = format!("/v1/batches/{}", text(&batch, "id"));
+    let results = muster.us.get(&format!("{path}/results")).await.ok();
+    let runs: Vec<String> = results["data"].as_array().unwrap().iter().map(|run| text(run, "run_id")).collect();
+    for run in &runs {
+        let sent =
+            |seen: &Value| seen["tool_calls"].as_array().unwrap().iter().filter(|call| call["state"] == "sent").count();
+        muster.until(&format!("/v1/runs/{run}/explain"), |seen| sent(seen) == 64).await;
+    }
+    // Saying it again lists the same, for who did not hear the first answer.
+    for _ in 0..2 {
+        let cancelled = muster.us.post(&format!("{path}/cancel"), json!({})).await;
+        assert!(matches!(cancelled.code, 200 | 202), "{}", cancelled.text);
+        let sent = &cancelled.body["already_sent"];
+        assert_eq!((&sent["tool_calls_total"], &sent["model_calls_total"]), (&json!(128), &json!(0)));
+        let listed = sent["tool_calls"].as_array().unwrap();
+        assert_eq!(listed.len(), 100);
+        let of = |run: &String| listed.iter().filter(|call| call["run_id"] == run.as_str()).count();
+        assert_eq!((of(&runs[0]), of(&runs[1])), (64, 36));
+        assert!(listed.iter().all(|call| call["state"] == "sent" && call["idempotency_key"].is_string()));
+    }
+    muster.until(&path, |seen| seen["terminal"] == true).await;
+    let other = muster.us.post(&format!("/v1/agents/{agent}/batches"), json!({ "items": items })).await.status(202);
+    muster.them.post(&format!("/v1/batches/{}/cancel", text(&other, "id")), json!({})).await.status(404);
 }
 
 async fn a_secret_is_sent_and_seen_nowhere_else(muster: Muster) {
