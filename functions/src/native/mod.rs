@@ -160,7 +160,7 @@ crate::route::routes! { Native;
     /// Say why a run stands where it stands
     explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {
         answer: 200 ExplainView,
-        access: [write api_keys, write runs],
+        access: [write api_keys, write runs, read messages],
     }
     /// List the tool calls of a run about which a person is asked
     list_run_approvals = GET "/v1/runs/{run_id}/approvals" => approvals::list_run_approvals {

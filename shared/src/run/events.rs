@@ -142,7 +142,7 @@ impl Fold {
             }
             Record::Result { attempts, .. } => Some(*attempts),
         };
-        let Told { seq, usage, before } = slot.told.take().unwrap_or_else(|| self.number());
+        let Told { seq, usage, before, attempt: _ } = slot.told.take().unwrap_or_else(|| self.number());
         for event in before {
             self.of_call(run, number, event);
         }
@@ -163,7 +163,7 @@ impl Fold {
     /// The number of a slot that has none: they are counted in order, before all that have.
     fn number(&mut self) -> Told {
         self.unnumbered = self.unnumbered.saturating_add(1);
-        Told { seq: STARTED.saturating_add(self.unnumbered), usage: None, before: Vec::new() }
+        Told::new(STARTED.saturating_add(self.unnumbered))
     }
 
     /// The call that fills that slot.

@@ -20,6 +20,7 @@ on_every_backend!(
     an_unknown_outcome_can_wait_for_a_person,
     cancelling_a_run_lists_what_was_sent,
     cancelling_a_batch_lists_what_its_runs_had_sent,
+    every_attempt_is_listed_however_many_there_were,
     a_secret_is_sent_and_seen_nowhere_else,
     a_loop_of_the_same_call_is_stopped,
     tools_that_make_no_sense_are_refused_with_their_fields,
@@ -358,6 +359,30 @@ async fn cancelling_a_batch_lists_what_its_runs_had_sent(muster: Muster) {
     muster.until(&path, |seen| seen["terminal"] == true).await;
     let other = muster.us.post(&format!("/v1/agents/{agent}/batches"), json!({ "items": items })).await.status(202);
     muster.them.post(&format!("/v1/batches/{}/cancel", text(&other, "id")), json!({})).await.status(404);
+}
+
+async fn every_attempt_is_listed_however_many_there_were(muster: Muster) {
+    let server = Tools::start().await.unwrap();
+    let body = json!({"name": "actor", "model": "demo/scripted-l0", "max_steps": 40,
+        "tools": [tool(&server.url("/do/it"), json!({}))]});
+    let agent = text(&muster.us.post("/v1/agents", body).await.status(201), "id");
+    let rounds: Vec<String> = (0..30).map(|round| format!("call act {{\"city\": \"{round}\"}}")).collect();
+    let path = format!("/v1/runs/{}", muster.us.run(&agent, &rounds.join("\nthen\n")).await);
+    muster.drain().await;
+    let ended = muster.us.get(&path).await.ok();
+    assert_eq!((&ended["status"], &ended["usage"]["model_calls"]), (&json!("done"), &json!(31)));
+    let explained = muster.us.get(&format!("{path}/explain")).await.ok();
+    let attempts = explained["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 31);
+    let sum = |field: &str| attempts.iter().map(|attempt| attempt[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(ended["cost_micro_usd"], sum("cost_micro_usd"));
+    assert_eq!(ended["usage"]["input_tokens"], sum("input_tokens"));
+    assert!(attempts.iter().all(|attempt| attempt["outcome"] == "answered"));
+    assert!(attempts.is_sorted_by(|one, next| one["step"].as_u64() < next["step"].as_u64()), "{attempts:?}");
+    assert_eq!(
+        (&explained["attempts_left_out"]["model_calls"], &explained["attempts_left_out"]["cost_micro_usd"]),
+        (&json!(0), &json!(0))
+    );
 }
 
 async fn a_secret_is_sent_and_seen_nowhere_else(muster: Muster) {
