@@ -30,7 +30,7 @@ use serde_json::Value;
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent, UpdatedView},
     approvals::{ApprovalsView, Decide},
-    batches::{BatchQuery, BatchView, CreateBatch},
+    batches::{BatchQuery, BatchView, CancelledBatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
     evaluation_views::{CellsView, EvaluationView},
     evaluations::{CellsQuery, CreateEvaluation},
@@ -170,7 +170,7 @@ crate::route::routes! { Native;
     /// Say why a run stands where it stands
     explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {
         answer: 200 ExplainView,
-        access: [write api_keys, write runs],
+        access: [write api_keys, write runs, read messages],
     }
     /// List the tool calls of a run about which a person is asked
     list_run_approvals = GET "/v1/runs/{run_id}/approvals" => approvals::list_run_approvals {
@@ -215,7 +215,7 @@ crate::route::routes! { Native;
     }
     /// Cancel every run of a batch that has not ended
     cancel_batch = POST "/v1/batches/{batch_id}/cancel" => batches::cancel_batch {
-        answer: 200 BatchView | 202 BatchView,
+        answer: 200 CancelledBatchView | 202 CancelledBatchView,
         access: [write api_keys, write runs],
     }
     /// Start a new batch of the items that did not end well

@@ -215,8 +215,7 @@ fn too_much() -> String {
     format!("does not fit: files that come with a request may have {FILE_LIMIT_BYTES} bytes together")
 }
 
-/// Fetches a file through the guard. The error tells nothing of what answered but what the caller could see there too.
-/// What is behind that URL, all of it.
+/// What is behind that URL, all of it. The error tells nothing of what answered but what the caller could see there too.
 pub(crate) async fn fetch(
     guard: &Guard,
     url: &GuardedUrl,
@@ -244,7 +243,7 @@ async fn fetched(app: &App, tenant: Tenant, url: &str, search: &mut Search) -> s
         format!("a request may name {URLS_LIMIT} URLs: put the file with POST /v1/files and name it by its id")
     })?;
     let timeout = search.until.saturating_duration_since(Instant::now());
-    let answer = fetch(app.guard(), &guarded, search.room_bytes, timeout).await?;
+    let answer = fetch(&app.guard().of(tenant.org()), &guarded, search.room_bytes, timeout).await?;
     let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     checked(app, tenant, &named_by(url), &media_type, answer.body.into(), search).map_err(|(field, why)| match field {

@@ -137,7 +137,7 @@ impl Whose {
             Self::Deployment => app.models().call(request).await,
             Self::Organisation(provider) => {
                 let own = provider.own(app, &request.model)?;
-                app.models().call_own(app.guard(), &own, request).await
+                app.models().call_own(&app.guard().of(provider.org), &own, request).await
             }
             Self::Nobody => Err(gone(&request.model)),
         }

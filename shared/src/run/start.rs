@@ -193,6 +193,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         stamp: 0,
         usage: Usage::default(),
         attempts: Vec::new(),
+        left_out: Usage::default(),
         created_at: now,
         started_at: None,
         ended_at: None,

@@ -53,7 +53,7 @@ async fn call_http(
             return Outcome::NotSent { message: unfilled.to_string(), passing };
         }
     };
-    http::call(app.guard(), &call(tool, request, arguments, (&headers, &secrets), key)).await
+    http::call(&app.guard().of(tenant.org()), &call(tool, request, arguments, (&headers, &secrets), key)).await
 }
 
 /// Asks the tool whether the call of this key took place.
@@ -61,7 +61,7 @@ pub(crate) async fn look_up(app: &App, tenant: Tenant, tool: &Tool, arguments: &
     // Policy `verify` is for requests only.
     let Kind::Http(request) = &tool.kind else { return Found::Unknown };
     let Ok((secrets, headers)) = headers(app, tenant, &request.headers).await else { return Found::Unknown };
-    http::lookup(app.guard(), &call(tool, request, arguments, (&headers, &secrets), key)).await
+    http::lookup(&app.guard().of(tenant.org()), &call(tool, request, arguments, (&headers, &secrets), key)).await
 }
 
 fn call<'a>(

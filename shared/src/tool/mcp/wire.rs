@@ -75,13 +75,13 @@ struct State {
 
 impl Wire {
     pub(super) fn new(
-        guard: &Guard,
+        guard: Guard,
         url: GuardedUrl,
         headers: HeaderMap,
         secrets: Redaction,
         timeout: Duration,
     ) -> Self {
-        let (guard, deadline, state) = (guard.clone(), Instant::now() + timeout, Mutex::default());
+        let (deadline, state) = (Instant::now() + timeout, Mutex::default());
         Self { inner: Arc::new(Inner { guard, url, headers, secrets, deadline, state }) }
     }
 
