@@ -96,7 +96,12 @@ async fn things(served: &Served) -> Things {
     let key = made("/v1/keys", json!({})).await;
     let case = json!({"message": "hello", "validations": [{"exact": {"expected": "x"}}]});
     let test_set = made("/v1/test_sets", json!({"name": "a", "items": [case]})).await;
-    Things { agent, run, batch, file, key, test_set }
+    let evaluation = json!({"configurations": [{"agent_id": agent}]});
+    let evaluation = made(&format!("/v1/test_sets/{test_set}/evaluations"), evaluation).await;
+    // It may be there already.
+    let provider = json!({"name": "Acme", "type": "mistral", "id": requests::PROVIDER, "api_key": "none"}).to_string();
+    served.client.send("POST", "/api/v1/providers", "", provider).await.unwrap();
+    Things { agent, run, batch, file, key, test_set, evaluation }
 }
 
 #[tokio::test(flavor = "multi_thread")]
