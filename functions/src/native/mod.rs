@@ -83,6 +83,7 @@ crate::route::routes! { Native;
         query: ListQuery,
         answer: 200 PageView<AgentView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Get an agent
     get_agent = GET "/v1/agents/{agent_id}" => agents::get_agent {
@@ -103,6 +104,7 @@ crate::route::routes! { Native;
         body: UpdateAgents<UpdateAgent>,
         answer: 200 UpdatedView | 404,
         access: [write api_keys, write agents, write runs, use models],
+        wait: Long,
     }
     /// Delete an agent: its runs go on
     delete_agent = DELETE "/v1/agents/{agent_id}" => agents::delete_agent {
@@ -114,6 +116,7 @@ crate::route::routes! { Native;
         query: ListQuery,
         answer: 200 PageView<AgentView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Make an old version the current one again, as a new version
     restore_agent_version = POST "/v1/agents/{agent_id}/versions/{version}/restore" => agents::restore_agent_version {
@@ -149,6 +152,7 @@ crate::route::routes! { Native;
     list_run_messages = GET "/v1/runs/{run_id}/messages" => messages::list_run_messages {
         answer: 200 MessagesView,
         access: [write api_keys, write runs, read messages],
+        wait: Long,
     }
     /// List a run's events, in order: in pages, or as a stream that goes on where `Last-Event-ID` says
     list_run_events = GET "/v1/runs/{run_id}/events" => events::list_run_events {
