@@ -24,6 +24,7 @@ pub(super) struct Things {
     pub(super) batch: String,
     pub(super) file: String,
     pub(super) key: String,
+    pub(super) test_set: String,
 }
 
 /// Every call of the document.
@@ -183,7 +184,7 @@ impl Calls {
 
 /// The path with ids in it, mostly of what is there.
 fn filled(random: &mut Random, path: &str, things: &Things) -> String {
-    let Things { agent, run, batch, file, key } = things;
+    let Things { agent, run, batch, file, key, test_set } = things;
     let mut target = path.to_owned();
     let all = [
         ("agent_id", agent),
@@ -192,7 +193,14 @@ fn filled(random: &mut Random, path: &str, things: &Things) -> String {
         ("batch_id", batch),
         ("file_id", file),
         ("key_id", key),
+        ("test_set_id", test_set),
+        ("testset_id", test_set),
+        // A session may be called what a run is called.
+        ("session_id", run),
     ];
+    let known = |name: &str| ["version", "name"].contains(&name) || all.iter().any(|(known, _)| *known == name);
+    let mut names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    assert!(names.all(known), "what is meant by {path}?");
     for (name, id) in all {
         let plain = id.split_once('_').unwrap().1;
         let id: &str = if path.starts_with("/v1/") { id } else { plain };
