@@ -7,6 +7,7 @@ use shared::{
     App, Error, Result,
     agent::{Change, Draft},
     error::Problem,
+    id::AgentId,
 };
 
 use super::parts::{ContextDocView, InputView, PlanningView, SkillView, ToolActionConfigView, each};
@@ -19,7 +20,7 @@ use crate::patch::{Given, ReadOnly, nullable, set};
 pub(super) struct CreateAgent(UpdateAgent);
 
 /// What shall change about an agent. What is left out stays; a list takes the place of the whole list; `null` takes away what may be
-/// missing. An agent as it was read may be sent back whole: what is only read is passed over.
+/// missing. An agent as it was read may be sent back whole: what is only read is passed over, but for the `id` of another.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct UpdateAgent {
@@ -86,9 +87,9 @@ pub(super) struct UpdateAgent {
     /// Kept for a service outside this project.
     #[serde(default)]
     is_suggestion: Given<bool>,
-    #[serde(default, rename = "id")]
+    #[serde(default)]
     #[schemars(skip)]
-    _id: ReadOnly,
+    id: Option<Value>,
     #[serde(default, rename = "organizationId")]
     #[schemars(skip)]
     _organization_id: ReadOnly,
@@ -139,6 +140,15 @@ impl CreateAgent {
 }
 
 impl UpdateAgent {
+    /// Refuses what was read of another agent.
+    pub(super) fn is_of(&self, id: AgentId) -> Result<()> {
+        let same = |said: &Value| said.as_str().and_then(|said| said.parse().ok()) == Some(id);
+        if self.id.as_ref().is_none_or(same) {
+            return Ok(());
+        }
+        Err(Error::invalid("id", "is not the agent's in the path; it may be left out"))
+    }
+
     /// What it changes.
     pub(super) fn change(&self) -> Change<'_> {
         Change::new(|draft| self.apply(draft)).with_tools(self.tool_names.as_deref())

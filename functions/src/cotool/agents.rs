@@ -52,8 +52,10 @@ pub(super) async fn get_agent(app: &App, request: Request) -> Result<Response> {
 
 pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
+    caller.require(Scope::AgentsWrite)?;
     let id = request.id("agent_id")?;
     let body: UpdateAgent = request.json()?;
+    body.is_of(id)?;
     let agent = agent::update(app, &caller, id, &body.change()).await.map_err(named)?;
     Ok(response::ok(&AgentView::of(caller.tenant().org(), &agent)))
 }
@@ -77,6 +79,7 @@ pub(super) async fn copy_agent(app: &App, request: Request) -> Result<Response> 
     let caller = auth::caller(app, &request).await?;
     let id = request.id("agent_id")?;
     claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
+        request.no_body()?;
         let agent = agent::plan_copy(app, &caller, id).await.map_err(named)?;
         let response = response::ok(&CopyView { agent: AgentView::of(caller.tenant().org(), &agent) });
         agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
