@@ -229,13 +229,9 @@ impl Held {
     pub(super) async fn save(&mut self, app: &App) -> Result<Saved> {
         run::before_end(app, &mut self.run).await?;
         self.others.extend(grading::outcome(app, &self.run, &self.journal).await?);
-        let fills = self.unwritten();
         loop {
             let index = match self.write(app).await {
                 Ok(()) => {
-                    if fills {
-                        fault::point("K7");
-                    }
                     run::written(app, &self.run).await;
                     return Ok(Saved::Yes);
                 }
@@ -372,6 +368,9 @@ impl Held {
 
     /// All that was to be written is; the row has this revision.
     fn written(&mut self, app: &App, rev: Rev) {
+        if self.unwritten() {
+            fault::point("K7");
+        }
         self.rev = Some(rev);
         self.seen = self.run.stamp;
         self.left_place |= self.run.place_step().is_some_and(|step| step < 0);
