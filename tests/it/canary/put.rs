@@ -94,7 +94,6 @@ pub(super) async fn providers(us: &Client, canary: &str) -> Vec<Answer> {
     let lesser = us.new_key(json!({"scopes": ["agents:write"]})).await;
     for (client, method, path, code) in [
         (us, "PUT", "/api/v1/providers/ours", 200),
-        (us, "PUT", "/api/v1/providers/other", 404),
         (us, "PUT", "/api/v1/providers/openai", 409),
         (us, "POST", path, 409),
         (&lesser, "POST", path, 403),
