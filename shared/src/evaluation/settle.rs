@@ -8,7 +8,6 @@ use super::{ConfigurationSummary, Evaluation, Outcome, Settled, Standing, Summar
 use crate::{
     app::App,
     batch::{self, Counts, Progress},
-    clock::Timestamp,
     engine,
     error::{Error, Result},
     id::EvaluationId,
@@ -18,10 +17,10 @@ use crate::{
     test_set::Case,
 };
 
-/// For how long the reaper goes on with the verdicts of one evaluation, in milliseconds: others are due too.
-const REAPER_MS: i64 = 10_000;
-/// For how long a caller's look does: it is waited for.
-const LOOK_MS: i64 = 3_000;
+/// How many rows of verdicts a caller's look writes at most: 5,000 cells, about a second.
+const LOOK_ROWS: usize = 50;
+/// How many the reaper's look does, which has time for more.
+const REAPER_ROWS: usize = 300;
 /// When the reaper goes on with verdicts that it has begun with, in milliseconds.
 const SOON_MS: i64 = 1_000;
 /// Of how many configurations verdicts are found at a time.
@@ -43,10 +42,11 @@ enum Left {
 /// # Errors
 /// [`Error::NotFound`]; as the store says: the next look goes on.
 pub(super) async fn advance(app: &App, tenant: Tenant, id: EvaluationId) -> Result<Standing> {
-    advance_until(app, tenant, id, app.now().plus_ms(LOOK_MS)).await
+    advance_by(app, tenant, id, LOOK_ROWS).await
 }
 
-async fn advance_until(app: &App, tenant: Tenant, id: EvaluationId, until: Timestamp) -> Result<Standing> {
+/// The same, with so many rows of verdicts at most.
+async fn advance_by(app: &App, tenant: Tenant, id: EvaluationId, rows: usize) -> Result<Standing> {
     let evaluation = found(app, tenant, id).await?.value;
     if evaluation.settled.is_some() {
         return Ok(Standing::settled(evaluation));
@@ -55,7 +55,7 @@ async fn advance_until(app: &App, tenant: Tenant, id: EvaluationId, until: Times
     if !standing.ended() {
         return Ok(standing);
     }
-    match write_verdicts(app, &standing.evaluation, until).await? {
+    match write_verdicts(app, &standing.evaluation, rows).await? {
         Left::Something => Ok(standing),
         Left::Nothing => settle(app, standing, false).await,
         Left::Unknowable => settle(app, standing, true).await,
@@ -84,16 +84,22 @@ async fn batches(app: &App, evaluation: Evaluation) -> Result<Standing> {
     Ok(Standing { evaluation, progress, judges })
 }
 
-/// The third phase: finds the verdicts that are not written yet, and writes them, until that moment.
-async fn write_verdicts(app: &App, evaluation: &Evaluation, until: Timestamp) -> Result<Left> {
+/// The third phase: finds the verdicts that are not written yet, and writes them, so many rows at most, but those of some cases at least.
+async fn write_verdicts(app: &App, evaluation: &Evaluation, rows: usize) -> Result<Left> {
     let mut open = evaluation.places();
     for written in app.store().verdict_places(evaluation.tenant(), evaluation.id).await? {
         open.remove(&written);
     }
     // Those of the same cases are found together, so that these are read once.
     let open: Vec<Place> = open.into_iter().collect();
+    let mut begun = 0_usize;
     for places in open.chunk_by(|one, other| one.first == other.first) {
         let Some(first) = places.first().map(|place| place.first) else { continue };
+        let written = begun;
+        begun = begun.saturating_add(places.len());
+        if written > 0 && begun > rows {
+            return Ok(Left::Something);
+        }
         let cases = match verdicts::cases(app, evaluation, first, verdicts::TOGETHER).await {
             Err(Error::NotFound(_)) => return Ok(Left::Unknowable),
             other => other?,
@@ -104,9 +110,6 @@ async fn write_verdicts(app: &App, evaluation: &Evaluation, until: Timestamp) ->
             .buffer_unordered(AT_A_TIME)
             .try_collect::<Vec<()>>()
             .await?;
-        if app.now() >= until && open.last().is_some_and(|last| last.first != first) {
-            return Ok(Left::Something);
-        }
     }
     Ok(Left::Nothing)
 }
@@ -166,7 +169,7 @@ async fn unjudged(app: &App, evaluation: &Evaluation, configuration: usize) -> R
 
 /// What the reaper does about an evaluation whose time has come: goes on with it, and sees to it that its time comes again.
 pub(crate) async fn look_at(app: &App, tenant: Tenant, id: EvaluationId) -> Result<()> {
-    let standing = match advance_until(app, tenant, id, app.now().plus_ms(REAPER_MS)).await {
+    let standing = match advance_by(app, tenant, id, REAPER_ROWS).await {
         // What the index names may be gone.
         Err(Error::NotFound("evaluation")) => return Ok(()),
         other => other?,
