@@ -5,5 +5,6 @@ set -eu
 cd "$(dirname "$0")/.."
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-infra/local/examples/quiz.sh --out "$out" | tee "$out/table"
+infra/local/examples/quiz.sh --out "$out" >"$out/table"
+cat "$out/table"
 python3 tests/quiz_check.py "$out"

@@ -15,4 +15,6 @@ def serve_model():
     parameters.model.path = str(next(pathlib.Path(package).glob("*.gguf")))
     parameters.port, parameters.n_ctx, parameters.n_parallel = 0, 16_384, PARALLEL
     parameters.sampling.seed, parameters.endpoint_metrics = 1, True
+    # Errors only.
+    parameters.verbosity = 1
     return xllamacpp.Server(parameters)
