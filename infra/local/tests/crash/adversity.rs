@@ -61,7 +61,11 @@ impl Hard {
             if runs.len() == count && runs.iter().all(|run| run["terminal"] == true) {
                 return runs;
             }
-            assert!(started.elapsed() < Duration::from_secs(180), "they do not end: {}", self.served.log());
+            assert!(
+                started.elapsed() < Duration::from_secs(by_form(180, 1_200)),
+                "they do not end: {}",
+                self.served.log()
+            );
             sleep(Duration::from_millis(200)).await;
         }
     }
@@ -128,10 +132,12 @@ async fn a_message_that_is_lost_is_made_up_for() {
 async fn a_store_that_fails_loses_nothing_and_repeats_no_effect() {
     let count = by_form(60, 500);
     head();
-    for (what, adversity) in [
-        ("R5: a store that does not fail", ""),
+    // There are no retries below the core here, as the DynamoDB backend has them: a fifth is more than a caller ever sees of it.
+    let hard = by_form(
+        ("R5: 3 % refused, 3 % silent, 5 % conflicts", "throttled=3,unanswered=3,conflicts=5"),
         ("R5: 10 % refused, 10 % silent, 5 % conflicts", "throttled=10,unanswered=10,conflicts=5"),
-    ] {
+    );
+    for (what, adversity) in [("R5: a store that does not fail", ""), hard] {
         let hard = Hard::start(adversity, "idempotent", 2).await;
         let began = Instant::now();
         hard.ask(count).await;
