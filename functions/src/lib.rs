@@ -16,6 +16,7 @@ mod deployment;
 pub mod first_key;
 #[cfg(feature = "lambda")]
 mod lambda;
+mod model_ref;
 mod native;
 mod openapi;
 mod patch;

@@ -97,9 +97,16 @@ impl Error {
     /// The same with the fields that are wrong as `name` calls them, for a surface that has other names than the core.
     #[must_use]
     pub fn with_fields(self, name: impl Fn(&str) -> String) -> Self {
-        let Self::Invalid(problems) = self else { return self };
-        let renamed = |problem: Problem| Problem { field: name(&problem.field), ..problem };
-        Self::Invalid(problems.into_iter().map(renamed).collect())
+        match self {
+            Self::Invalid(problems) => {
+                let renamed = |problem: Problem| Problem { field: name(&problem.field), ..problem };
+                Self::Invalid(problems.into_iter().map(renamed).collect())
+            }
+            Self::UnknownModel { field, name: model, known, variable } => {
+                Self::UnknownModel { field: name(&field), name: model, known, variable }
+            }
+            other => other,
+        }
     }
 
     /// Whether the same request may succeed later without any change.

@@ -117,14 +117,6 @@ impl AgentId {
     }
 }
 
-impl BatchId {
-    /// The id of the batch of the judges of that one's answers: derived, so that there is one for each. No batch has so many items.
-    #[must_use]
-    pub(crate) fn of_judges(batch: Self) -> Self {
-        Self(derived(batch.0, u16::MAX))
-    }
-}
-
 impl RunId {
     /// The id of item `index` of a batch: derived, so that a retry after a crash makes the same one, and in the order
     /// of the request among the runs of the batch's millisecond.

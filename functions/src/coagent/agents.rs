@@ -7,8 +7,7 @@ use shared::{
     agent::{self, AgentVersion, Draft},
 };
 
-use super::models::{self, ModelRef};
-use crate::{Request, Response, auth, claims, response};
+use crate::{Request, Response, auth, claims, model_ref::ModelRef, response};
 
 /// What an agent shall be.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -31,7 +30,7 @@ pub(super) struct CreateAgent {
 impl CreateAgent {
     fn draft(self, app: &App) -> Draft {
         let Self { name, description, preamble, model_ref } = self;
-        let model = models::named(app, model_ref.as_ref());
+        let model = ModelRef::named(app, model_ref.as_ref());
         Draft { description: description.unwrap_or_default(), system_prompt: preamble, ..Draft::new(name, model) }
     }
 }
@@ -79,10 +78,6 @@ pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
         let body: CreateAgent = request.json()?;
-        let problems: Vec<_> = body.model_ref.iter().flat_map(ModelRef::problems).collect();
-        if !problems.is_empty() {
-            return Err(Error::Invalid(problems));
-        }
         let agent = agent::plan(app, &caller, body.draft(app)).await.map_err(named)?;
         let response = response::created(&AgentView::from(&agent));
         agent::create_named(app, &caller, &agent, claims::answered(claim, &response)).await?;

@@ -11,11 +11,8 @@ use shared::{
     timeline,
 };
 
-use super::{
-    agents, error,
-    models::{self, ModelRef},
-};
-use crate::{Request, Response, auth, claims, response, wait};
+use super::{agents, error};
+use crate::{Request, Response, auth, claims, model_ref::ModelRef, response, wait};
 
 /// The most bytes of `log_meta`: our own limit.
 const META_LIMIT_BYTES: usize = 16_384;
@@ -53,7 +50,6 @@ impl CompletionBody {
         check((1..=most).contains(&id), "run_id", format!("must be 1 to {most} bytes long"));
         let meta = self.log_meta.as_ref().map_or(0, |meta| serde_json::to_string(meta).map_or(0, |meta| meta.len()));
         check(meta <= META_LIMIT_BYTES, "log_meta", format!("must be at most {META_LIMIT_BYTES} bytes long"));
-        problems.extend(self.model_ref.iter().flat_map(ModelRef::problems));
         if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
     }
 }
@@ -81,7 +77,7 @@ pub(super) async fn complete(app: &App, request: Request) -> Result<Response> {
     Box::pin(claims::once_or_run(app, &caller, &request, Scope::RunsWrite, again, async |claim| {
         let body: CompletionBody = request.json()?;
         body.check()?;
-        let model = models::named(app, body.model_ref.as_ref());
+        let model = ModelRef::named(app, body.model_ref.as_ref());
         let CompletionBody { run_id, preamble, prompt, log_meta, .. } = body;
         let agent = agent::unnamed(app, &caller, preamble.unwrap_or_default(), model).await.map_err(agents::named)?;
         let new = NewRun::of(agent.agent_id, Prompt::Message(prompt), Origin::CoAgent);

@@ -6,7 +6,6 @@ pub(crate) mod error;
 mod filter;
 mod health;
 mod logs;
-mod models;
 mod providers;
 mod testsets;
 
@@ -139,10 +138,12 @@ crate::route::routes! { Coagent;
         access: [write api_keys, write runs, read messages]
     }
     /// Make a test set of 1,000 cases at most: more can be added on the native surface
+    ///
+    /// 404 (`MODEL_NOT_FOUND`) when a validation names a model that cannot be called.
     coagent_create_testset = POST "/api/v1/testsets" => testsets::create_testset {
         body: CreateTestset,
-        answer: 201 WholeTestsetView,
-        access: [write api_keys, write runs, write messages]
+        answer: 201 WholeTestsetView | 404,
+        access: [write api_keys, write runs, write messages, use models]
     }
     /// Get a test set with its cases
     ///

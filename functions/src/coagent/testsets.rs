@@ -14,7 +14,10 @@ use shared::{
 };
 
 use super::filter;
-use crate::{Request, Response, auth, claims, decode, response, validations::KindView};
+use crate::{
+    Request, Response, auth, claims, decode, response,
+    validations::{self, KindView},
+};
 
 /// What the cases are called in requests.
 const CASES: &str = "cases";
@@ -143,8 +146,8 @@ fn in_our_words(error: Error) -> Error {
         Some((at, "message" | "inputs")) => format!("{at}.input"),
         Some((at, "custom_id")) => format!("{at}.id"),
         Some((at, "id")) => format!("{at}.id_validation"),
-        Some((at, last @ ("pattern" | "schema" | "tool_name"))) => format!("{at}.kind.{last}"),
-        _ => field.to_owned(),
+        Some((at, last)) => validations::path(last).map_or(field.to_owned(), |path| format!("{at}.kind.{path}")),
+        None => field.to_owned(),
     })
 }
 

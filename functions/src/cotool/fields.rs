@@ -49,8 +49,7 @@ pub(super) fn named_in_run(error: Error) -> Error {
 }
 
 fn renamed(error: Error) -> Error {
-    let Error::UnknownModel { field, name, known, variable } = error else { return error };
-    Error::UnknownModel { field: other_name(&field), name, known, variable }
+    error.with_fields(other_name)
 }
 
 /// The path with its last name as it is called here.

@@ -25,7 +25,7 @@ pub(super) struct EvaluationView {
     pub(super) configurations: Vec<ConfigurationView>,
     /// What all runs have cost together; `null` when a price is not known.
     pub(super) cost_micro_usd: Option<u64>,
-    /// What the judges of answers have cost, which is not in `cost_micro_usd`; `null` when a price is not known.
+    /// What models that judge answers have cost, which is not in `cost_micro_usd`; `null` when a price is not known.
     pub(super) judge_cost_micro_usd: Option<u64>,
     /// How many runs may be in hand at a time: each configuration has an even share, and at least one.
     pub(super) max_concurrency: Option<u32>,
@@ -46,6 +46,8 @@ pub(super) struct ConfigurationView {
     pub(super) model: String,
     /// The batch of its runs: item `n` is case `n`.
     pub(super) batch_id: String,
+    /// The batch of the judge's runs about its answers, when they have begun.
+    pub(super) judge_batch_id: Option<String>,
     /// How its runs stand.
     pub(super) counts: CountsView,
     /// How many cases it passed: who has no answer has missed.
@@ -59,7 +61,7 @@ pub(super) struct ConfigurationView {
     pub(super) usage: UsageView,
     /// What all attempts have cost; `null` when a price is not known.
     pub(super) cost_micro_usd: Option<u64>,
-    /// What the judges of its answers have cost; `null` when a price is not known.
+    /// What models that judge its answers have cost, with every attempt; `null` when a price is not known.
     pub(super) judge_cost_micro_usd: Option<u64>,
     /// `cost_micro_usd` ÷ `correct`: what a correct answer costs.
     pub(super) price_per_correct_micro_usd: Option<f64>,
@@ -162,6 +164,7 @@ impl ConfigurationView {
             agent_name: configuration.agent_name.clone(),
             model: configuration.model.to_string(),
             batch_id: configuration.batch_id.prefixed(),
+            judge_batch_id: configuration.judges.as_ref().and_then(|judges| judges.batch_id).map(|id| id.prefixed()),
             counts: runs.counts.into(),
             correct: judged.map(|summary| summary.correct),
             attempts: runs.usage.model_calls,
@@ -202,7 +205,7 @@ pub(super) struct CellView {
     pub(super) usage: UsageView,
     /// What all attempts have cost; `null` when a price is not known.
     pub(super) cost_micro_usd: Option<u64>,
-    /// What the judges of this answer have cost; `null` when a price is not known.
+    /// What the judge's runs about this answer have cost; `null` when a price is not known.
     pub(super) judge_cost_micro_usd: Option<u64>,
     /// From the moment a worker took the run to its end, or to now.
     pub(super) run_ms: u64,

@@ -228,7 +228,7 @@ crate::route::routes! { Native;
     create_test_set = POST "/v1/test_sets" => test_sets::create_test_set {
         body: CreateTestSet,
         answer: 201 TestSetView,
-        access: [write api_keys, write runs, write messages],
+        access: [write api_keys, write runs, write messages, use models],
     }
     /// List test sets, newest first
     list_test_sets = GET "/v1/test_sets" => test_sets::list_test_sets {
@@ -250,7 +250,7 @@ crate::route::routes! { Native;
     add_test_cases = POST "/v1/test_sets/{test_set_id}/items" => test_sets::add_test_cases {
         body: AddCases,
         answer: 200 TestSetView,
-        access: [write api_keys, write runs, write messages],
+        access: [write api_keys, write runs, write messages, use models],
     }
     /// List a test set's cases, in the order in which they were added
     list_test_cases = GET "/v1/test_sets/{test_set_id}/items" => test_sets::list_test_cases {

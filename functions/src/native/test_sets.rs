@@ -12,7 +12,10 @@ use shared::{
 };
 
 use super::views::{ListQuery, PageView, prompt};
-use crate::{Request, Response, auth, claims, decode, response, validations::KindView};
+use crate::{
+    Request, Response, auth, claims, decode, response,
+    validations::{self, KindView},
+};
 
 /// What the cases are called in requests.
 const ITEMS: &str = "items";
@@ -120,6 +123,14 @@ fn case(at: &str, body: CaseBody) -> Result<Case, Problem> {
     Ok(Case { custom_id, prompt: prompt(at, message, inputs)?, validations })
 }
 
+/// A problem with the field where bodies have it.
+fn in_our_words(error: Error) -> Error {
+    error.with_fields(|field| match field.rsplit_once('.') {
+        Some((at, last)) => validations::path(last).map_or(field.to_owned(), |path| format!("{at}.{path}")),
+        None => field.to_owned(),
+    })
+}
+
 /// The cases that are to be added.
 async fn added(app: &App, caller: &Caller, body: AddCases) -> Result<Vec<Case>> {
     let AddCases { items, run_id, expected, custom_id } = body;
@@ -141,8 +152,9 @@ pub(super) async fn create_test_set(app: &App, request: Request) -> Result<Respo
     let caller = auth::caller(app, &request).await?;
     claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let CreateTestSet { name, description, items } = request.json()?;
-        let planned =
-            test_set::plan(app, &caller, (name, description), decode::each_as(ITEMS, items, case)?, ITEMS).await?;
+        let planned = test_set::plan(app, &caller, (name, description), decode::each_as(ITEMS, items, case)?, ITEMS)
+            .await
+            .map_err(in_our_words)?;
         let response = response::created(&TestSetView::from(planned.set()));
         test_set::create(app, planned, claims::answered(claim, &response)).await?;
         Ok(response)
@@ -176,7 +188,8 @@ pub(super) async fn add_test_cases(app: &App, request: Request) -> Result<Respon
         let added = added(app, &caller, request.json()?).await?;
         let answer = |set: &TestSet| response::ok(&TestSetView::from(set));
         let set = test_set::add(app, &caller, id, (added, ITEMS), |set| claims::answered(claim.clone(), &answer(set)))
-            .await?;
+            .await
+            .map_err(in_our_words)?;
         Ok(answer(&set))
     })
     .await

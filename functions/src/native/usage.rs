@@ -69,7 +69,7 @@ pub(super) struct UsageEntryView {
     /// The key that started the runs.
     key_id: Option<String>,
     model: Option<String>,
-    /// What the model was called for: `agent`, or `judge` for grading what the agent's runs said.
+    /// What the model was called for: `agent`, or `judge` for judging what runs of agents said.
     purpose: Option<&'static str>,
     /// Attempts to call a model, also failed and lost ones.
     model_calls: u64,

@@ -30,6 +30,7 @@ pub use prompts::{
 };
 pub use registered::tools_named;
 pub use together::{OfAgent, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
+pub(crate) use unnamed::keep;
 pub use unnamed::{keep_unnamed, unnamed};
 
 use crate::{

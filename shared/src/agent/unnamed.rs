@@ -9,7 +9,7 @@ use crate::{
     error::Result,
     id::AgentId,
     store,
-    tenant::{Caller, Scope},
+    tenant::{Caller, Scope, Tenant},
 };
 
 /// What runs of such an agent show as its name.
@@ -36,7 +36,11 @@ pub async fn unnamed(app: &App, caller: &Caller, system_prompt: String, model: S
 /// # Errors
 /// As the store says.
 pub async fn keep_unnamed(app: &App, caller: &Caller, agent: &Arc<AgentVersion>) -> Result<()> {
-    let tenant = caller.tenant();
+    keep(app, caller.tenant(), agent).await
+}
+
+/// The same, whoever wants it.
+pub(crate) async fn keep(app: &App, tenant: Tenant, agent: &Arc<AgentVersion>) -> Result<()> {
     if app.remembered_version(tenant.org(), agent.agent_id, agent.number).is_some() {
         return Ok(());
     }

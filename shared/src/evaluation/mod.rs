@@ -8,6 +8,8 @@
 
 mod cell;
 mod figures;
+mod hold;
+mod judge;
 mod judges;
 mod read;
 mod settle;
@@ -27,7 +29,7 @@ pub use self::{
         CELLS_LIMIT, CONFIGURATIONS_LIMIT, MAX_CONCURRENCY_LIMIT, NewConfiguration, NewEvaluation, Planned, Tried,
         plan, start,
     },
-    verdict::{Asked, Finding, Said, Verdict, verdict},
+    verdict::{Asked, Finding, Opinion, Said, Verdict, verdict},
 };
 pub(crate) use self::{cell::Judged, settle::look_at};
 use crate::{
@@ -36,7 +38,7 @@ use crate::{
     clock::Timestamp,
     id::{AgentId, BatchId, EvaluationId, KeyId, OrgId, RunId, TestSetId},
     model::ModelName,
-    run::{Origin, Usage},
+    run::{Lease, Origin, Usage},
     store::evaluations::Place,
     tenant::Tenant,
 };
@@ -68,6 +70,12 @@ pub struct Evaluation {
     /// When it was accepted.
     pub created_at: Timestamp,
     pub(crate) next_check_at: Timestamp,
+    /// Whether a judge decides a validation of one of its cases.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub judged: bool,
+    /// Who works on it in a way that must not be done by two at a time: see [`hold`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<Lease>,
     /// What came of it, when all verdicts are written.
     pub settled: Option<Settled>,
 }
@@ -85,9 +93,18 @@ pub struct Configuration {
     pub model: ModelName,
     /// The batch of its runs: run `n` is of case `n`.
     pub batch_id: BatchId,
-    /// The batch in which models judge its answers; `None` when no case asks for that.
+    /// Those who judge its answers, when they have begun: after its runs have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub judge_batch_id: Option<BatchId>,
+    pub judges: Option<Judges>,
+}
+
+/// The runs of the judge about the answers of a configuration: one for each validation that it decides of an answer that there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judges {
+    /// Their batch; `None` when there is no answer to judge.
+    pub batch_id: Option<BatchId>,
+    /// How many of them come before those of each row of verdicts.
+    before: Vec<u16>,
 }
 
 /// What came of an evaluation.
@@ -167,6 +184,9 @@ impl Standing {
         self.progress.iter().chain(self.judges.iter().flatten()).all(|one| one.ended_at.is_some())
     }
 }
+
+/// How often an evaluation's row is read again when others write it at the same time.
+const TRIES: usize = 10;
 
 impl Evaluation {
     pub(crate) fn tenant(&self) -> Tenant {

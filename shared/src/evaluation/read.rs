@@ -139,7 +139,7 @@ async fn find(app: &App, evaluation: &Evaluation, (first, last): (usize, usize),
         other => other?,
     };
     for configuration in open {
-        let found = verdicts::of(app, evaluation, configuration, first, &cases).await?;
+        let found = verdicts::now(app, evaluation, configuration, first, &cases).await?;
         for (case, judged) in (first..).zip(found) {
             known.entry((configuration, case)).or_insert(judged);
         }

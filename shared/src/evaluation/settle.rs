@@ -4,7 +4,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{ConfigurationSummary, Evaluation, Outcome, Settled, Standing, Summary, judges, verdicts};
+use super::{ConfigurationSummary, Evaluation, Outcome, Settled, Standing, Summary, TRIES, judges, verdicts};
 use crate::{
     app::App,
     batch::{self, Counts, Progress},
@@ -25,8 +25,6 @@ const REAPER_ROWS: usize = 300;
 const SOON_MS: i64 = 1_000;
 /// Of how many configurations verdicts are found at a time.
 const AT_A_TIME: usize = 4;
-/// How often an evaluation's row is read again when others write it at the same time.
-const TRIES: usize = 10;
 
 /// What is left to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +68,7 @@ pub(super) async fn found(app: &App, tenant: Tenant, id: EvaluationId) -> Result
 /// cancel that was begun.
 async fn batches(app: &App, evaluation: Evaluation) -> Result<Standing> {
     let tenant = evaluation.tenant();
-    let (mut progress, mut judges) = (Vec::new(), Vec::new());
+    let mut progress = Vec::new();
     for configuration in &evaluation.configurations {
         let id = configuration.batch_id;
         let (_, runs) = if evaluation.cancel_requested {
@@ -78,8 +76,12 @@ async fn batches(app: &App, evaluation: Evaluation) -> Result<Standing> {
         } else {
             batch::settle(app, tenant, id).await?
         };
-        judges.push(judges::advance(app, &evaluation, configuration, &runs).await?);
         progress.push(runs);
+    }
+    let evaluation = judges::begin(app, evaluation, &progress).await?;
+    let mut judges = Vec::new();
+    for (configuration, runs) in evaluation.configurations.iter().zip(&progress) {
+        judges.push(judges::look(app, &evaluation, configuration, runs).await?);
     }
     Ok(Standing { evaluation, progress, judges })
 }
@@ -116,7 +118,7 @@ async fn write_verdicts(app: &App, evaluation: &Evaluation, rows: usize) -> Resu
 
 /// Finds and writes the verdicts of one place.
 async fn write_row(app: &App, evaluation: &Evaluation, place: Place, cases: &[Case]) -> Result<()> {
-    let found = verdicts::of(app, evaluation, place.configuration, place.first, cases).await?;
+    let found = verdicts::last(app, evaluation, place, cases).await?;
     match app.store().save_verdicts(evaluation.tenant(), evaluation.id, place, &found).await {
         // A conflict is another who was faster, and found the same.
         Ok(()) | Err(store::Error::Conflict { .. }) => {}
@@ -149,7 +151,7 @@ async fn settle(app: &App, standing: Standing, test_set_deleted: bool) -> Result
             return Ok(Standing::settled(evaluation));
         }
         let evaluation = Evaluation { settled: Some(settled.clone()), ..evaluation };
-        match app.store().save_evaluation(&evaluation, rev).await {
+        match app.store().save_evaluation(&evaluation, rev, Vec::new()).await {
             Ok(()) => return Ok(Standing::settled(evaluation)),
             Err(store::Error::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -183,7 +185,7 @@ pub(crate) async fn look_at(app: &App, tenant: Tenant, id: EvaluationId) -> Resu
         return Ok(());
     }
     let evaluation = Evaluation { next_check_at: app.now().plus_ms(pause_ms), ..evaluation };
-    match app.store().save_evaluation(&evaluation, rev).await {
+    match app.store().save_evaluation(&evaluation, rev, Vec::new()).await {
         // A conflict is another who writes the row: it is still due.
         Ok(()) | Err(store::Error::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),
@@ -198,7 +200,7 @@ pub(super) async fn cancel(app: &App, tenant: Tenant, id: EvaluationId) -> Resul
             return advance(app, tenant, id).await;
         }
         let evaluation = Evaluation { cancel_requested: true, ..evaluation };
-        match app.store().save_evaluation(&evaluation, rev).await {
+        match app.store().save_evaluation(&evaluation, rev, Vec::new()).await {
             Ok(()) => return advance(app, tenant, id).await,
             Err(store::Error::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -214,8 +216,9 @@ pub(super) async fn standing(app: &App, evaluation: Evaluation) -> Result<Standi
     }
     let (mut progress, mut judges) = (Vec::new(), Vec::new());
     for configuration in &evaluation.configurations {
-        progress.push(batch::stands(app, evaluation.tenant(), configuration.batch_id).await?);
-        judges.push(judges::stands(app, &evaluation, configuration).await?);
+        let runs = batch::stands(app, evaluation.tenant(), configuration.batch_id).await?;
+        judges.push(judges::stands(app, &evaluation, configuration, &runs).await?);
+        progress.push(runs);
     }
     Ok(Standing { evaluation, progress, judges })
 }

@@ -92,8 +92,7 @@ impl Planned {
         let queued = u32::try_from(self.cases.len()).unwrap_or(u32::MAX);
         let counts = Counts { queued, ..Counts::default() };
         let progress = vec![Progress { counts, ..Progress::default() }; self.batches.len()];
-        let judge = |configuration: &Configuration| configuration.judge_batch_id.map(|_| Progress::default());
-        let judges = self.evaluation.configurations.iter().map(judge).collect();
+        let judges = vec![self.evaluation.judged.then(Progress::default); self.batches.len()];
         Standing { evaluation: self.evaluation.clone(), progress, judges }
     }
 }
@@ -129,7 +128,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
     let now = app.now();
     let id = EvaluationId::new(now);
     let shared = shares(max_concurrency, budget_micro_usd, pinned.len());
-    let judged = cases.iter().any(judges::wanted_by);
+    let judged = judges::check(app, caller.tenant(), &cases, &pinned).await?;
     let mut batches = Vec::with_capacity(pinned.len());
     for (pinned, shared) in pinned.into_iter().zip(shared) {
         batch::check_shared(app, &pinned, shared).await?;
@@ -142,7 +141,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
         agent_name: pinned.agent.definition.name.clone(),
         model: batch.model.clone(),
         batch_id: batch.id,
-        judge_batch_id: judged.then(|| BatchId::of_judges(batch.id)),
+        judges: None,
     };
     let evaluation = Evaluation {
         id,
@@ -158,6 +157,8 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
         cancel_requested: false,
         created_at: now,
         next_check_at: now.plus_ms(app.config().lease_ms),
+        judged,
+        hold: None,
         settled: None,
     };
     Ok(Planned { evaluation, batches, unnamed, cases })

@@ -1,11 +1,13 @@
 //! Whether a case was passed: all of its validations must hold of what the run said at its end.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
     run::Status,
-    test_set::{Kind, Validation, compiled},
+    test_set::{Kind, PASSING_SCORE, SCORES, Validation, compiled},
     tool::schema,
 };
 
@@ -18,6 +20,22 @@ pub struct Asked {
     pub arguments: String,
 }
 
+/// What came of asking a model about a validation that a model decides.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Opinion {
+    /// A judge has scored the answer.
+    Score {
+        /// 1 to 10.
+        score: u8,
+        /// Why, in the judge's words.
+        explanation: String,
+    },
+    /// The cosine similarity of the answer and the sentence, −1 to 1.
+    Similarity(f64),
+    /// None could be had, and why. Whoever asks has asked as often as it will.
+    Failed(String),
+}
+
 /// What is known of a run when its case is judged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said {
@@ -27,6 +45,8 @@ pub struct Said {
     pub answer: Option<String>,
     /// The calls that its models asked for, in order.
     pub asked: Vec<Asked>,
+    /// What models have said of its answer, by the number of the validation: none of those that they are still to be asked about.
+    pub opinions: BTreeMap<usize, Opinion>,
 }
 
 /// What came of one validation.
@@ -43,7 +63,7 @@ pub struct Finding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The run has not ended.
+    /// The run has not ended, or a model is still to be asked about its answer.
     Pending,
     /// All validations hold.
     Correct,
@@ -66,7 +86,8 @@ impl Verdict {
     }
 }
 
-/// The verdict on a case. An error is a miss, also when tools were called before it.
+/// The verdict on a case. An error is a miss, also when tools were called before it; and so is an answer about which a model that was to
+/// decide could not be asked: what nobody has seen to hold is not taken to hold.
 #[must_use]
 pub fn verdict(validations: &[Validation], said: &Said) -> Verdict {
     if !said.status.terminal() {
@@ -75,15 +96,19 @@ pub fn verdict(validations: &[Validation], said: &Said) -> Verdict {
     let Some(answer) = said.answer.as_deref().filter(|_| said.status == Status::Done) else {
         return Verdict::NoAnswer;
     };
-    let finding = |validation: &Validation| {
-        let why_not = holds(&validation.kind, answer, &said.asked).err();
+    let opinion = |number: usize| said.opinions.get(&number);
+    if (0..).zip(validations).any(|(number, of)| of.kind.asks_model() && opinion(number).is_none()) {
+        return Verdict::Pending;
+    }
+    let finding = |(number, validation): (usize, &Validation)| {
+        let why_not = holds(&validation.kind, answer, &said.asked, opinion(number)).err();
         Finding { holds: why_not.is_none(), why_not }
     };
-    let findings: Vec<Finding> = validations.iter().map(finding).collect();
+    let findings: Vec<Finding> = (0..).zip(validations).map(finding).collect();
     if findings.iter().all(|finding| finding.holds) { Verdict::Correct } else { Verdict::Wrong(findings) }
 }
 
-fn holds(kind: &Kind, answer: &str, asked: &[Asked]) -> Result<(), String> {
+fn holds(kind: &Kind, answer: &str, asked: &[Asked], opinion: Option<&Opinion>) -> Result<(), String> {
     let so = |holds: bool, why_not: &str| if holds { Ok(()) } else { Err(why_not.to_owned()) };
     match kind {
         Kind::Exact { expected: Value::String(expected) } => {
@@ -98,6 +123,28 @@ fn holds(kind: &Kind, answer: &str, asked: &[Asked]) -> Result<(), String> {
             let Some(wanted) = arguments else { return Ok(()) };
             so(calls.any(|call| has_all(wanted, &call.arguments)), "no call of the tool had these arguments")
         }
+        Kind::LlmV0 { .. } => match opinion {
+            Some(Opinion::Score { score, .. }) if *score >= PASSING_SCORE => Ok(()),
+            Some(Opinion::Score { score, explanation }) => {
+                let most = SCORES.end();
+                Err(format!("the judge gives {score} of {most}, and {PASSING_SCORE} passes: {explanation}"))
+            }
+            other => Err(not_judged(other)),
+        },
+        Kind::SemanticSimilarity { threshold, .. } => match opinion {
+            Some(Opinion::Similarity(similarity)) if similarity >= threshold => Ok(()),
+            Some(Opinion::Similarity(similarity)) => {
+                Err(format!("the similarity is {similarity:.4}, and {threshold} passes"))
+            }
+            other => Err(not_judged(other)),
+        },
+    }
+}
+
+fn not_judged(opinion: Option<&Opinion>) -> String {
+    match opinion {
+        Some(Opinion::Failed(why)) => format!("could not be judged: {why}"),
+        Some(Opinion::Score { .. } | Opinion::Similarity(_)) | None => "could not be judged".to_owned(),
     }
 }
 
@@ -121,7 +168,8 @@ mod tests {
     }
 
     fn done(answer: &str) -> Said {
-        Said { status: Status::Done, answer: Some(answer.to_owned()), asked: Vec::new() }
+        let opinions = BTreeMap::new();
+        Said { status: Status::Done, answer: Some(answer.to_owned()), asked: Vec::new(), opinions }
     }
 
     #[test]
@@ -172,5 +220,37 @@ mod tests {
             assert_eq!(judged(kinds.clone(), &Said { status, ..done("ab") }), Verdict::Pending);
         }
         assert_eq!(judged(kinds, &Said { answer: None, ..done("") }), Verdict::NoAnswer);
+    }
+
+    #[test]
+    fn what_a_model_decides_is_decided_by_what_it_said() {
+        let judge = json!({"llm_v0": {"llm_criteria": "is polite"}});
+        let similar = |threshold: f64| json!({"semantic_similarity": {"sentence": "a", "threshold": threshold}});
+        let score = |score: u8| Opinion::Score { score, explanation: "curt".to_owned() };
+        let failed = || Opinion::Failed("model_error: gone".to_owned());
+        for (kind, opinion, why_not) in [
+            (judge.clone(), score(10), None),
+            (judge.clone(), score(7), None),
+            (judge.clone(), score(6), Some("the judge gives 6 of 10, and 7 passes: curt")),
+            (judge.clone(), score(1), Some("the judge gives 1 of 10, and 7 passes: curt")),
+            (judge.clone(), failed(), Some("could not be judged: model_error: gone")),
+            (judge, Opinion::Similarity(1.0), Some("could not be judged")),
+            (similar(0.8), Opinion::Similarity(0.8), None),
+            (similar(0.8), Opinion::Similarity(0.799_95), Some("the similarity is 0.8000, and 0.8 passes")),
+            (similar(0.0), Opinion::Similarity(-0.01), Some("the similarity is -0.0100, and 0 passes")),
+            (similar(0.0), Opinion::Similarity(f64::NAN), Some("the similarity is NaN, and 0 passes")),
+            (similar(0.8), failed(), Some("could not be judged: model_error: gone")),
+            (similar(0.8), score(10), Some("could not be judged")),
+        ] {
+            let said = Said { opinions: BTreeMap::from([(1, opinion.clone())]), ..done("a") };
+            let kinds = json!([{"exact": {"expected": "a"}}, kind]);
+            let expected = why_not.map_or(Verdict::Correct, |why_not| {
+                let wrong = Finding { holds: false, why_not: Some(why_not.to_owned()) };
+                Verdict::Wrong(vec![Finding { holds: true, why_not: None }, wrong])
+            });
+            assert_eq!(judged(kinds.clone(), &said), expected, "{kind} {opinion:?}");
+            assert_eq!(judged(kinds.clone(), &done("a")), Verdict::Pending, "{kind} is not decided yet");
+            assert_eq!(judged(kinds, &Said { answer: None, ..done("a") }), Verdict::NoAnswer, "{kind}");
+        }
     }
 }

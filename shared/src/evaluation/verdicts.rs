@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Asked, Evaluation, Judged, Outcome, Said, Verdict, verdict};
+use super::{
+    Asked, Evaluation, Judged, Outcome, Said, Verdict,
+    judges::{self, Opined},
+    verdict,
+};
 use crate::{
     app::App,
     error::{Error, Result},
     id::RunId,
     message::Record,
-    run::{self, Reason, Run, Status},
+    run::{self, Reason, Run, Status, Usage},
     store::evaluations::Place,
     test_set::{self, Case, Kind},
 };
@@ -32,27 +36,56 @@ pub(super) async fn cases(app: &App, evaluation: &Evaluation, first: usize, most
     if cases.len() == most { Ok(cases) } else { Err(Error::Internal("a case of an evaluation is missing".into())) }
 }
 
-/// What came of these cases, the first of which has that number, with that configuration: as far as it is known now.
-pub(super) async fn of(
+/// The runs of so many cases with that configuration, the first of which has that number.
+pub(super) async fn runs(
+    app: &App,
+    evaluation: &Evaluation,
+    configuration: usize,
+    first: usize,
+    number: usize,
+) -> Result<Vec<Run>> {
+    let ids = evaluation.run_ids(configuration, first, number);
+    let runs = app.store().runs(evaluation.tenant(), &ids).await?.into_iter().flatten().map(|found| found.value);
+    let runs: Vec<Run> = runs.collect();
+    if runs.len() == number { Ok(runs) } else { Err(Error::Internal("a run of an evaluation is missing".into())) }
+}
+
+/// What came of these cases, the first of which has that number, with that configuration: as far as it is known now, without what
+/// models have said of answers.
+pub(super) async fn now(
     app: &App,
     evaluation: &Evaluation,
     configuration: usize,
     first: usize,
     cases: &[Case],
 ) -> Result<Vec<Judged>> {
-    let tenant = evaluation.tenant();
-    let ids = evaluation.run_ids(configuration, first, cases.len());
-    let runs = app.store().runs(tenant, &ids).await?.into_iter().flatten().map(|found| found.value);
-    let runs: Vec<Run> = runs.collect();
-    if runs.len() != cases.len() {
-        return Err(Error::Internal("a run of an evaluation is missing".into()));
-    }
-    let answers = run::outputs_of(app, tenant, &runs).await?;
-    let mut asked = asked_for(app, &runs, cases).await?;
+    let runs = runs(app, evaluation, configuration, first, cases.len()).await?;
+    let answers = run::outputs_of(app, evaluation.tenant(), &runs).await?;
+    of(app, &runs, cases, answers, vec![Opined::default(); cases.len()]).await
+}
+
+/// What came of the cases of a row of verdicts, when all that it takes is there.
+pub(super) async fn last(app: &App, evaluation: &Evaluation, place: Place, cases: &[Case]) -> Result<Vec<Judged>> {
+    let Place { first, configuration } = place;
+    let runs = runs(app, evaluation, configuration, first, cases.len()).await?;
+    let answers = run::outputs_of(app, evaluation.tenant(), &runs).await?;
+    let opined = judges::opinions(app, evaluation, place, (cases, &answers)).await?;
+    of(app, &runs, cases, answers, opined).await
+}
+
+async fn of(
+    app: &App,
+    runs: &[Run],
+    cases: &[Case],
+    answers: Vec<Option<String>>,
+    opined: Vec<Opined>,
+) -> Result<Vec<Judged>> {
+    let mut asked = asked_for(app, runs, cases).await?;
     let mut found = Vec::with_capacity(cases.len());
-    for ((run, case), answer) in runs.iter().zip(cases).zip(answers) {
+    for ((run, case), (answer, opined)) in runs.iter().zip(cases).zip(answers.into_iter().zip(opined)) {
         let asked = asked.remove(&run.id).unwrap_or_default();
-        found.push(judged(app, run, case, &Said { status: run.status, answer, asked }));
+        let said = Said { status: run.status, answer, asked, opinions: opined.opinions };
+        found.push(judged(app, run, case, &said, opined.judge));
         // Others go on meanwhile: a case can have many large patterns.
         tokio::task::yield_now().await;
     }
@@ -76,7 +109,7 @@ async fn asked_for(app: &App, runs: &[Run], cases: &[Case]) -> Result<BTreeMap<R
     stream::iter(wanted).map(read).buffer_unordered(JOURNALS_AT_A_TIME).try_collect().await
 }
 
-fn judged(app: &App, run: &Run, case: &Case, said: &Said) -> Judged {
+fn judged(app: &App, run: &Run, case: &Case, said: &Said, judge: Usage) -> Judged {
     let mut verdict = verdict(&case.validations, said);
     if let Verdict::Wrong(findings) = &mut verdict {
         findings.iter_mut().filter_map(|finding| finding.why_not.as_mut()).for_each(shorten);
@@ -87,14 +120,14 @@ fn judged(app: &App, run: &Run, case: &Case, said: &Said) -> Judged {
         error: (verdict == Verdict::NoAnswer).then(|| why_none(run)),
         verdict,
         usage: run.usage,
-        judge: run::Usage::default(),
+        judge,
         run_ms: run.run_ms(app.now()),
         answer: said.answer.is_some().then(|| run.step.saturating_sub(1)),
     }
 }
 
 /// Why a run has no answer.
-fn why_none(run: &Run) -> String {
+pub(super) fn why_none(run: &Run) -> String {
     let mut why = run.reason.map_or_else(|| run.status.name().to_owned(), |reason| Reason::name(reason).to_owned());
     if let Some(error) = &run.error {
         why.push_str(": ");

@@ -151,6 +151,9 @@ pub struct Run {
     /// The run that it grades: one that does is in no list, and no caller sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grades: Option<RunId>,
+    /// Whether it is of a judge of an evaluation: what it uses is told as judges'.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) judges: bool,
     /// Whether a run was started, with its end, that grades it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub graded: bool,

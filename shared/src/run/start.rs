@@ -166,6 +166,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         parent: None,
         started_for: Vec::new(),
         grades: None,
+        judges: false,
         graded: false,
         evaluation: None,
         status: Status::Queued,

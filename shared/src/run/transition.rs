@@ -203,6 +203,7 @@ pub(super) mod tests {
             parent: None,
             started_for: Vec::new(),
             grades: None,
+            judges: false,
             graded: false,
             evaluation: None,
             accepted: true,

@@ -50,7 +50,7 @@ impl Store {
     }
 
     /// What writes the batch's row, if it is as it was seen (`None`: if it is new).
-    pub(super) fn batch_write(&self, batch: &Batch, seen: Option<Rev>) -> Result<Write> {
+    pub(crate) fn batch_write(&self, batch: &Batch, seen: Option<Rev>) -> Result<Write> {
         let org = batch.tenant().org();
         let row = super::row(key(org, batch.id), batch)?;
         let listed = Some(Entry { partition: list_partition(org), sort: batch.id.to_string() });

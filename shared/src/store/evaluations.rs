@@ -70,9 +70,11 @@ impl Store {
         self.backend.transact(writes).await
     }
 
-    /// Writes the evaluation's row, if it is as it was seen.
-    pub(crate) async fn save_evaluation(&self, evaluation: &Evaluation, seen: Rev) -> Result<()> {
-        self.backend.transact(vec![self.evaluation_write(evaluation, Some(seen))?]).await
+    /// Writes the evaluation's row with these writes, if it is as it was seen. A conflict's index is 0 for the row.
+    pub(crate) async fn save_evaluation(&self, evaluation: &Evaluation, seen: Rev, beside: Vec<Write>) -> Result<()> {
+        let mut writes = vec![self.evaluation_write(evaluation, Some(seen))?];
+        writes.extend(beside);
+        self.backend.transact(writes).await
     }
 
     fn evaluation_write(&self, evaluation: &Evaluation, seen: Option<Rev>) -> Result<Write> {

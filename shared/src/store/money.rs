@@ -91,7 +91,8 @@ impl Store {
         }
         for (day, model, used) in run.books.used() {
             let shard = random::below(self.backend.shards());
-            let shard = if run.grades.is_some() { format!("{JUDGE}{shard}") } else { shard.to_string() };
+            let judges = run.grades.is_some() || run.judges;
+            let shard = if judges { format!("{JUDGE}{shard}") } else { shard.to_string() };
             let sort = format!("{day}#{}#{}#{shard}#{model}", run.agent_id, run.key_id);
             writes.push(Write::Add(Add {
                 key: Key::new(Table::Runs, usage_partition(org, day.get(..7).unwrap_or(day)), sort),

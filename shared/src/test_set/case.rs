@@ -1,13 +1,18 @@
 //! Cases: what may be in one, how many may come at once, and which go into one row.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Validation;
 use crate::{
+    app::App,
     error::{Error, Problem, Result},
+    provider,
     run::{MESSAGE_LIMIT_BYTES, Prompt},
     store::{chunk, test_sets::Cases},
+    tenant::Tenant,
 };
 
 /// The most cases that are added at once, and the most bytes of JSON that they may have: what one transaction of the store takes.
@@ -42,9 +47,24 @@ fn length(case: &Case) -> usize {
     serde_json::to_string(case).map_or(0, |text| text.len())
 }
 
+/// Refuses a model that a validation names and that cannot be called.
+async fn check_models(app: &App, tenant: Tenant, cases: &[Case], field: &str) -> Result<()> {
+    let mut known = HashSet::new();
+    for (case, of) in cases.iter().enumerate() {
+        for (index, validation) in of.validations.iter().enumerate() {
+            let Some((named, model)) = validation.kind.names_model() else { continue };
+            if known.insert(model) {
+                let field = format!("{field}[{case}].validations[{index}].{named}");
+                provider::resolve(app, tenant, &field, model).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Checked {
     /// The cases; `field` is what they are in the request, as in `items[3].validations`.
-    pub(super) async fn new(cases: Vec<Case>, field: &str) -> Result<Self> {
+    pub(super) async fn new(app: &App, tenant: Tenant, cases: Vec<Case>, field: &str) -> Result<Self> {
         if cases.len() > ADDED_LIMIT {
             let message = format!("must be at most {ADDED_LIMIT} at once, not {}", cases.len());
             return Err(Error::invalid(field, message));
@@ -58,6 +78,7 @@ impl Checked {
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
+        check_models(app, tenant, &cases, field).await?;
         let bytes = cases.iter().map(length).fold(0, usize::saturating_add);
         if bytes > ADDED_LIMIT_BYTES {
             return Err(Error::invalid(field, format!("must be at most {ADDED_LIMIT_BYTES} bytes of JSON at once")));

@@ -11,7 +11,9 @@ use self::case::{Checked, rows};
 pub(crate) use self::validation::compiled;
 pub use self::{
     case::{ADDED_LIMIT, ADDED_LIMIT_BYTES, Case, VALIDATIONS_LIMIT},
-    validation::{Kind, PATTERN_LIMIT_BYTES, Validation},
+    validation::{
+        CRITERIA_LIMIT_BYTES, Kind, PASSING_SCORE, PATTERN_LIMIT_BYTES, SCORES, SENTENCE_LIMIT_BYTES, Validation,
+    },
 };
 use crate::{
     app::App,
@@ -105,7 +107,7 @@ impl Planned {
 /// Checks a set and its first cases, of which there may be none. `field` is what they are called in the request.
 ///
 /// # Errors
-/// [`Error::Invalid`] naming what is wrong; [`Error::Forbidden`].
+/// [`Error::Invalid`] naming what is wrong; [`Error::UnknownModel`] for one that a validation names; [`Error::Forbidden`].
 pub async fn plan(
     app: &App,
     caller: &Caller,
@@ -123,7 +125,7 @@ pub async fn plan(
         let message = format!("must be at most {DESCRIPTION_LIMIT} characters long");
         problems.push(Problem { field: "description".to_owned(), message });
     }
-    let checked = match Checked::new(cases, field).await {
+    let checked = match Checked::new(app, caller.tenant(), cases, field).await {
         Ok(checked) if problems.is_empty() => checked,
         Ok(_) => return Err(Error::Invalid(problems)),
         Err(Error::Invalid(more)) => {
@@ -156,7 +158,7 @@ pub async fn create(app: &App, planned: Planned, claim: Claim) -> Result<TestSet
 /// set as it will be.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Invalid`] naming what is wrong; [`Error::InProgress`] as [`create`].
+/// [`Error::NotFound`]; [`Error::Invalid`] naming what is wrong; [`Error::UnknownModel`]; [`Error::InProgress`] as [`create`].
 pub async fn add(
     app: &App,
     caller: &Caller,
@@ -166,7 +168,7 @@ pub async fn add(
 ) -> Result<TestSet> {
     caller.require(Scope::RunsWrite)?;
     let mut seen = found(app, caller.tenant(), id).await?;
-    let added = Checked::new(cases, field).await?;
+    let added = Checked::new(app, caller.tenant(), cases, field).await?;
     if added.cases.is_empty() {
         return Err(Error::invalid(field, "must be at least one"));
     }

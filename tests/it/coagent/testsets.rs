@@ -12,6 +12,10 @@ async fn a_test_set_is_made_listed_and_read(muster: Muster) {
     let validations = json!([
         {"id_validation": "v1", "kind": {"content_match": {"pattern": "Oslo"}}},
         {"id_validation": null, "kind": {"tool_call": {"tool_name": "add", "arguments": {"a": 1}}}},
+        {"id_validation": "v3", "kind": {"llm_v0": {"llm0": {
+            "llm_criteria": "is polite", "model_reference": {"provider_id": "openai", "model_name": "fake-y"},
+        }}}},
+        {"id_validation": null, "kind": {"semantic_similarity": {"sentence": "It is Oslo.", "threshold": 0.75}}},
     ]);
     let cases = json!([
         {"id": "c1", "input": "What is the capital?", "validations": validations},
@@ -64,11 +68,24 @@ async fn what_is_wrong_with_a_case_is_named_in_the_vendors_words(muster: Muster)
             json!({"input": "a", "validations": of(&json!({"json_schema": {"schema": {"type": 1}}}))}),
             "cases[0].validations[0].kind.schema",
         ),
+        (
+            json!({"input": "a", "validations": of(&json!({"llm_v0": {"llm0": {"llm_criteria": ""}}}))}),
+            "cases[0].validations[0].kind.llm0.llm_criteria",
+        ),
+        (
+            json!({"input": "a", "validations": of(&json!({"semantic_similarity": {"sentence": "a", "threshold": 2}}))}),
+            "cases[0].validations[0].kind.threshold",
+        ),
     ] {
         let refused = muster.us.post(SETS, json!({"name": "set", "cases": [case]})).await.status(400);
         assert_eq!(refused["error"]["code"], "INVALID_REQUEST");
         assert_eq!(refused["error"]["details"]["field"], field, "{case}");
     }
+    let nobodys = json!({"llm_criteria": "a", "model_reference": {"provider_id": "acme", "model_name": "x"}});
+    let case = json!({"input": "a", "validations": of(&json!({"llm_v0": {"llm0": nobodys}}))});
+    let refused = muster.us.post(SETS, json!({"name": "set", "cases": [case]})).await.status(404);
+    assert_eq!(refused["error"]["code"], "MODEL_NOT_FOUND");
+    assert_eq!(refused["error"]["details"]["provider_id"], "acme");
     let refused = muster.us.post(SETS, json!({"name": "set"})).await.status(400);
     assert_eq!(refused["error"]["details"]["field"], "cases");
     assert_eq!(muster.us.get(SETS).await.ok(), json!({"testsets": []}));

@@ -78,6 +78,7 @@ async fn an_evaluation_is_started_run_and_told(muster: Muster) {
         "id": "<id>", "test_set_id": "<id>", "status": "running", "terminal": false, "cases": 10,
         "configurations": [{
             "agent_id": "<id>", "agent_version": 1, "agent_name": "tester", "model": "openai/fake", "batch_id": "<id>",
+            "judge_batch_id": null,
             "counts": counts(10, 0), "correct": null, "attempts": 0, "correctness": null, "correctness_interval": null,
             "usage": usage, "cost_micro_usd": 0, "judge_cost_micro_usd": 0, "price_per_correct_micro_usd": null,
             "price_per_correct_interval": null, "no_price_reason": "not_ended", "p50_ms": null, "p95_ms": null,

@@ -12,6 +12,7 @@ mod events;
 mod file_room;
 mod files;
 mod ground_truth;
+mod judged;
 mod keys;
 mod large_evaluation;
 mod results;

@@ -22,6 +22,18 @@ fn case(message: &str) -> Value {
     json!({"message": message, "validations": [{"content_match": {"pattern": "^a"}}]})
 }
 
+fn model_ref(provider: &str, model: &str) -> Value {
+    json!({"provider_id": provider, "model_name": model})
+}
+
+fn judge(criteria: &str) -> Value {
+    json!({"llm_v0": {"llm0": {"llm_criteria": criteria}}})
+}
+
+fn similar(sentence: &str, threshold: f64) -> Value {
+    json!({"semantic_similarity": {"sentence": sentence, "threshold": threshold}})
+}
+
 async fn made(muster: &Muster, items: Value) -> String {
     text(&muster.us.post(SETS, json!({"name": "capitals", "items": items})).await.status(201), "id")
 }
@@ -54,6 +66,10 @@ async fn a_test_set_is_made_read_and_deleted(muster: Muster) {
         {"json_schema": {"schema": {"type": "object"}}},
         {"tool_call": {"tool_name": "add", "arguments": {"a": 1}}},
         {"tool_call": {"tool_name": "add"}},
+        {"llm_v0": {"llm0": {"llm_criteria": "names a capital", "model_reference": model_ref("openai", "fake-y")}}},
+        {"llm_v0": {"llm0": {"llm_criteria": "is polite"}}},
+        {"semantic_similarity": {"sentence": "It is Oslo.", "threshold": 0.75, "model_reference": model_ref("openai", "a/b")}},
+        {"semantic_similarity": {"sentence": "It is Oslo.", "threshold": 1.0}},
     ]);
     let one = json!({"custom_id": "c1", "inputs": {"city": "Oslo"}, "validations": validations});
     let body = json!({"name": "capitals", "description": "of countries", "items": [one, case("b")]});
@@ -117,6 +133,10 @@ async fn one_bad_case_and_nothing_is_stored(muster: Muster) {
     let set = made(&muster, json!([])).await;
     let deep = |depth: usize| (0..depth).fold(json!(1), |inner, _| json!([inner]));
     let with = |validation: Value| json!({"message": "a", "validations": [validation]});
+    let judged_by = |model: Value| with(json!({"llm_v0": {"llm0": {"llm_criteria": "a", "model_reference": model}}}));
+    let compared_by = |model: Value| {
+        with(json!({"semantic_similarity": {"sentence": "a", "threshold": 0, "model_reference": model}}))
+    };
     for (bad, param) in [
         (json!({"message": "a", "validations": []}), "items[1].validations"),
         (json!({"message": "a"}), "items[1].validations"),
@@ -133,6 +153,16 @@ async fn one_bad_case_and_nothing_is_stored(muster: Muster) {
         (with(json!({"json_schema": {"schema": 5}})), "items[1].validations[0].schema"),
         (with(json!({"tool_call": {"tool_name": ""}})), "items[1].validations[0].tool_name"),
         (with(json!({"tool_call": {"tool_name": "a", "x": 1}})), "items[1].validations[0].x"),
+        (with(judge(" ")), "items[1].validations[0].llm0.llm_criteria"),
+        (with(judge(&"a".repeat(10_001))), "items[1].validations[0].llm0.llm_criteria"),
+        (with(json!({"llm_v0": {}})), "items[1].validations[0].llm0"),
+        (judged_by(model_ref("acme", "x")), "items[1].validations[0].llm0.model_reference"),
+        (judged_by(model_ref("a/b", "x")), "items[1].validations[0].llm0.model_reference.provider_id"),
+        (judged_by(model_ref("openai", "")), "items[1].validations[0].llm0.model_reference.model_name"),
+        (with(similar("", 0.5)), "items[1].validations[0].sentence"),
+        (with(similar(&"a".repeat(8_001), 0.5)), "items[1].validations[0].sentence"),
+        (with(similar("a", 1.5)), "items[1].validations[0].threshold"),
+        (compared_by(model_ref("acme", "x")), "items[1].validations[0].model_reference"),
     ] {
         let body = json!({"name": "set", "items": [case("good"), bad]});
         let refused = muster.us.post(&items(&set), json!({"items": body["items"]})).await.param();

@@ -1,4 +1,4 @@
-//! Verdicts on results that are given as JSON.
+//! Verdicts on results that are given as JSON: whether a criterion is met, or a score by criteria.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -6,18 +6,35 @@ use serde_json::json;
 #[derive(Deserialize)]
 struct Judged {
     result: String,
-    criterion: String,
+    #[serde(flatten)]
+    by: By,
 }
 
-/// Whether the result contains the criterion, or what the criterion tells to say; `None` when the prompt has nothing to judge.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum By {
+    Criterion(String),
+    Criteria(String),
+}
+
+/// Whether the result contains the criterion, or the score that the criteria begin with, else 10 when the result contains them and 1 when
+/// not; or what either tells to say. `None` when the prompt has nothing to judge.
 pub(crate) fn verdict(prompt: &str) -> Option<String> {
-    let Judged { result, criterion } = serde_json::from_str(prompt).ok()?;
-    if let Some(told) = criterion.strip_prefix("say ") {
+    let Judged { result, by } = serde_json::from_str(prompt).ok()?;
+    let (By::Criterion(text) | By::Criteria(text)) = &by;
+    if let Some(told) = text.strip_prefix("say ") {
         return Some(told.to_owned());
     }
-    let met = result.contains(&criterion);
-    let explanation = format!("it {} \"{criterion}\"", if met { "contains" } else { "does not contain" });
-    Some(json!({"explanation": explanation, "met": met}).to_string())
+    let holds = result.contains(text);
+    let explanation = format!("it {} \"{text}\"", if holds { "contains" } else { "does not contain" });
+    let verdict = match &by {
+        By::Criterion(_) => json!({"explanation": explanation, "met": holds}),
+        By::Criteria(text) => {
+            let given = text.split(' ').next().and_then(|first| first.parse::<i64>().ok());
+            json!({"explanation": explanation, "score": given.unwrap_or(if holds { 10 } else { 1 })})
+        }
+    };
+    Some(verdict.to_string())
 }
 
 #[cfg(test)]
@@ -31,5 +48,16 @@ mod tests {
         assert!(verdict("Rome").unwrap().ends_with(r#""met":false}"#));
         assert_eq!(verdict("say no").unwrap(), "no");
         assert_eq!(super::verdict("Oslo"), None);
+    }
+
+    #[test]
+    fn a_score_is_what_the_criteria_begin_with_or_whether_the_result_contains_them() {
+        let verdict =
+            |criteria: &str| verdict(&json!({"result": "to Oslo", "criteria": criteria}).to_string()).unwrap();
+        assert_eq!(verdict("Oslo"), r#"{"explanation":"it contains \"Oslo\"","score":10}"#);
+        for (criteria, score) in [("Rome", 1), ("6 of it", 6), ("-1", -1)] {
+            assert!(verdict(criteria).ends_with(&format!(r#""score":{score}}}"#)), "{criteria}");
+        }
+        assert_eq!(verdict("say no"), "no");
     }
 }

@@ -57,7 +57,9 @@
 //!
 //! # A judge
 //! With `y`, a last message of its user that is a JSON object with the texts `result` and `criterion` is answered with whether the result
-//! contains the criterion, as `{"explanation": …, "met": …}`; or with what the criterion has after `say `, when it begins with that.
+//! contains the criterion, as `{"explanation": …, "met": …}`; or with what the criterion has after `say `, when it begins with that. With
+//! `criteria` in the place of `criterion` it is answered with a score, as `{"explanation": …, "score": …}`: the number that they begin
+//! with, or else 10 when the result contains them, and 1 when not.
 
 mod answer;
 pub mod family;

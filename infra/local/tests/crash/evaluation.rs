@@ -51,7 +51,7 @@ async fn cost_of_one(client: &Client, agent: &str, n: usize) -> u64 {
 }
 
 /// Starts it as a careful caller does, and answers its path once it is there.
-async fn started(client: &Client, set: &str, agents: &[String]) -> String {
+pub(crate) async fn started(client: &Client, set: &str, agents: &[String]) -> String {
     let configurations: Vec<Value> = agents.iter().map(|agent| json!({"agent_id": agent})).collect();
     let body = json!({"configurations": configurations}).to_string();
     client.insist(&format!("/v1/test_sets/{set}/evaluations"), "once", &body).await;
@@ -65,7 +65,7 @@ async fn started(client: &Client, set: &str, agents: &[String]) -> String {
     }
 }
 
-async fn ended(client: &Client, path: &str) -> Value {
+pub(crate) async fn ended(client: &Client, path: &str) -> Value {
     for _ in 0..1_200 {
         match client.get(path).await {
             Ok(seen) if seen["terminal"] == true => return seen,
@@ -75,7 +75,7 @@ async fn ended(client: &Client, path: &str) -> Value {
     panic!("{path} does not end");
 }
 
-async fn cells(client: &Client, path: &str) -> Vec<Value> {
+pub(crate) async fn cells(client: &Client, path: &str) -> Vec<Value> {
     let (mut all, mut after) = (Vec::new(), String::new());
     loop {
         let page = client.get(&format!("{path}/results{after}")).await.unwrap();

@@ -24,6 +24,7 @@ mod families;
 mod faults;
 mod frozen;
 mod grading;
+mod judges;
 mod keys;
 mod kills;
 mod malformed;
