@@ -150,6 +150,8 @@ def options():
     given = parser.parse_args()
     if given.real_price and not given.real_model:
         parser.error("--real-price is of --real-model")
+    if ("MUSTER_URL" in os.environ) != ("MUSTER_KEY" in os.environ):
+        parser.error("MUSTER_URL and MUSTER_KEY go together")
     if given.real_model and "MUSTER_URL" in os.environ:
         parser.error("--real-model needs a server of its own: unset MUSTER_URL")
     return given
