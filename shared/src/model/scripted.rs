@@ -132,7 +132,7 @@ fn cut(mut text: String, max_tokens: u32) -> (String, Finish) {
     (text, Finish::Length)
 }
 
-fn tokens(bytes: usize) -> u64 {
+pub(super) fn tokens(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u64::MAX)
 }
 
@@ -148,6 +148,11 @@ fn latency_ms(request: &Request) -> u64 {
 /// The milliseconds of `l<milliseconds>`.
 fn latency_part(part: &str) -> Option<u64> {
     part.strip_prefix('l')?.parse().ok()
+}
+
+/// The FNV-1a hash of the text.
+pub(super) fn hash(text: &str) -> u64 {
+    fnv1a(FNV_OFFSET, text)
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;

@@ -11,6 +11,7 @@
 //! | `POST /v1beta/models/{m}:generateContent`| Gemini; `:streamGenerateContent` streams                         |
 //! | `POST /api/chat`                         | Ollama, streamed or not                                          |
 //! | `POST /model/{m}/converse`               | Bedrock Converse; `converse-stream` streams                      |
+//! | `POST /v1/embeddings`                    | OpenAI embeddings (Mistral, OpenRouter): they count words        |
 //! | `GET  /v1/models`                        | a list with one model                                            |
 //! | `GET  /health`                           | `ok`                                                             |
 //! | `GET  /stats`                            | counters as JSON                                                 |
@@ -59,6 +60,7 @@
 //! contains the criterion, as `{"explanation": …, "met": …}`; or with what the criterion has after `say `, when it begins with that.
 
 mod answer;
+mod embed;
 mod format;
 mod judge;
 mod reply;
