@@ -8,7 +8,8 @@ use shared::{
     clock::Timestamp,
     config::SyncRuns,
     engine::{self, Held},
-    id::BatchId,
+    evaluation::{self, Standing},
+    id::{BatchId, EvaluationId},
     idempotency::Claim,
     run::{self, Planned, Run, Status},
 };
@@ -96,6 +97,25 @@ async fn until_ended(app: &App, caller: &Caller, mut run: Run, end: Timestamp) -
 /// Whether a person is asked, so that waiting longer is of no use.
 fn asks(run: &Run) -> bool {
     run.status == Status::Waiting && run.awaits_approval()
+}
+
+/// Waits until all verdicts of the evaluation are known, for `limit_ms` at most.
+pub(crate) async fn until_evaluation_ended(
+    app: &App,
+    caller: &Caller,
+    id: EvaluationId,
+    limit_ms: u64,
+) -> Result<Standing> {
+    let end = after_ms(app, limit_ms);
+    let mut pause = FIRST_LOOK;
+    loop {
+        let found = evaluation::own(app, caller, id).await?;
+        if found.evaluation.settled.is_some() || app.now() >= end {
+            return Ok(found);
+        }
+        sleep(pause).await;
+        pause = pause.mul_f32(1.5).min(LAST_LOOK);
+    }
 }
 
 /// Waits until every run of the batch has ended, for `limit_ms` at most.

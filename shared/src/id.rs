@@ -100,6 +100,8 @@ ids! {
     PromptId = "prompt";
     /// A test set: cases that agents are tried with.
     TestSetId = "ts";
+    /// An evaluation: a test set's cases, tried with several configurations.
+    EvaluationId = "eval";
     /// A question to a person about a tool call of a run.
     ApprovalId = "appr";
 }
@@ -112,6 +114,14 @@ impl AgentId {
         let bits = hash.get(..32).and_then(|digits| u128::from_str_radix(digits, 16).ok()).unwrap_or_default();
         // Version 8: of our own making.
         Self(Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid())
+    }
+}
+
+impl BatchId {
+    /// The id of the batch of the judges of that one's answers: derived, so that there is one for each. No batch has so many items.
+    #[must_use]
+    pub(crate) fn of_judges(batch: Self) -> Self {
+        Self(derived(batch.0, u16::MAX))
     }
 }
 

@@ -29,6 +29,9 @@ fn keyed(client: &Client) -> Client {
 /// A call that creates something, where it is listed, and how many it makes.
 async fn creating(muster: &Muster) -> Vec<(String, Value, &'static str, usize)> {
     let agent = muster.us.agent("demo/scripted-l0").await;
+    let case = json!({"message": "a", "validations": [{"exact": {"expected": "a"}}]});
+    let set = json!({"name": "set", "items": [case]});
+    let set = text(&muster.us.post("/v1/test_sets", set).await.status(201), "id");
     let cotera = format!("/api/v1/resource/agent/{}/chat/batch", agent.replace("agent_", ""));
     vec![
         ("/v1/keys".to_owned(), json!({"name": "k"}), "/v1/keys", 1),
@@ -38,6 +41,12 @@ async fn creating(muster: &Muster) -> Vec<(String, Value, &'static str, usize)> 
             format!("/v1/agents/{agent}/batches"),
             json!({"items": [{"message": "a"}, {"message": "b"}]}),
             "/v1/batches",
+            1,
+        ),
+        (
+            format!("/v1/test_sets/{set}/evaluations"),
+            json!({"configurations": [{"agent_id": agent}]}),
+            "/v1/evaluations",
             1,
         ),
         (cotera, json!([{"message": "a"}, {"message": "b"}]), "/v1/runs", 2),
@@ -146,7 +155,8 @@ async fn a_replay_needs_the_scope_that_the_work_needs(muster: Muster) {
     let mut calls: Vec<(String, Value)> =
         creating(&muster).await.into_iter().map(|(path, body, ..)| (path, body)).collect();
     calls[2].0.push_str("?wait=1");
-    calls.push((calls[4].0.replace("/batch", ""), json!({"message": "c"})));
+    let of_cotera = calls.iter().find(|(path, _)| path.ends_with("/batch")).unwrap().0.replace("/batch", "");
+    calls.push((of_cotera, json!({"message": "c"})));
     let key = text(&muster.us.post("/v1/keys", json!({})).await.status(201), "id");
     calls.push((format!("/v1/keys/{key}/rotate"), json!({})));
     let batch = muster.us.post(&calls[3].0, json!({"items": [{"message": "d"}]})).await.status(202);

@@ -25,6 +25,8 @@ fn items_for(agent: AgentId, count: usize) -> NewBatch {
         |n| Item { custom_id: None, prompt: Prompt::Message(format!("item {n}")), mode: None, attachments: Vec::new() };
     NewBatch {
         agent_id: agent,
+        version: None,
+        model: None,
         items: (0..count).map(item).collect(),
         limit: count,
         items_field: "items",

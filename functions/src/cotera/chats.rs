@@ -241,6 +241,8 @@ pub(super) async fn chat_batch(app: &App, request: Request) -> Result<Response> 
 fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
     NewBatch {
         agent_id,
+        version: None,
+        model: None,
         items,
         limit: BATCH_LIMIT,
         items_field: "",

@@ -8,7 +8,7 @@ use shared::{
     agent::Metadata,
     batch::{self, Batch, Counts, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, OnBudget, Planned, Progress, Shared},
     error::Problem,
-    id::{AgentId, BatchId},
+    id::{AgentId, BatchId, EvaluationId},
     idempotency::Claim,
     run::Origin,
 };
@@ -16,6 +16,7 @@ use shared::{
 use super::{
     files::{self, AttachmentBody},
     runs::{WaitQuery, look_later, wait_ms},
+    sent::BatchSentView,
     views::{ListQuery, PageView, UsageView, moment, prompt},
 };
 use crate::{Request, Response, auth, claims, decode, response, wait};
@@ -179,6 +180,8 @@ pub(super) struct BatchView {
     metadata: Metadata,
     /// The batch whose failed items it tries again.
     retry_of: Option<String>,
+    /// The evaluation that it belongs to.
+    evaluation_id: Option<String>,
     deadline: String,
     created_at: String,
     ended_at: Option<String>,
@@ -210,11 +213,21 @@ impl BatchView {
             on_budget: batch.on_budget.into(),
             metadata: batch.metadata.clone(),
             retry_of: batch.retry_of.map(BatchId::prefixed),
+            evaluation_id: batch.evaluation.map(EvaluationId::prefixed),
             deadline: batch.deadline_at.rfc3339(),
             created_at: batch.created_at.rfc3339(),
             ended_at: progress.ended_at.map(|at| at.rfc3339()),
         }
     }
+}
+
+/// A batch that was cancelled.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CancelledBatchView {
+    #[serde(flatten)]
+    batch: BatchView,
+    /// What its runs and the runs below them had sent by then, and cannot be taken back.
+    already_sent: BatchSentView,
 }
 
 fn item(at: &str, item: BatchItem) -> Result<Item, Problem> {
@@ -238,7 +251,8 @@ fn new_batch(request: &Request, agent_id: AgentId, query: &BatchQuery) -> Result
     let items = decode::each_as("items", values, item)?;
     let deadline_at = moment("deadline", deadline)?;
     let origin = Origin::Native;
-    Ok(NewBatch { agent_id, items, limit, items_field: "items", origin, deadline_at, metadata, shared })
+    let (version, model) = (None, None);
+    Ok(NewBatch { agent_id, version, model, items, limit, items_field: "items", origin, deadline_at, metadata, shared })
 }
 
 pub(super) async fn create_batch(app: &App, request: Request) -> Result<Response> {
@@ -284,7 +298,8 @@ pub(super) async fn get_batch(app: &App, request: Request) -> Result<Response> {
 pub(super) async fn cancel_batch(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let (batch, progress) = batch::cancel(app, &caller, request.id("batch_id")?).await?;
-    let view = BatchView::new(app, &batch, &progress);
+    let already_sent = BatchSentView::of(batch::cancelled(app, &caller, &batch).await?.iter());
+    let view = CancelledBatchView { batch: BatchView::new(app, &batch, &progress), already_sent };
     Ok(if progress.ended_at.is_some() { response::ok(&view) } else { response::accepted(&view) })
 }
 

@@ -6,6 +6,8 @@ mod batches;
 mod budgets;
 mod documents;
 pub(crate) mod error;
+mod evaluation_views;
+mod evaluations;
 mod events;
 mod explain;
 mod files;
@@ -13,6 +15,8 @@ mod inputs;
 mod keys;
 mod messages;
 mod models;
+#[allow(dead_code, unused_imports, reason = "evaluations, which it reports, are not called yet")]
+mod report;
 mod results;
 mod runs;
 mod secrets;
@@ -26,8 +30,10 @@ use serde_json::Value;
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent, UpdatedView},
     approvals::{ApprovalsView, Decide},
-    batches::{BatchQuery, BatchView, CreateBatch},
+    batches::{BatchQuery, BatchView, CancelledBatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
+    evaluation_views::{CellsView, EvaluationView},
+    evaluations::{CellsQuery, CreateEvaluation},
     events::{EventsQuery, EventsView, StreamedEvent},
     explain::ExplainView,
     files::{CreateFile, FileView, UploadQuery},
@@ -83,6 +89,7 @@ crate::route::routes! { Native;
         query: ListQuery,
         answer: 200 PageView<AgentView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Get an agent
     get_agent = GET "/v1/agents/{agent_id}" => agents::get_agent {
@@ -103,6 +110,7 @@ crate::route::routes! { Native;
         body: UpdateAgents<UpdateAgent>,
         answer: 200 UpdatedView | 404,
         access: [write api_keys, write agents, write runs, use models],
+        wait: Long,
     }
     /// Delete an agent: its runs go on
     delete_agent = DELETE "/v1/agents/{agent_id}" => agents::delete_agent {
@@ -114,6 +122,7 @@ crate::route::routes! { Native;
         query: ListQuery,
         answer: 200 PageView<AgentView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Make an old version the current one again, as a new version
     restore_agent_version = POST "/v1/agents/{agent_id}/versions/{version}/restore" => agents::restore_agent_version {
@@ -149,6 +158,7 @@ crate::route::routes! { Native;
     list_run_messages = GET "/v1/runs/{run_id}/messages" => messages::list_run_messages {
         answer: 200 MessagesView,
         access: [write api_keys, write runs, read messages],
+        wait: Long,
     }
     /// List a run's events, in order: in pages, or as a stream that goes on where `Last-Event-ID` says
     list_run_events = GET "/v1/runs/{run_id}/events" => events::list_run_events {
@@ -160,7 +170,7 @@ crate::route::routes! { Native;
     /// Say why a run stands where it stands
     explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {
         answer: 200 ExplainView,
-        access: [write api_keys, write runs],
+        access: [write api_keys, write runs, read messages],
     }
     /// List the tool calls of a run about which a person is asked
     list_run_approvals = GET "/v1/runs/{run_id}/approvals" => approvals::list_run_approvals {
@@ -205,7 +215,7 @@ crate::route::routes! { Native;
     }
     /// Cancel every run of a batch that has not ended
     cancel_batch = POST "/v1/batches/{batch_id}/cancel" => batches::cancel_batch {
-        answer: 200 BatchView | 202 BatchView,
+        answer: 200 CancelledBatchView | 202 CancelledBatchView,
         access: [write api_keys, write runs],
     }
     /// Start a new batch of the items that did not end well
@@ -246,6 +256,38 @@ crate::route::routes! { Native;
     list_test_cases = GET "/v1/test_sets/{test_set_id}/items" => test_sets::list_test_cases {
         query: ListQuery,
         answer: 200 PageView<CaseView>,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// Start an evaluation of a test set: each of its cases is run with each configuration
+    create_evaluation = POST "/v1/test_sets/{test_set_id}/evaluations" => evaluations::create_evaluation {
+        query: WaitQuery,
+        body: CreateEvaluation,
+        answer: 202 EvaluationView | 200 EvaluationView,
+        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
+    }
+    /// List evaluations, newest first
+    list_evaluations = GET "/v1/evaluations" => evaluations::list_evaluations {
+        query: ListQuery,
+        answer: 200 PageView<EvaluationView>,
+        access: [write api_keys, write runs],
+    }
+    /// Get an evaluation: how far it is, and what came of each configuration
+    get_evaluation = GET "/v1/evaluations/{evaluation_id}" => evaluations::get_evaluation {
+        answer: 200 EvaluationView,
+        access: [write api_keys, write runs, read messages],
+    }
+    /// List what came of each case with each configuration, case by case, as it is at this moment
+    ///
+    /// 409 when the test set was deleted before the evaluation had ended: then nobody knows any more what would have been correct.
+    list_evaluation_results = GET "/v1/evaluations/{evaluation_id}/results" => evaluations::list_evaluation_results {
+        query: CellsQuery,
+        answer: 200 CellsView | 200 "application/x-ndjson" String | 409,
+        access: [write api_keys, write runs, read messages],
+        wait: Long,
+    }
+    /// Cancel every run of an evaluation that has not ended: who has no answer then has missed
+    cancel_evaluation = POST "/v1/evaluations/{evaluation_id}/cancel" => evaluations::cancel_evaluation {
+        answer: 200 EvaluationView | 202 EvaluationView,
         access: [write api_keys, write runs, read messages],
     }
     /// Keep a file to show to runs: with its bytes, or to be uploaded

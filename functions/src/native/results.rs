@@ -1,12 +1,14 @@
 //! The results of a batch, in the order of the request, as they are at this moment: JSON in pages, or all of it as lines or CSV.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Caller, Error, Result, batch,
+    App, Error, Result, batch,
     id::BatchId,
     run::{self, Run},
 };
@@ -115,18 +117,38 @@ pub(super) async fn list_batch_results(app: &App, request: Request) -> Result<Re
     let caller = auth::caller(app, &request).await?;
     let id: BatchId = request.id("batch_id")?;
     let query: ResultsQuery = request.query()?;
-    let limit = query.limit.unwrap_or(100);
-    if !(1..=100).contains(&limit) {
-        return Err(Error::invalid("limit", "must be from 1 to 100"));
-    }
-    match query.format.unwrap_or_else(|| accepted(&request)) {
-        Format::Json => page(app, &caller, id, limit, query.after).await,
-        Format::Ndjson => all(app, &caller, id, "application/x-ndjson", lines).await,
-        Format::Csv => all(app, &caller, id, "text/csv; charset=utf-8", csv).await,
+    let limit = page_limit(query.limit)?;
+    let format = query.format.unwrap_or_else(|| accepted(&request));
+    let (app, from) = (app.clone(), query.after.map_or(0, |after| after.saturating_add(1)));
+    let read = move |from: usize, most: usize| {
+        let (app, caller) = (app.clone(), caller.clone());
+        async move {
+            let found = batch::results(&app, &caller, id, from, most).await?;
+            let view = |(run, result): (Run, Option<String>)| ResultView::new(&app, &run, result);
+            Ok::<Vec<ResultView>, Error>(found.into_iter().map(view).collect())
+        }
+    };
+    match format {
+        Format::Json => {
+            let mut data = read(from, limit.saturating_add(1)).await?;
+            let has_more = data.len() > limit;
+            data.truncate(limit);
+            let next_after = data.last().map(|last| usize::from(last.index)).filter(|_| has_more);
+            Ok(response::ok(&ResultsView { data, has_more, next_after }))
+        }
+        Format::Ndjson => in_pieces("application/x-ndjson", read, lines).await,
+        Format::Csv => in_pieces("text/csv; charset=utf-8", read, csv).await,
     }
 }
 
-fn accepted(request: &Request) -> Format {
+/// How many results a page of JSON has.
+pub(super) fn page_limit(asked: Option<usize>) -> Result<usize> {
+    let limit = asked.unwrap_or(100);
+    if (1..=100).contains(&limit) { Ok(limit) } else { Err(Error::invalid("limit", "must be from 1 to 100")) }
+}
+
+/// What `Accept` asks for.
+pub(super) fn accepted(request: &Request) -> Format {
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match accept {
         accept if accept.contains("ndjson") => Format::Ndjson,
@@ -135,43 +157,34 @@ fn accepted(request: &Request) -> Format {
     }
 }
 
-async fn page(app: &App, caller: &Caller, id: BatchId, limit: usize, after: Option<usize>) -> Result<Response> {
-    let from = after.map_or(0, |after| after.saturating_add(1));
-    let mut found = batch::results(app, caller, id, from, limit.saturating_add(1)).await?;
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    let data: Vec<ResultView> = found.into_iter().map(|(run, result)| ResultView::new(app, &run, result)).collect();
-    let next_after = data.last().map(|last| usize::from(last.index)).filter(|_| has_more);
-    Ok(response::ok(&ResultsView { data, has_more, next_after }))
-}
-
-/// All results as a stream, written by `write`, which is told whether they are the first.
-async fn all(
-    app: &App,
-    caller: &Caller,
-    id: BatchId,
+/// All of them as a stream: what `read` finds from a number on, so many at most, as `write` writes it, which is told whether it is the
+/// first.
+///
+/// # Errors
+/// As `read` says of the first ones; when it fails later, the stream ends early.
+pub(super) async fn in_pieces<T, F>(
     media: &'static str,
-    write: fn(&[ResultView], bool) -> Bytes,
-) -> Result<Response> {
-    let first = batch::results(app, caller, id, 0, AT_A_TIME).await?;
-    let (app, caller) = (app.clone(), caller.clone());
+    read: impl Fn(usize, usize) -> F + Send + Sync + 'static,
+    write: fn(&[T], bool) -> Bytes,
+) -> Result<Response>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<Vec<T>>> + Send + 'static,
+{
+    let first = read(0, AT_A_TIME).await?;
+    let read = Arc::new(read);
     let pieces = stream::unfold(Some((0, Some(first))), move |state| {
-        let (app, caller) = (app.clone(), caller.clone());
+        let read = Arc::clone(&read);
         async move {
-            let (from, read) = state?;
-            let found = match read {
+            let (from, known) = state?;
+            let found = match known {
                 Some(found) => found,
-                None => batch::results(&app, &caller, id, from, AT_A_TIME)
-                    .await
-                    .inspect_err(|error| {
-                        tracing::warn!(%error, "the results of a batch end early");
-                    })
-                    .ok()?,
+                None => {
+                    read(from, AT_A_TIME).await.inspect_err(|error| tracing::warn!(%error, "results end early")).ok()?
+                }
             };
-            let views: Vec<ResultView> =
-                found.into_iter().map(|(run, result)| ResultView::new(&app, &run, result)).collect();
-            let next = (views.len() == AT_A_TIME).then_some((from.saturating_add(AT_A_TIME), None));
-            Some((write(&views, from == 0), next))
+            let next = (found.len() == AT_A_TIME).then_some((from.saturating_add(AT_A_TIME), None));
+            Some((write(&found, from == 0), next))
         }
     });
     let mut response = Response::new(Body::Stream(Box::pin(pieces)));
@@ -180,7 +193,8 @@ async fn all(
     Ok(response)
 }
 
-fn lines(views: &[ResultView], _first: bool) -> Bytes {
+/// A JSON object a line.
+pub(super) fn lines<T: Serialize>(views: &[T], _first: bool) -> Bytes {
     let mut text = Vec::new();
     for view in views {
         if let Ok(mut line) = serde_json::to_vec(view) {

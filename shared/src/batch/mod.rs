@@ -6,12 +6,14 @@ mod places;
 mod progress;
 mod start;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use self::progress::progress;
 pub(crate) use self::{
     places::{after, asked_for_by_itself, fill},
     progress::{look_at, settle},
+    start::{check_shared, first_row},
 };
 pub use self::{
     progress::{Counts, Progress},
@@ -24,7 +26,7 @@ use crate::{
     app::App,
     clock::Timestamp,
     error::{Error, Result},
-    id::{AgentId, BatchId, KeyId, OrgId, RunId},
+    id::{AgentId, BatchId, EvaluationId, KeyId, OrgId, RunId},
     model::ModelName,
     page::{Page, PageRequest},
     run::{self, Origin, Run},
@@ -34,6 +36,9 @@ use crate::{
 
 /// How often a batch's row is read again when others write it at the same time.
 const TRIES: usize = 10;
+/// How many runs of a cancelled batch are read together, and the relatives of how many at a time.
+const READ_TOGETHER: usize = 500;
+const FAMILIES_AT_A_TIME: usize = 16;
 
 /// A batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +62,9 @@ pub struct Batch {
     pub items: u16,
     /// The batch whose failed items it tries again.
     pub retry_of: Option<BatchId>,
+    /// The evaluation that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationId>,
     /// When its runs end if they have not.
     pub deadline_at: Timestamp,
     /// The most that its runs may cost together, in micro-USD.
@@ -179,13 +187,23 @@ pub async fn results(
     Ok(runs.into_iter().zip(outputs).collect())
 }
 
+/// How far the batch is, without going on with it.
+pub(crate) async fn stands(app: &App, tenant: Tenant, id: BatchId) -> Result<Progress> {
+    let batch = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?.value;
+    progress(app, &batch).await
+}
+
 /// Asks every run of the batch that has not ended to end: see [`run::cancel`].
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn cancel(app: &App, caller: &Caller, id: BatchId) -> Result<(Batch, Progress)> {
     caller.require(Scope::RunsWrite)?;
-    let tenant = caller.tenant();
+    request_cancel(app, caller.tenant(), id).await
+}
+
+/// The same, whoever wants it.
+pub(crate) async fn request_cancel(app: &App, tenant: Tenant, id: BatchId) -> Result<(Batch, Progress)> {
     for _ in 0..TRIES {
         let Versioned { value: batch, rev } = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?;
         if batch.settled.is_some() || batch.cancel_requested {
@@ -199,4 +217,28 @@ pub async fn cancel(app: &App, caller: &Caller, id: BatchId) -> Result<(Batch, P
         }
     }
     Err(Error::Unavailable("the batch is being written all the time".into()))
+}
+
+/// The runs of a batch that its cancel ended, or will, each with those below it, in the order of the batch's items. Only those that
+/// had something under way.
+///
+/// # Errors
+/// As the store says.
+pub async fn cancelled(app: &App, caller: &Caller, batch: &Batch) -> Result<Vec<Run>> {
+    caller.require(Scope::RunsWrite)?;
+    if !batch.cancel_requested {
+        return Ok(Vec::new());
+    }
+    let mut all = Vec::new();
+    for ids in batch.run_ids().chunks(READ_TOGETHER) {
+        let runs = app.store().runs(caller.tenant(), ids).await?.into_iter().flatten().map(|run| run.value);
+        let families = stream::iter(runs.filter(|run| !run.status.terminal() || run.cancel_requested))
+            .map(|run| async move {
+                let below = run::below(app, caller, &run).await?;
+                Ok::<_, Error>(std::iter::once(run).chain(below).filter(Run::has_sent).collect::<Vec<_>>())
+            })
+            .buffered(FAMILIES_AT_A_TIME);
+        all.extend(families.try_collect::<Vec<_>>().await?.into_iter().flatten());
+    }
+    Ok(all)
 }

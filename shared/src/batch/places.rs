@@ -19,7 +19,7 @@ const OTHERS_LOOKED_AT: u16 = 100;
 
 impl Batch {
     /// How many of its runs may be in hand at a time.
-    pub(super) fn places(&self) -> usize {
+    pub(crate) fn places(&self) -> usize {
         let most = self.max_concurrency.and_then(|most| usize::try_from(most).ok());
         most.unwrap_or(usize::MAX).min(usize::from(self.items))
     }
@@ -39,7 +39,8 @@ pub(crate) async fn after(app: &App, run: &Run, left_place: bool) {
     if run.refused_by == Some(Budget::Batch) {
         outcome = stop(app, run.tenant(), run).await;
     }
-    if left_place && outcome.is_ok() {
+    // A run that ended before it took its place, because a budget had no room, leaves it too.
+    if (left_place || run.status.terminal()) && outcome.is_ok() {
         outcome = ask_for_next(app, run).await;
     }
     if let Err(error) = outcome {

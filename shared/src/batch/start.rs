@@ -43,6 +43,10 @@ pub struct Item {
 pub struct NewBatch {
     /// Whose version is run.
     pub agent_id: AgentId,
+    /// Which one; `None` is the current one.
+    pub version: Option<u32>,
+    /// Another model than the agent's.
+    pub model: Option<String>,
     /// The items: 1 to `limit`.
     pub items: Vec<Item>,
     /// The most items: [`INLINE_LIMIT`], [`ITEMS_LIMIT`] or what the surface says.
@@ -96,8 +100,9 @@ impl Planned {
 /// # Errors
 /// [`Error::NotFound`] for the agent; [`Error::Invalid`] with every bad item; [`Error::UnknownModel`].
 pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> {
-    let NewBatch { agent_id, items, limit, items_field, origin, deadline_at, metadata, shared } = new;
-    let common = NewRun { deadline_at, metadata, ..NewRun::of(agent_id, Prompt::Message(String::new()), origin) };
+    let NewBatch { agent_id, version, model, items, limit, items_field, origin, deadline_at, metadata, shared } = new;
+    let nothing = Prompt::Message(String::new());
+    let common = NewRun { version, model, deadline_at, metadata, ..NewRun::of(agent_id, nothing, origin) };
     let pinned = run::pin(app, caller, &common).await?;
     check_shared(app, &pinned, shared).await?;
     if items.is_empty() || items.len() > limit {
@@ -139,17 +144,25 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         let attachments = file::keep_all(app, files).await?;
         kept.push((run, Record::Input { text, inputs, attachments }.at(now)));
     }
-    let batch = Batch {
+    let batch = first_row(app, &pinned, id, kept.len(), shared);
+    Ok(Planned { batch, runs: kept })
+}
+
+/// A batch's first row, as it will be accepted.
+pub(crate) fn first_row(app: &App, pinned: &Pinned, id: BatchId, items: usize, shared: Shared) -> Batch {
+    let now = app.now();
+    Batch {
         id,
-        org: caller.tenant().org(),
-        key_id: caller.key_id(),
-        origin,
-        agent_id,
+        org: pinned.tenant.org(),
+        key_id: pinned.key_id,
+        origin: pinned.origin,
+        agent_id: pinned.agent.agent_id,
         agent_version: pinned.agent.number,
-        model: pinned.model,
-        metadata: pinned.metadata,
-        items: u16::try_from(kept.len()).unwrap_or(u16::MAX),
+        model: pinned.model.clone(),
+        metadata: pinned.metadata.clone(),
+        items: u16::try_from(items).unwrap_or(u16::MAX),
         retry_of: None,
+        evaluation: None,
         deadline_at: pinned.deadline_at,
         budget_micro_usd: shared.budget_micro_usd,
         on_budget: shared.on_budget,
@@ -158,17 +171,17 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         created_at: now,
         settled: None,
         next_check_at: now.plus_ms(app.config().lease_ms),
-    };
-    Ok(Planned { batch, runs: kept })
+    }
 }
 
-async fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
+/// Whether runs that are pinned so can share that.
+pub(crate) async fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> Result<()> {
     let Shared { budget_micro_usd, on_budget: _, max_concurrency } = shared;
     if max_concurrency.is_some_and(|most| !(1..=MAX_CONCURRENCY_LIMIT).contains(&most)) {
         return Err(Error::invalid("max_concurrency", format!("must be from 1 to {MAX_CONCURRENCY_LIMIT}")));
     }
     let fallbacks = &pinned.agent.definition.fallback_models;
-    agent::check_budget(app, pinned.tenant, &pinned.model, fallbacks, budget_micro_usd).await
+    agent::check_budget(app, pinned.tenant, Some(&pinned.model), fallbacks, budget_micro_usd).await
 }
 
 fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {
@@ -244,6 +257,8 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
     }
     let new = NewBatch {
         agent_id: batch.agent_id,
+        version: None,
+        model: None,
         items,
         limit: ITEMS_LIMIT,
         items_field: "items",

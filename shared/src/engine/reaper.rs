@@ -9,6 +9,7 @@ use crate::{
     batch,
     clock::Timestamp,
     error::{Error, Result},
+    evaluation,
     id::{BatchId, RunId},
     queue::Chunk,
     run::{self, Run, SOLE_TAKEOVERS_LIMIT},
@@ -39,6 +40,8 @@ pub struct Reaped {
     pub discarded: usize,
     /// Batches that were looked at.
     pub batches: usize,
+    /// Evaluations that were looked at.
+    pub evaluations: usize,
 }
 
 /// One tick: everything whose time has come.
@@ -97,6 +100,7 @@ pub async fn recover(app: &App) -> Result<Left> {
                 match due {
                     Due::Run(found) => runs.push(found.value),
                     Due::Batch(tenant, id) => fill(app, tenant, id).await?,
+                    Due::Evaluation(_, _) => (),
                 }
             }
             let runs = runs.into_iter().filter(batch::asked_for_by_itself);
@@ -140,6 +144,16 @@ async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped) -> Result<()> {
     for due in due {
         match due {
             Due::Run(found) => runs.entry(found.value.tenant()).or_default().push(*found),
+            Due::Evaluation(tenant, id) => {
+                match evaluation::look_at(app, tenant, id).await {
+                    Ok(()) => {}
+                    Err(Error::Internal(fault)) => {
+                        tracing::error!(org = %tenant.org(), evaluation = %id, error = ?fault, "an evaluation that is due cannot be looked at");
+                    }
+                    Err(error) => return Err(error),
+                }
+                reaped.evaluations = reaped.evaluations.saturating_add(1);
+            }
             Due::Batch(tenant, id) => {
                 match batch::look_at(app, tenant, id).await {
                     Ok(untaken) => runs.entry(tenant).or_default().extend(untaken),

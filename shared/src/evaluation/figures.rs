@@ -9,6 +9,8 @@
 //!   differ in another run of the same cases is not in it.
 //! - p50 and p95 are nearest ranks: the least value that at least so many of a hundred do not exceed.
 
+use serde::{Deserialize, Serialize};
+
 use crate::run::Usage;
 
 /// The 0.975 quantile of the standard normal distribution: for two-sided intervals of 95 %.
@@ -64,7 +66,7 @@ impl Unpriced {
 }
 
 /// What the cases of a configuration come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many cases there are.
     pub cases: u32,

@@ -28,6 +28,11 @@ const DEFAULTS: [(Vendor, &str); 4] = [
     (Vendor::Gemini, "gemini/gemini-2.5-flash"),
     (Vendor::Mistral, "mistral/mistral-large-2512"),
 ];
+/// The most tokens that OpenAI makes of an image: 2,833 and 5,667 for each of at most 8 tiles with gpt-4o-mini ("Images and vision", costs);
+/// with its newer models it is at most 2,500.
+const OPENAI_IMAGE_TOKENS: u64 = 2_833 + 8 * 5_667;
+/// The same of others: 6,404 at Together, 4,784 at Anthropic, less elsewhere, as far as they document it.
+const IMAGE_TOKENS: u64 = 6_500;
 /// The model that is always there.
 const SCRIPTED: &str = "demo/scripted";
 
@@ -149,6 +154,12 @@ impl Models {
         first.map(|(_, name)| ModelName(name.to_owned()))
     }
 
+    /// Whether it is the scripted model, which knows nothing.
+    #[must_use]
+    pub fn is_scripted(&self, model: &ModelName) -> bool {
+        vendor(self.canonical(model.as_str())) == Some(Vendor::Demo)
+    }
+
     /// Calls the model once, unless most calls of it failed a moment ago. What to do when it fails, `next` says.
     ///
     /// # Errors
@@ -248,6 +259,18 @@ impl Models {
         // The scripted model's variants cost what it costs.
         let name = if vendor(canonical) == Some(Vendor::Demo) { SCRIPTED } else { canonical };
         self.prices.entry(name)?.price
+    }
+
+    /// The most tokens that an image may be for that model.
+    #[must_use]
+    pub fn image_tokens(&self, model: &ModelName) -> u64 {
+        match vendor(self.canonical(model.as_str())) {
+            Some(
+                Vendor::Anthropic | Vendor::Gemini | Vendor::Mistral | Vendor::Bedrock | Vendor::Ollama | Vendor::Demo,
+            ) => IMAGE_TOKENS,
+            // An organisation's own provider may be any.
+            Some(Vendor::OpenAi | Vendor::OpenRouter) | None => OPENAI_IMAGE_TOKENS,
+        }
     }
 
     /// What the vendor's model costs at the vendor's own address; `None` when that is not known.

@@ -5,6 +5,7 @@ mod call_id;
 pub mod catalogue;
 mod embedding;
 pub mod json_tools;
+mod lookup;
 pub mod price;
 pub mod provider;
 pub mod request;

@@ -119,7 +119,8 @@ pub async fn embed(app: &App, tenant: Tenant, name: &ModelName, texts: &[String]
         Whose::Deployment => app.models().embed(name, texts, timeout_ms).await,
         Whose::Organisation(provider) => {
             let own = provider.own(app, name)?;
-            Box::pin(app.models().embed_own(app.guard(), &own, texts, timeout_ms)).await
+            let guard = app.guard().of(provider.org);
+            Box::pin(app.models().embed_own(&guard, &own, texts, timeout_ms)).await
         }
         Whose::Nobody => Err(gone(name)),
     }
@@ -157,7 +158,8 @@ impl Whose {
             Self::Deployment => app.models().call(request).await,
             Self::Organisation(provider) => {
                 let own = provider.own(app, &request.model)?;
-                Box::pin(app.models().call_own(app.guard(), &own, request)).await
+                let guard = app.guard().of(provider.org);
+                Box::pin(app.models().call_own(&guard, &own, request)).await
             }
             Self::Nobody => Err(gone(&request.model)),
         }

@@ -34,6 +34,8 @@ pub const CHAT_LIMIT: usize = 200;
 pub struct NewRun {
     /// Whose version is run.
     pub agent_id: AgentId,
+    /// Which one; `None` is the current one.
+    pub version: Option<u32>,
     /// What the agent is told.
     pub prompt: Prompt,
     /// Where the call came from.
@@ -62,6 +64,7 @@ impl NewRun {
     pub const fn of(agent_id: AgentId, prompt: Prompt, origin: Origin) -> Self {
         Self {
             agent_id,
+            version: None,
             prompt,
             origin,
             mode: None,
@@ -92,14 +95,15 @@ pub(crate) struct Pinned {
     pub(crate) origin: Origin,
 }
 
-/// Checks what the request changes about the agent's current version.
+/// Checks what the request changes about the agent's version.
 pub(crate) async fn pin(app: &App, caller: &Caller, new: &NewRun) -> Result<Pinned> {
     caller.require(Scope::RunsWrite)?;
-    let agent = agent::current(app, caller.tenant(), new.agent_id).await?;
+    let agent = agent::wanted(app, caller.tenant(), new.agent_id, new.version).await?;
     pin_to(app, caller, agent, new).await
 }
 
-async fn pin_to(app: &App, caller: &Caller, agent: Arc<AgentVersion>, new: &NewRun) -> Result<Pinned> {
+/// The same about this version, which may be of an agent that no list has.
+pub(crate) async fn pin_to(app: &App, caller: &Caller, agent: Arc<AgentVersion>, new: &NewRun) -> Result<Pinned> {
     let now = app.now();
     let mut problems = Vec::new();
     if new.max_steps.is_some_and(|most| !(1..=MAX_STEPS_LIMIT).contains(&most)) {
@@ -120,7 +124,7 @@ async fn pin_to(app: &App, caller: &Caller, agent: Arc<AgentVersion>, new: &NewR
     let named = new.model.as_deref().unwrap_or(agent.definition.model.as_str());
     let model = provider::resolve(app, tenant, "model", named).await?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
-    agent::check_budget(app, tenant, &model, &agent.definition.fallback_models, budget_micro_usd).await?;
+    agent::check_budget(app, tenant, Some(&model), &agent.definition.fallback_models, budget_micro_usd).await?;
     let limited = money::limits_of(app, caller).await?;
     agent::check_prices(app, tenant, &model, &agent.definition.fallback_models, &limited).await?;
     Ok(Pinned {
@@ -189,6 +193,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         stamp: 0,
         usage: Usage::default(),
         attempts: Vec::new(),
+        left_out: Usage::default(),
         created_at: now,
         started_at: None,
         ended_at: None,

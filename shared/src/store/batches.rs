@@ -44,13 +44,18 @@ impl Store {
 
     /// Writes the batch's row with the claim, if the row is as it was seen (`None`: if it is new).
     pub(crate) async fn save_batch(&self, batch: &Batch, seen: Option<Rev>, claim: Option<Write>) -> Result<()> {
+        let mut writes = vec![self.batch_write(batch, seen)?];
+        writes.extend(claim);
+        self.backend.transact(writes).await
+    }
+
+    /// What writes the batch's row, if it is as it was seen (`None`: if it is new).
+    pub(super) fn batch_write(&self, batch: &Batch, seen: Option<Rev>) -> Result<Write> {
         let org = batch.tenant().org();
         let row = super::row(key(org, batch.id), batch)?;
         let listed = Some(Entry { partition: list_partition(org), sort: batch.id.to_string() });
         let due = batch.settled.is_none().then(|| due_entry(batch.next_check_at, org, 'B', batch.id.uuid()));
-        let mut writes = vec![Write::Put(Row { listed, due, ..row }, seen.map_or(When::Absent, When::Rev))];
-        writes.extend(claim);
-        self.backend.transact(writes).await
+        Ok(Write::Put(Row { listed, due, ..row }, seen.map_or(When::Absent, When::Rev)))
     }
 
     /// The ids of the batches that there are, of that time. What the list does not show yet is not among them.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::{BatchId, OrgId, RunId},
+    id::{BatchId, EvaluationId, OrgId, RunId},
     message::Slot,
     run::{Delta, Glance, Run, Summary},
     simulation::{self, Guard},
@@ -22,11 +22,12 @@ pub(crate) const DUE_SHARDS: u8 = 16;
 const UNSTAGED_TOGETHER: usize = 50;
 const PAGES_AT_A_TIME: usize = 8;
 
-/// What the reaper has to look at: a run as it is, or a batch, which is read when it is looked at.
+/// What the reaper has to look at: a run as it is, or a batch or an evaluation, which are read when they are looked at.
 #[derive(Debug)]
 pub(crate) enum Due {
     Run(Box<Versioned<Run>>),
     Batch(Tenant, BatchId),
+    Evaluation(Tenant, EvaluationId),
 }
 
 pub(super) fn partition(org: OrgId, id: RunId) -> String {
@@ -71,6 +72,7 @@ fn due_of(row: &Row) -> Option<Due> {
                 None
             }
         },
+        "E" => Some(Due::Evaluation(Tenant::of(org.parse().ok()?), id.parse().ok()?)),
         "B" => Some(Due::Batch(Tenant::of(org.parse().ok()?), id.parse().ok()?)),
         _ => None,
     }

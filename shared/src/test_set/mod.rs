@@ -222,7 +222,8 @@ pub async fn get(app: &App, caller: &Caller, id: TestSetId) -> Result<TestSet> {
     Ok(found(app, caller.tenant(), id).await?.value)
 }
 
-async fn found(app: &App, tenant: Tenant, id: TestSetId) -> Result<Versioned<TestSet>> {
+/// The set, whatever the caller may look at.
+pub(crate) async fn found(app: &App, tenant: Tenant, id: TestSetId) -> Result<Versioned<TestSet>> {
     let found = app.store().test_set(tenant, id).await?;
     found.filter(|set| !set.value.deleted).ok_or(Error::NotFound("test set"))
 }
@@ -265,14 +266,30 @@ pub async fn with_cases(
     most: usize,
 ) -> Result<(TestSet, Vec<Case>)> {
     let set = get(app, caller, id).await?;
+    let cases = cases_of(app, &set, from, most).await?;
+    Ok((set, cases))
+}
+
+/// The set's cases from number `from` on, at most `most`, whatever the caller may look at.
+pub(crate) async fn some_cases(
+    app: &App,
+    tenant: Tenant,
+    id: TestSetId,
+    from: usize,
+    most: usize,
+) -> Result<Vec<Case>> {
+    cases_of(app, &found(app, tenant, id).await?.value, from, most).await
+}
+
+async fn cases_of(app: &App, set: &TestSet, from: usize, most: usize) -> Result<Vec<Case>> {
     let (mut cases, mut next) = (Vec::new(), from);
     while cases.len() < most {
-        let found = cases_from(app, &set, next, most.saturating_sub(cases.len())).await?;
+        let found = cases_from(app, set, next, most.saturating_sub(cases.len())).await?;
         let Some((last, _)) = found.last() else { break };
         next = last.saturating_add(1);
         cases.extend(found.into_iter().map(|(_, case)| case));
     }
-    Ok((set, cases))
+    Ok(cases)
 }
 
 /// The set's cases from number `from` on, at most `most`, and fewer when they are large; at least one, if there is one.

@@ -5,7 +5,7 @@ use serde_json::json;
 use shared::Scope;
 
 use super::{
-    calls::{self, Call},
+    calls::{self, Call, Request},
     things::Things,
 };
 use crate::harness::{Answer, Muster, on_every_backend};
@@ -67,6 +67,9 @@ const TABLE: &[(&str, &[&str])] = &[
             "list_test_sets",
             "get_test_set",
             "list_test_cases",
+            "list_evaluations",
+            "get_evaluation",
+            "list_evaluation_results",
             "get_budgets",
             "list_usage",
             "cotera_get_chat_status",
@@ -102,6 +105,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "create_test_set",
             "delete_test_set",
             "add_test_cases",
+            "create_evaluation",
+            "cancel_evaluation",
             "cotera_chat",
             "cotera_chat_batch",
             "cotool_run_sync",
@@ -158,6 +163,12 @@ fn tells(call: &Call, answer: &Answer, scope: &str) -> bool {
     }
 }
 
+/// A request for it with something wrong in its body, and in its query if it takes one.
+fn malformed(call: &Call) -> Request {
+    let request = call.request();
+    if call.takes_query() { request.with_other_query().with_bad_body() } else { request.with_bad_body() }
+}
+
 async fn a_scope_opens_what_the_table_says_and_nothing_else(muster: Muster) {
     let things = Things::made(&muster.us, "OURS").await;
     let mut all = calls::with_key();
@@ -183,6 +194,16 @@ async fn a_scope_opens_what_the_table_says_and_nothing_else(muster: Muster) {
                 };
                 if !as_expected {
                     wrong.push(format!("{} with {scope} alone: {} {:.200}", call.name, answer.code, answer.text));
+                }
+                if !open && call.surface == Surface::Cotool {
+                    // What is wrong with a request is told only to who may make it.
+                    let answer = malformed(call).send(client, &things, "").await;
+                    if answer.code != 403 {
+                        wrong.push(format!(
+                            "{} malformed, with {scope}: {} {:.200}",
+                            call.name, answer.code, answer.text
+                        ));
+                    }
                 }
             }
         }

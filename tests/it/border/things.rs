@@ -17,6 +17,7 @@ pub(super) enum Kind {
     Key,
     File,
     TestSet,
+    Evaluation,
     /// A secret's name is its organisation's own choice.
     Secret,
     /// So is a provider's id.
@@ -42,6 +43,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("fileId", Kind::File),
     ("test_set_id", Kind::TestSet),
     ("testset_id", Kind::TestSet),
+    ("evaluation_id", Kind::Evaluation),
     ("path.name", Kind::Secret),
     ("path.provider_id", Kind::Provider),
     ("path.version", Kind::Version),
@@ -67,13 +69,14 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
 ];
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Agent,
         Self::Run,
         Self::Batch,
         Self::Key,
         Self::File,
         Self::TestSet,
+        Self::Evaluation,
         Self::Secret,
         Self::Provider,
         Self::Version,
@@ -109,6 +112,7 @@ impl Kind {
             Self::Key => "key_",
             Self::File => "file_",
             Self::TestSet => "ts_",
+            Self::Evaluation => "eval_",
             Self::Secret | Self::Provider | Self::Version => "",
         }
     }
@@ -118,7 +122,7 @@ impl Kind {
         match self {
             Self::Secret | Self::Provider => "NOBODY_HAS_THIS".to_owned(),
             Self::Version => "99".to_owned(),
-            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File | Self::TestSet => {
+            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File | Self::TestSet | Self::Evaluation => {
                 self.written(&uuid::Uuid::now_v7().to_string(), surface)
             }
         }
@@ -160,6 +164,9 @@ impl Things {
         let case = json!({"message": "hello", "validations": [{"exact": {"expected": "x"}}]});
         let set = json!({"name": "set", "items": [case]});
         let set = text(&client.post("/v1/test_sets", set).await.status(201), "id");
+        let evaluation = json!({"configurations": [{"agent_id": agent}]});
+        let evaluation = client.post(&format!("/v1/test_sets/{set}/evaluations"), evaluation).await.status(202);
+        let evaluation = text(&evaluation, "id");
         client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
         client.post("/api/v1/providers", json!({"name": "x", "type": "openai", "id": name})).await.status(201);
         let all = [
@@ -169,6 +176,7 @@ impl Things {
             (Kind::Key, key),
             (Kind::File, file),
             (Kind::TestSet, set),
+            (Kind::Evaluation, evaluation),
         ];
         let mut things = Self::default();
         for (kind, id) in all {

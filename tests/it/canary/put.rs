@@ -62,8 +62,8 @@ pub(super) async fn calls(us: &Client, canary: &str) -> Vec<Answer> {
 
 /// The same with the key of a model provider.
 pub(super) async fn providers(us: &Client, canary: &str) -> Vec<Answer> {
-    let us = &us.new_key(json!({"requests_per_minute": 0, "in_flight": 0})).await;
     let path = "/api/v1/providers";
+    let us = &us.new_key(json!({"requests_per_minute": 0, "in_flight": 0})).await;
     let good = json!({"id": "ours", "name": "n", "type": "openai", "api_key": canary}).to_string();
     let mut answers = Vec::new();
     let once = us.with("idempotency-key", "a provider");

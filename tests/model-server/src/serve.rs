@@ -275,6 +275,7 @@ async fn answer(shared: &Shared, format: Format, in_path: InPath, request: Reque
     }
     let total = spec.takes(hash);
     let answer = Answer::to(&call, &spec, hash, body.len(), attempt <= spec.truncate_first);
+    let answer = if spec.dense { answer.billed_the_most(&call, &body) } else { answer };
     shared.bill(&answer);
     if call.stream {
         shared.stats.streams.fetch_add(1, Relaxed);

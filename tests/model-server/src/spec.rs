@@ -23,6 +23,7 @@ pub(crate) struct Spec {
     pub(crate) truncate_first: u64,
     pub(crate) says_stop: bool,
     pub(crate) judges: bool,
+    pub(crate) dense: bool,
 }
 
 /// What goes wrong half-way through a stream.
@@ -61,6 +62,7 @@ impl Spec {
             truncate_first: 0,
             says_stop: false,
             judges: false,
+            dense: false,
         };
         let name = model.rsplit(['/', ':']).next().unwrap_or(model);
         let mut parts = name.split('-');
@@ -83,6 +85,10 @@ impl Spec {
         }
         if part == "n" {
             self.says_stop = true;
+            return;
+        }
+        if part == "u" {
+            self.dense = true;
             return;
         }
         if part == "y" {
