@@ -170,7 +170,7 @@ fn cut(mut text: String, max_tokens: u32) -> (String, Finish) {
     (text, Finish::Length)
 }
 
-fn tokens(bytes: usize) -> u64 {
+pub(super) fn tokens(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u64::MAX)
 }
 
@@ -180,6 +180,11 @@ fn latency_ms(request: &Request) -> u64 {
         let hash = std::iter::once(request.system.as_str()).chain(texts).fold(FNV_OFFSET, fnv1a);
         LATENCY_MS.0.saturating_add(hash.checked_rem(LATENCY_MS.1.saturating_add(1)).unwrap_or(0))
     })
+}
+
+/// The FNV-1a hash of the text.
+pub(super) fn hash(text: &str) -> u64 {
+    fnv1a(FNV_OFFSET, text)
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;

@@ -1,6 +1,6 @@
 //! Clients that reach one user's URL and nothing else, for crates that speak HTTP through a client of their own.
 
-use std::{future::ready, net::SocketAddr, sync::Arc};
+use std::{future::ready, net::SocketAddr};
 
 use reqwest::{
     ClientBuilder,
@@ -12,11 +12,11 @@ use super::{Failure, Guard, GuardedUrl, send::CONNECT_TIMEOUT};
 use crate::error::Fault;
 
 /// Whatever name is asked for, these are its addresses.
-struct Pinned(Arc<[SocketAddr]>);
+struct Pinned(Vec<SocketAddr>);
 
 impl Resolve for Pinned {
     fn resolve(&self, _: Name) -> Resolving {
-        let addresses: Addrs = Box::new(self.0.to_vec().into_iter());
+        let addresses: Addrs = Box::new(self.0.clone().into_iter());
         Box::pin(ready(Ok(addresses)))
     }
 }
@@ -35,12 +35,14 @@ impl Guard {
             Failure::NotSent
         })?;
         let client = super::client((*self.tls).clone());
-        Ok(client.no_proxy().dns_resolver(Pinned(addresses.into())).pool_max_idle_per_host(0))
+        Ok(client.no_proxy().dns_resolver(Pinned(addresses)).pool_max_idle_per_host(0))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,

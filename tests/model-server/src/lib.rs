@@ -11,6 +11,7 @@
 //! | `POST /v1beta/models/{m}:generateContent`| Gemini; `:streamGenerateContent` streams                         |
 //! | `POST /api/chat`                         | Ollama, streamed or not                                          |
 //! | `POST /model/{m}/converse`               | Bedrock Converse; `converse-stream` streams                      |
+//! | `POST /v1/embeddings`                    | OpenAI embeddings (Mistral, OpenRouter): they count words        |
 //! | `GET  /v1/models`                        | a list with one model                                            |
 //! | `GET  /health`                           | `ok`                                                             |
 //! | `GET  /stats`                            | counters as JSON                                                 |
@@ -62,6 +63,7 @@
 //! with, or else 10 when the result contains them, and 1 when not.
 
 mod answer;
+mod embed;
 pub mod family;
 mod format;
 mod judge;

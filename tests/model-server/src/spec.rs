@@ -1,5 +1,7 @@
 //! How one request is to be answered, read from the model's name.
 
+use std::time::Duration;
+
 /// How one request is to be answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spec {
@@ -119,6 +121,12 @@ impl Spec {
             "v" => self.stream_fault = Some((StreamFault::Error, n)),
             _ => {}
         }
+    }
+
+    /// How long an answer to a request with that hash takes.
+    pub(crate) fn takes(&self, hash: u64) -> Duration {
+        let jitter_ms = if self.jitter_ms > 0 { hash % (self.jitter_ms + 1) } else { 0 };
+        Duration::from_millis(self.latency_ms + jitter_ms)
     }
 
     /// Whether attempts have to be counted to answer.
