@@ -79,7 +79,7 @@ pub(crate) async fn meddle(backend: &Backend, writes: &[Write]) {
     }
     let seen = writes.iter().find_map(|write| match write {
         Write::Put(row, When::Rev(rev)) => Some((&row.key, *rev)),
-        _ => None,
+        Write::Put(..) | Write::Delete(..) | Write::Check(..) | Write::Add(_) => None,
     });
     let Some((key, seen)) = seen else { return };
     if let Ok(Some(row)) = backend.get(key).await

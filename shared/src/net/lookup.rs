@@ -126,10 +126,8 @@ mod tests {
         stub.is_silent_about("slow.example.net");
         let lookup = Lookup::system().stubbed(Arc::clone(&stub));
         let [slow, quick] = [1, 2].map(|at| Some(OrgId::new(Timestamp::from_millis(at))));
-        for _ in 0..LOOKUPS_AT_A_TIME * 2 {
-            let lookup = lookup.clone();
-            tokio::spawn(async move { lookup.addresses(slow, "slow.example.net").await });
-        }
+        let asking = async move |lookup: Lookup| lookup.addresses(slow, "slow.example.net").await;
+        let _all: Vec<_> = (0..LOOKUPS_AT_A_TIME * 2).map(|_| tokio::spawn(asking(lookup.clone()))).collect();
         while stub.asked() < OF_ONE_AT_A_TIME {
             tokio::task::yield_now().await;
         }

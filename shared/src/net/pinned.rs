@@ -69,18 +69,21 @@ mod tests {
         }
     }
 
+    /// Answers each connection that what is asked for is elsewhere.
+    async fn sends_elsewhere(listener: TcpListener) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4_096]).await;
+            let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+
     #[tokio::test]
     async fn a_client_goes_where_was_judged_and_looks_nothing_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let serving = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let _ = stream.read(&mut [0; 4_096]).await;
-                let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
+        let serving = tokio::spawn(sends_elsewhere(listener));
         let (guard, names) = guard();
         names.answer("api.example.com", &["127.0.0.1"]);
         names.answer("api.example.com", &["10.0.0.1"]);
