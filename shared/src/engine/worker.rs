@@ -112,7 +112,7 @@ async fn journals(app: &App, tenant: Tenant, runs: &[Versioned<Run>]) -> Result<
 async fn take(app: &App, run: Versioned<Run>, journal: Vec<(u32, Slot)>, until: Option<Timestamp>) -> Result<()> {
     fault::point("K3");
     match Held::acquire(app, run, journal).await? {
-        Some(held) => work(app, held, until).await.map(|_| ()),
+        Some(held) => Box::pin(work(app, held, until)).await.map(|_| ()),
         None => Ok(()),
     }
 }
