@@ -126,13 +126,13 @@ pub(super) async fn run_sync(app: &App, request: Request) -> Result<Response> {
 pub(super) async fn run_async(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
-    claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
+    Box::pin(claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let new = request.json::<RunBody>()?.into_new(agent_id)?;
         let planned = run::plan(app, &caller, new).await.map_err(named_in_run)?;
         let response = response::ok(&StartedView { run_id: planned.run().id.to_string() });
         run::start(app, planned, claims::answered(claim, &response)).await?;
         Ok(response)
-    })
+    }))
     .await
 }
 

@@ -89,7 +89,7 @@ pub(super) async fn create_evaluation(app: &App, request: Request) -> Result<Res
     let caller = auth::caller(app, &request).await?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
     let test_set_id = request.id("test_set_id")?;
-    claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
+    Box::pin(claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let new = request.json::<CreateEvaluation>()?.into_new(test_set_id)?;
         let planned = evaluation::plan(app, &caller, new).await?;
         let begun = planned.standing();
@@ -103,7 +103,7 @@ pub(super) async fn create_evaluation(app: &App, request: Request) -> Result<Res
         let standing = wait::until_evaluation_ended(app, &caller, evaluation.id, limit_ms).await?;
         let view = EvaluationView::new(&standing);
         Ok(if view.terminal { response::ok(&view) } else { look_later(response::accepted(&view), &location) })
-    })
+    }))
     .await
 }
 

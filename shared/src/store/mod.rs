@@ -127,7 +127,7 @@ impl Backend {
     /// [`Error::Conflict`] when a condition does not hold; otherwise as [`Error`] says.
     pub async fn transact(&self, writes: Vec<Write>) -> Result<()> {
         adversity::before()?;
-        adversity::meddle(self, &writes).await;
+        Box::pin(adversity::meddle(self, &writes)).await;
         adversity::after(self.transact_plainly(writes).await)
     }
 

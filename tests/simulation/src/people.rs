@@ -82,7 +82,7 @@ async fn take(
                 Ok(held) => {
                     let _ = told.send(Ok(()));
                     if let Some(held) = held {
-                        let _ = engine::work(&app, held, None).await;
+                        let _ = Box::pin(engine::work(&app, held, None)).await;
                     }
                     return;
                 }
