@@ -48,6 +48,7 @@ impl Muster {
             model_timeout_ms: 10_000,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
             allow_cidrs: Vec::new(),
+            completions_path: None,
             files: Limits::default(),
             sole_epoch: None,
         };

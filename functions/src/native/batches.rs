@@ -138,9 +138,9 @@ pub(super) struct CountsView {
     queued: u32,
     running: u32,
     waiting: u32,
-    done: u32,
-    error: u32,
-    interrupted: u32,
+    pub(super) done: u32,
+    pub(super) error: u32,
+    pub(super) interrupted: u32,
 }
 
 impl From<Counts> for CountsView {

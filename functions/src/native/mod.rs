@@ -6,6 +6,7 @@ mod batches;
 mod budgets;
 mod documents;
 pub(crate) mod error;
+mod evaluation_reports;
 mod evaluation_views;
 mod evaluations;
 mod events;
@@ -15,7 +16,6 @@ mod inputs;
 mod keys;
 mod messages;
 mod models;
-#[allow(dead_code, unused_imports, reason = "evaluations, which it reports, are not called yet")]
 mod report;
 mod results;
 mod runs;
@@ -278,10 +278,13 @@ crate::route::routes! { Native;
     }
     /// List what came of each case with each configuration, case by case, as it is at this moment
     ///
-    /// 409 when the test set was deleted before the evaluation had ended: then nobody knows any more what would have been correct.
+    /// CSV, NDJSON and the page are of this moment; JUnit XML is 409 until the evaluation is done, because CI would take a part of its tests
+    /// for all of them. 409 too when the test set was deleted before the evaluation had ended: then nobody knows any more what would
+    /// have been correct.
     list_evaluation_results = GET "/v1/evaluations/{evaluation_id}/results" => evaluations::list_evaluation_results {
         query: CellsQuery,
-        answer: 200 CellsView | 200 "application/x-ndjson" String | 409,
+        answer: 200 CellsView | 200 "application/x-ndjson" String | 200 "text/csv" String | 200 "application/xml" String
+            | 200 "text/html" String | 409,
         access: [write api_keys, write runs, read messages],
         wait: Long,
     }

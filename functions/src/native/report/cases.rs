@@ -2,9 +2,9 @@
 
 use std::mem;
 
-use shared::evaluation::Verdict;
+use shared::evaluation::{Cell, Verdict};
 
-use super::{text::shortened, view::Cell};
+use super::text::shortened;
 
 /// How many of them a page shows.
 pub(super) const SHOWN: usize = 200;
@@ -23,11 +23,10 @@ pub(in super::super) struct Missed {
 
 impl Missed {
     /// Takes the next cell.
-    pub(in super::super) fn take(&mut self, mut cell: Cell) {
+    pub(in super::super) fn take(&mut self, cell: Cell) {
         if self.at.first().is_some_and(|first| first.case != cell.case) {
             self.close();
         }
-        cell.output = cell.output.map(|output| shortened(&output, ANSWER_CHARS).into_owned());
         self.at.push(cell);
     }
 
@@ -35,6 +34,11 @@ impl Missed {
     pub(in super::super) fn all(mut self) -> Self {
         self.close();
         self
+    }
+
+    /// The cells that a page shows with what the agent said, which is not there yet.
+    pub(in super::super) fn untold(&mut self) -> Vec<&mut Cell> {
+        self.cases.iter_mut().flatten().filter(|cell| cell.verdict != Verdict::Correct).collect()
     }
 
     fn close(&mut self) {
@@ -48,9 +52,27 @@ impl Missed {
     }
 }
 
+/// Leaves as much of what the agent said as a page shows.
+pub(in super::super) fn shorten(cell: &mut Cell) {
+    cell.output = cell.output.take().map(|output| shortened(&output, ANSWER_CHARS).into_owned());
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{super::view::samples, *};
+    use super::{super::samples, *};
+
+    #[test]
+    fn what_is_shown_of_answers_is_cut() {
+        let mut missed = Missed::default();
+        for (configuration, verdict) in [Verdict::Correct, Verdict::NoAnswer].into_iter().enumerate() {
+            missed.take(Cell { output: Some("é".repeat(900)), ..samples::cell(0, configuration, verdict) });
+        }
+        let mut missed = missed.all();
+        let mut untold = missed.untold();
+        assert_eq!(untold.len(), 1);
+        untold.iter_mut().for_each(|cell| shorten(cell));
+        assert_eq!(untold[0].output.as_ref().unwrap().chars().count(), ANSWER_CHARS + 1);
+    }
 
     #[test]
     fn a_case_is_shown_with_all_its_cells_when_one_missed_it() {

@@ -8,8 +8,12 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde::Serialize;
+use shared::evaluation::Cell;
 
-use super::view::{Cell, Column, Report};
+use super::{
+    super::evaluation_views::{ConfigurationView, EvaluationView},
+    words::why,
+};
 
 /// A line.
 #[derive(Debug, Serialize)]
@@ -19,7 +23,7 @@ struct Line<'a> {
     agent_id: &'a str,
     agent_version: u32,
     model: Cow<'a, str>,
-    run_id: &'a str,
+    run_id: String,
     verdict: &'static str,
     why: Option<Cow<'a, str>>,
     cost_micro_usd: Option<u64>,
@@ -29,18 +33,18 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn new(cell: &'a Cell, column: &'a Column) -> Self {
+    fn new(cell: &'a Cell, column: &'a ConfigurationView) -> Self {
         Self {
             case: cell.case,
             custom_id: cell.custom_id.as_deref().map(as_text),
             agent_id: &column.agent_id,
             agent_version: column.agent_version,
             model: as_text(&column.model),
-            run_id: &cell.run_id,
+            run_id: cell.run_id.prefixed(),
             verdict: cell.verdict.name(),
-            why: cell.why().map(|why| Cow::Owned(as_text(&why).into_owned())),
-            cost_micro_usd: cell.cost_micro_usd,
-            judge_cost_micro_usd: cell.judge_cost_micro_usd,
+            why: why(cell).map(|why| Cow::Owned(as_text(&why).into_owned())),
+            cost_micro_usd: cell.usage.cost_micro_usd(),
+            judge_cost_micro_usd: cell.judge.cost_micro_usd(),
             run_ms: cell.run_ms,
             output: cell.output.as_deref().map(as_text),
         }
@@ -64,7 +68,7 @@ const NAMES: [&str; 12] = [
 ];
 
 /// A line for each cell, after a line of names when they are the first.
-pub(in super::super) fn lines(report: &Report, cells: &[Cell], first: bool) -> Bytes {
+pub(in super::super) fn lines(report: &EvaluationView, cells: &[Cell], first: bool) -> Bytes {
     let mut writer = ::csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     let names = if first { writer.write_record(NAMES) } else { Ok(()) };
     let written = names.and_then(|()| {
@@ -86,9 +90,12 @@ fn as_text(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use shared::evaluation::{Finding, Verdict};
+    use shared::{
+        evaluation::{Finding, Verdict},
+        run::Usage,
+    };
 
-    use super::{super::view::samples, *};
+    use super::{super::samples, *};
 
     fn read(bytes: &[u8]) -> Vec<Vec<String>> {
         let records = ::csv::Reader::from_reader(bytes).into_records();
@@ -132,7 +139,8 @@ mod tests {
     #[test]
     fn a_cost_that_is_not_known_is_empty() {
         let findings = vec![Finding { holds: false, why_not: None }];
-        let cell = Cell { cost_micro_usd: None, custom_id: None, ..samples::cell(3, 0, Verdict::Wrong(findings)) };
+        let usage = Usage { unpriced_calls: 1, ..Usage::default() };
+        let cell = Cell { usage, custom_id: None, ..samples::cell(3, 0, Verdict::Wrong(findings)) };
         let read = read(&lines(&samples::report(1), &[cell], true));
         assert_eq!([&read[0][1], &read[0][8]], ["", ""]);
         assert_eq!(read[0][7], "validation 1: does not hold");

@@ -10,11 +10,12 @@ use quick_xml::{
     Writer,
     events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event},
 };
-use shared::evaluation::Verdict;
+use shared::evaluation::{Cell, Verdict};
 
 use super::{
+    super::evaluation_views::{ConfigurationView, EvaluationView},
     text::{printable, seconds, shortened},
-    view::{Cell, Column, Report},
+    words::{name, why},
 };
 
 /// How much of an answer is told of a test that failed, in characters: as much as a log needs.
@@ -63,7 +64,7 @@ impl Tally {
 }
 
 /// What goes before all suites.
-pub(in super::super) fn begin(report: &Report, tallies: &[Tally]) -> Bytes {
+pub(in super::super) fn begin(report: &EvaluationView, tallies: &[Tally]) -> Bytes {
     let mut all = Tally::default();
     tallies.iter().for_each(|tally| all.add(*tally));
     piece(|writer| {
@@ -74,9 +75,9 @@ pub(in super::super) fn begin(report: &Report, tallies: &[Tally]) -> Bytes {
 }
 
 /// What goes before a suite's tests. Its properties are the configuration's figures, those that are known.
-pub(in super::super) fn suite_begins(report: &Report, column: &Column, tally: Tally) -> Bytes {
+pub(in super::super) fn suite_begins(report: &EvaluationView, column: &ConfigurationView, tally: Tally) -> Bytes {
     piece(|writer| {
-        let name = column.name();
+        let name = name(column);
         let suite = BytesStart::new("testsuite")
             .with_attributes([("name", printable(&name)), ("timestamp", Cow::from(shortened_time(&report.created_at)))])
             .with_attributes(tally.attributes());
@@ -92,8 +93,8 @@ pub(in super::super) fn suite_begins(report: &Report, column: &Column, tally: Ta
 }
 
 /// A test for each cell; all are of the column.
-pub(in super::super) fn test_cases<'a>(column: &Column, cells: impl IntoIterator<Item = &'a Cell>) -> Bytes {
-    let suite = column.name();
+pub(in super::super) fn test_cases<'a>(column: &ConfigurationView, cells: impl IntoIterator<Item = &'a Cell>) -> Bytes {
+    let suite = name(column);
     piece(|writer| cells.into_iter().try_for_each(|cell| test_case(writer, &suite, cell)))
 }
 
@@ -120,14 +121,14 @@ fn test_case(writer: &mut Writer<Vec<u8>>, suite: &str, cell: &Cell) -> io::Resu
         Verdict::Wrong(_) => "failure",
         Verdict::NoAnswer | Verdict::Pending => "error",
     };
-    let why = cell.why().unwrap_or_else(|| "there is no verdict".to_owned());
+    let why = why(cell).unwrap_or_else(|| "there is no verdict".to_owned());
     let mut told = why.clone();
     if let Some(output) = cell.output.as_deref() {
         told.push_str("\nanswer: ");
         told.push_str(&shortened(output, ANSWER_CHARS));
     }
     told.push_str("\nrun: ");
-    told.push_str(&cell.run_id);
+    told.push_str(&cell.run_id.prefixed());
     test.write_inner_content(|writer| {
         let element = writer.create_element(element);
         let message = shortened(&why, MESSAGE_CHARS);
@@ -138,7 +139,7 @@ fn test_case(writer: &mut Writer<Vec<u8>>, suite: &str, cell: &Cell) -> io::Resu
     Ok(())
 }
 
-fn properties(report: &Report, column: &Column) -> Vec<(&'static str, String)> {
+fn properties(report: &EvaluationView, column: &ConfigurationView) -> Vec<(&'static str, String)> {
     let text = |value: Option<u64>| value.map(|value| value.to_string());
     let all = [
         ("evaluation_id", Some(report.id.clone())),
@@ -177,11 +178,11 @@ fn piece(write: impl FnOnce(&mut Writer<Vec<u8>>) -> io::Result<()>) -> Bytes {
 mod tests {
     use roxmltree::{Document, Node};
 
-    use super::{super::view::samples, *};
+    use super::{super::samples, *};
 
     const ODD: &str = "a<b attr=\"x\">&amp; ' ]]> \u{0}\u{1b}\u{fffe}\u{ffff}\t\r\n🦀 \u{202e}漢";
 
-    fn written(report: &Report, cells: &[Cell]) -> String {
+    fn written(report: &EvaluationView, cells: &[Cell]) -> String {
         let mut tallies = vec![Tally::default(); report.configurations.len()];
         cells.iter().for_each(|cell| tallies[cell.configuration].count(cell));
         let mut all = begin(report, &tallies).to_vec();
@@ -230,7 +231,7 @@ mod tests {
         let failure = all(first[1], "failure")[0];
         let why = "validation 1: the answer is another text; validation 2: no";
         assert_eq!((failure.attribute("message"), failure.attribute("type")), (Some(why), Some("wrong")));
-        assert_eq!(failure.text().unwrap(), format!("{why}\nanswer: Oslo\nrun: run_1_0"));
+        assert_eq!(failure.text().unwrap(), format!("{why}\nanswer: Oslo\nrun: {}", samples::RUN));
         let second = all(suites[1], "testcase");
         assert_eq!(all(second[0], "error")[0].attribute("message"), Some("the run did not end well"));
         assert_eq!(second[1].attribute("name"), Some("case 1"));
@@ -257,7 +258,7 @@ mod tests {
         assert_eq!(test.attribute("name"), Some(clean.as_str()));
         let failure = all(test, "failure")[0];
         assert_eq!(failure.attribute("message").unwrap(), format!("validation 1: {clean}"));
-        assert_eq!(failure.text().unwrap(), format!("validation 1: {clean}\nanswer: {clean}\nrun: run_0_0"));
+        assert_eq!(failure.text().unwrap(), format!("validation 1: {clean}\nanswer: {clean}\nrun: {}", samples::RUN));
     }
 
     #[test]

@@ -8,13 +8,14 @@ mod junit;
 mod labels;
 mod page;
 mod plot;
+#[cfg(test)]
+mod samples;
 mod text;
-mod view;
+mod words;
 
 pub(super) use self::{
-    cases::Missed,
+    cases::{Missed, shorten},
     csv::lines,
     junit::{Tally, begin, end, suite_begins, suite_ends, test_cases},
     page::{POLICY, page},
-    view::{Cell, Column, Report},
 };

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use shared::evaluation::{Interval, Verdict};
+use shared::evaluation::{Cell, Verdict};
 
 use super::{
+    super::evaluation_views::{ConfigurationView, EvaluationView, IntervalView},
     cases::{Missed, SHOWN},
     plot::plot,
     text::{cost, percent, printable, seconds, usd},
-    view::{Cell, Column, Report},
+    words::{name, why},
 };
 
 /// What the browser may load for the page: nothing; its style is in it.
@@ -18,7 +19,7 @@ pub(in super::super) const POLICY: &str = "default-src 'none'; style-src 'unsafe
 const STYLE: &str = include_str!("page.css");
 
 /// The page. While the evaluation runs, figures are left out.
-pub(in super::super) fn page(report: &Report, missed: &Missed) -> Bytes {
+pub(in super::super) fn page(report: &EvaluationView, missed: &Missed) -> Bytes {
     let title = format!("Evaluation {}", report.id);
     let page = html! {
         (DOCTYPE)
@@ -42,7 +43,7 @@ pub(in super::super) fn page(report: &Report, missed: &Missed) -> Bytes {
     page.into_string().into()
 }
 
-fn head(report: &Report, title: &str) -> Markup {
+fn head(report: &EvaluationView, title: &str) -> Markup {
     html! {
         h1 { (title) }
         p class="faint" {
@@ -58,7 +59,7 @@ fn head(report: &Report, title: &str) -> Markup {
     }
 }
 
-fn configurations(report: &Report) -> Markup {
+fn configurations(report: &EvaluationView) -> Markup {
     html! {
         div class="wide" {
             table {
@@ -86,10 +87,11 @@ fn configurations(report: &Report) -> Markup {
     }
 }
 
-fn configuration(report: &Report, number: usize, column: &Column) -> Markup {
-    let between = |interval: Option<Interval>, write: fn(f64) -> String| {
-        interval.map(|Interval { low, high }| format!("{} to {}", write(low), write(high)))
+fn configuration(report: &EvaluationView, number: usize, column: &ConfigurationView) -> Markup {
+    let between = |interval: Option<IntervalView>, write: fn(f64) -> String| {
+        interval.map(|IntervalView { low, high }| format!("{} to {}", write(low), write(high)))
     };
+    let failed = column.counts.error.saturating_add(column.counts.interrupted);
     html! {
         tr class=[(column.unbeaten == Some(true)).then_some("unbeaten")] {
             td class="n" { (number) }
@@ -102,9 +104,10 @@ fn configuration(report: &Report, number: usize, column: &Column) -> Markup {
             td class="n" {
                 @match (column.correct, column.correctness) {
                     (Some(correct), Some(share)) => { (percent(share)) small { (correct) " of " (report.cases) } }
-                    _ => { "–" small { (column.ended) " of " (report.cases) " ended" } }
+                    _ => { "–" small { (column.counts.done.saturating_add(failed)) " of " (report.cases) " ended" } }
                 }
                 @if let Some(between) = between(column.correctness_interval, percent) { small { (between) } }
+                @if failed > 0 { small { (failed) " without an answer" } }
             }
             td class="n" {
                 (column.price_per_correct_micro_usd.map_or_else(|| "–".to_owned(), usd))
@@ -128,12 +131,13 @@ fn why_not(reason: &str) -> &str {
         "unknown_price" => "a price is not known",
         "nothing_correct" => "nothing is correct",
         "not_ended" => "not ended yet",
+        "test_set_deleted" => "the test set was deleted",
         other => other,
     }
 }
 
-fn prices(report: &Report) -> Markup {
-    let unpriced: Vec<(usize, &Column)> =
+fn prices(report: &EvaluationView) -> Markup {
+    let unpriced: Vec<(usize, &ConfigurationView)> =
         (1..).zip(&report.configurations).filter(|(_, column)| column.price_per_correct_micro_usd.is_none()).collect();
     html! {
         h2 { "Price per correct answer against correctness" }
@@ -146,7 +150,7 @@ fn prices(report: &Report) -> Markup {
             ul {
                 @for (number, column) in unpriced {
                     li {
-                        (number) ": " (printable(&column.name())) ": " (why_not(column.no_price_reason.unwrap_or("not known")))
+                        (number) ": " (printable(&name(column))) ": " (why_not(column.no_price_reason.unwrap_or("not known")))
                         @if let Some(share) = column.correctness { " (" (percent(share)) " correct)" }
                     }
                 }
@@ -167,7 +171,7 @@ fn legend() -> Markup {
     }
 }
 
-fn cases(report: &Report, missed: &Missed) -> Markup {
+fn cases(report: &EvaluationView, missed: &Missed) -> Markup {
     html! {
         h2 { "Cases that were missed" }
         @if missed.number == 0 {
@@ -183,7 +187,7 @@ fn cases(report: &Report, missed: &Missed) -> Markup {
                     thead {
                         tr {
                             th { "Case" }
-                            @for (number, column) in (1..).zip(&report.configurations) { th title=(printable(&column.name())) { (number) } }
+                            @for (number, column) in (1..).zip(&report.configurations) { th title=(printable(&name(column))) { (number) } }
                         }
                     }
                     tbody {
@@ -211,29 +215,29 @@ fn named(case: &[Cell]) -> Markup {
 }
 
 fn verdict(cell: &Cell) -> Markup {
-    let name = cell.verdict.name();
+    let class = cell.verdict.name();
     let words = match cell.verdict {
         Verdict::Correct => "✓ correct",
         Verdict::Wrong(_) => "✗ wrong",
         Verdict::NoAnswer => "✗ no answer",
         Verdict::Pending => "… pending",
     };
-    let Some(why) = cell.why() else { return html! { span class=(name) { (words) } } };
+    let Some(why) = why(cell) else { return html! { span class=(class) { (words) } } };
     html! {
-        details class=(name) {
+        details class=(class) {
             summary { (words) }
             p { (printable(&why)) }
             @if let Some(output) = &cell.output { pre { (printable(output)) } }
-            p { code { (cell.run_id) } }
+            p { code { (cell.run_id.prefixed()) } }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::view::samples, *};
+    use super::{super::samples, *};
 
-    fn text(report: &Report, cells: Vec<Cell>) -> String {
+    fn text(report: &EvaluationView, cells: Vec<Cell>) -> String {
         let mut missed = Missed::default();
         cells.into_iter().for_each(|cell| missed.take(cell));
         String::from_utf8(page(report, &missed.all()).to_vec()).unwrap()
@@ -279,13 +283,14 @@ mod tests {
             "70.0 %",
             "7 of 10",
             "39.7 % to 89.2 %",
+            "1 without an answer",
             "$0.00012",
             "a price is not known",
             "1.500",
             "61.000",
             "not beaten",
         ];
-        for told in told.into_iter().chain(["✓ correct", "✗ wrong", "validation 1: no", "run_0_1", "case-0"]) {
+        for told in told.into_iter().chain(["✓ correct", "✗ wrong", "validation 1: no", samples::RUN, "case-0"]) {
             assert!(text.contains(told), "{told}: {text}");
         }
         assert!(!text.contains("Not finished"));

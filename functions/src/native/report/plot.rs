@@ -2,13 +2,13 @@
 //! intervals of both, and the line below which somebody is better or cheaper.
 
 use maud::{Markup, html};
-use shared::evaluation::Interval;
 
 use super::{
+    super::evaluation_views::{ConfigurationView, EvaluationView, IntervalView},
     axis::Axis,
     labels::{Area, Label, Wanted, place},
     text::{percent, printable, shortened, usd},
-    view::{Column, Report},
+    words,
 };
 
 const WIDTH: f64 = 860.0;
@@ -40,15 +40,15 @@ struct Point {
 /// What is known of a configuration with a price.
 struct Priced<'a> {
     number: usize,
-    column: &'a Column,
+    column: &'a ConfigurationView,
     price: f64,
-    prices: Interval,
+    prices: IntervalView,
     share: f64,
-    shares: Interval,
+    shares: IntervalView,
 }
 
 /// The plot; `None` when no configuration has a price.
-pub(super) fn plot(report: &Report) -> Option<Markup> {
+pub(super) fn plot(report: &EvaluationView) -> Option<Markup> {
     let priced: Vec<Priced<'_>> = (1..).zip(&report.configurations).filter_map(priced).collect();
     let first = priced.first()?;
     let least = |of: fn(&Priced<'_>) -> f64| priced.iter().map(of).fold(f64::INFINITY, f64::min);
@@ -62,12 +62,15 @@ pub(super) fn plot(report: &Report) -> Option<Markup> {
     Some(drawn(&points, &across, &along))
 }
 
-fn priced((number, column): (usize, &Column)) -> Option<Priced<'_>> {
+fn priced((number, column): (usize, &ConfigurationView)) -> Option<Priced<'_>> {
     let (price, share) = (column.price_per_correct_micro_usd?, column.correctness?);
-    let prices = column.price_per_correct_interval.unwrap_or(Interval { low: price, high: price });
-    let shares = column.correctness_interval.unwrap_or(Interval { low: share, high: share });
-    let finite = [price, share, prices.low, prices.high, shares.low, shares.high].iter().all(|value| value.is_finite());
-    finite.then_some(Priced { number, column, price, prices, share, shares })
+    let known = |interval: Option<IntervalView>, around: f64| {
+        let finite = |of: &IntervalView| of.low.is_finite() && of.high.is_finite();
+        interval.filter(finite).unwrap_or(IntervalView { low: around, high: around })
+    };
+    let prices = known(column.price_per_correct_interval, price);
+    let shares = known(column.correctness_interval, share);
+    (price.is_finite() && share.is_finite()).then_some(Priced { number, column, price, prices, share, shares })
 }
 
 /// Which parts of the configurations' names tell them apart.
@@ -78,15 +81,17 @@ struct Differs {
 }
 
 impl Differs {
-    fn of(report: &Report, first: &Column) -> Self {
-        let any = |differs: fn(&Column, &Column) -> bool| report.configurations.iter().any(|one| differs(one, first));
+    fn of(report: &EvaluationView, first: &ConfigurationView) -> Self {
+        let any = |differs: fn(&ConfigurationView, &ConfigurationView) -> bool| {
+            report.configurations.iter().any(|one| differs(one, first))
+        };
         let model = any(|one, other| one.model != other.model);
         let version = any(|one, other| one.agent_id == other.agent_id && one.agent_version != other.agent_version);
         let agent = any(|one, other| one.agent_id != other.agent_id);
         Self { agent: agent || !(model || version), version, model }
     }
 
-    fn name(&self, column: &Column) -> String {
+    fn name(&self, column: &ConfigurationView) -> String {
         let parts = [
             self.agent.then(|| column.agent_name.clone()),
             self.version.then(|| format!("v{}", column.agent_version)),
@@ -103,7 +108,7 @@ fn point(of: &Priced<'_>, across: &Axis, along: &Axis, differs: &Differs) -> Poi
     let Priced { number, column, price, prices, share, shares } = of;
     Point {
         number: *number,
-        about: format!("{number}: {}: {} correct, {} each", column.name(), percent(*share), usd(*price)),
+        about: format!("{number}: {}: {} correct, {} each", words::name(column), percent(*share), usd(*price)),
         short: differs.name(column),
         x: x(*price),
         y: y(*share),
@@ -238,10 +243,10 @@ fn px(at: f64) -> String {
 mod tests {
     use roxmltree::{Document, Node};
 
-    use super::{super::view::samples, *};
+    use super::{super::samples, *};
 
     /// The SVG: nothing in it is not a number, nothing is drawn outside, labels do not cover each other.
-    fn checked(report: &Report) -> String {
+    fn checked(report: &EvaluationView) -> String {
         let svg = plot(report).unwrap().into_string();
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         let document = Document::parse(&svg).unwrap();
@@ -303,6 +308,10 @@ mod tests {
     fn what_is_no_number_is_no_point() {
         let report = samples::of(&[(Some(f64::NAN), 5), (Some(f64::INFINITY), 5)]);
         assert!(plot(&report).is_none());
+        let mut report = samples::of(&[(Some(10.0), 5)]);
+        let without_end = Some(IntervalView { low: 5.0, high: f64::INFINITY });
+        report.configurations[0].price_per_correct_interval = without_end;
+        checked(&report);
     }
 
     #[test]
