@@ -50,7 +50,7 @@ async fn large(muster: Muster, cases: usize) {
     let begun = Instant::now();
     let csv = us.get(&format!("{path}/results?format=csv")).await.text;
     let csv_took = begun.elapsed();
-    let runs_of = |text: &str| text.lines().filter(|line| line.contains(",run_")).count();
+    let runs_of = |text: &str| text.lines().skip(1).filter(|line| line.contains(",run_")).count();
     assert_eq!((csv.lines().next().unwrap().split(',').count(), runs_of(&csv)), (12, 3 * cases));
     let begun = Instant::now();
     let junit = us.get(&format!("{path}/results?format=junit")).await.text;
