@@ -157,7 +157,6 @@ async fn the_page_has_figures_plot_and_missed_cases(muster: Muster) {
     assert_eq!(answer.header("content-security-policy"), "default-src 'none'; style-src 'unsafe-inline'");
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     let page = answer.text;
-    std::fs::write("/tmp/fmt-real.html", &page).unwrap(); // SCRATCH
     assert!(!page.contains("<script") && !page.contains('\u{1}') && !page.contains("<b>"), "{page}");
     assert!(page.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt; ]]&gt; \u{fffd}🦀"), "{page}");
     let plot = page.split_once("<svg class=\"plot\"").unwrap().1.split_once("</svg>").unwrap().0;
