@@ -195,15 +195,12 @@ async fn a_scope_opens_what_the_table_says_and_nothing_else(muster: Muster) {
                 if !as_expected {
                     wrong.push(format!("{} with {scope} alone: {} {:.200}", call.name, answer.code, answer.text));
                 }
-                if !open && call.surface == Surface::Cotool {
-                    // What is wrong with a request is told only to who may make it.
-                    let answer = malformed(call).send(client, &things, "").await;
-                    if answer.code != 403 {
-                        wrong.push(format!(
-                            "{} malformed, with {scope}: {} {:.200}",
-                            call.name, answer.code, answer.text
-                        ));
-                    }
+                // What is wrong with a request is told only to who may make it.
+                let told = !open
+                    && call.surface == Surface::Cotool
+                    && malformed(call).send(client, &things, "").await.code != 403;
+                if told {
+                    wrong.push(format!("{} malformed, with {scope} alone, is not refused for that", call.name));
                 }
             }
         }
