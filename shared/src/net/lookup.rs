@@ -119,6 +119,10 @@ mod tests {
     /// Long enough for a name that is answered for at once.
     const SOON: Duration = Duration::from_secs(20);
 
+    async fn asks_for_slow(lookup: Lookup, of: Option<OrgId>) {
+        let _ = lookup.addresses(of, "slow.example.net").await;
+    }
+
     #[tokio::test]
     async fn an_organisation_whose_names_nobody_answers_for_keeps_no_other_waiting() {
         let stub = Arc::new(stub::Stub::default());
@@ -126,10 +130,8 @@ mod tests {
         stub.is_silent_about("slow.example.net");
         let lookup = Lookup::system().stubbed(Arc::clone(&stub));
         let [slow, quick] = [1, 2].map(|at| Some(OrgId::new(Timestamp::from_millis(at))));
-        for _ in 0..LOOKUPS_AT_A_TIME * 2 {
-            let lookup = lookup.clone();
-            tokio::spawn(async move { lookup.addresses(slow, "slow.example.net").await });
-        }
+        let _all: Vec<_> =
+            (0..LOOKUPS_AT_A_TIME * 2).map(|_| tokio::spawn(asks_for_slow(lookup.clone(), slow))).collect();
         while stub.asked() < OF_ONE_AT_A_TIME {
             tokio::task::yield_now().await;
         }

@@ -2,13 +2,15 @@
 
 use std::ops::RangeInclusive;
 
-/// One way to escape: what its escapes begin with, how long one may be, and what one at the beginning of a text stands for, with its
-/// length in bytes.
+/// One way to escape: what its escapes begin with, how long one may be, and how one at the beginning of a text is undone.
 pub(super) struct Way {
     mark: u8,
     longest: usize,
-    undo: fn(&[u8]) -> Option<(Vec<u8>, usize)>,
+    undo: fn(&[u8]) -> Option<Undone>,
 }
+
+/// What an escape stands for, and its length in bytes.
+type Undone = (Vec<u8>, usize);
 
 /// JSON and most programming languages, URLs, HTML.
 pub(super) const WAYS: [Way; 3] = [
@@ -63,7 +65,7 @@ impl View {
 }
 
 /// `\n`, `\x41`, `\u0041`, `\ud83d\ude00`, and what stands for itself behind a backslash.
-fn backslash(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+fn backslash(text: &[u8]) -> Option<Undone> {
     let unit = |at: usize| {
         let escaped = text.get(at..)?.starts_with(b"\\u").then(|| text.get(at.saturating_add(2)..at.saturating_add(6)));
         u16::try_from(number(escaped??, 16, 4..=4)?).ok()
@@ -84,12 +86,12 @@ fn backslash(text: &[u8]) -> Option<(Vec<u8>, usize)> {
 }
 
 /// `%41`.
-fn percent(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+fn percent(text: &[u8]) -> Option<Undone> {
     Some((vec![u8::try_from(number(text.get(1..3)?, 16, 2..=2)?).ok()?], 3))
 }
 
 /// `&amp;`, `&#65;`, `&#x41;`.
-fn entity(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+fn entity(text: &[u8]) -> Option<Undone> {
     let end = text.iter().take(10).position(|byte| *byte == b';')?;
     let read = match text.get(1..end)? {
         b"amp" => '&',
