@@ -32,3 +32,7 @@ simulate *args:
 # Print the figures of the README
 bench:
     tests/bench.sh
+
+# What does a correct answer cost? The worked example of evaluations
+quiz *args:
+    infra/local/examples/quiz.sh {{args}}

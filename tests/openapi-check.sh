@@ -55,12 +55,19 @@ run = json.loads(call(f"/v1/agents/{agent}/runs?wait=20", {"message": "hello"}))
 items = [{"message": "one", "custom_id": "1"}, {"message": "two"}]
 batch = json.loads(call(f"/v1/agents/{agent}/batches?wait=20", {"items": items}))["id"]
 
-plain = lambda id: id.split("_")[1]
-native = {"agent_id": agent, "run_id": run, "batch_id": batch, "version": 1}
-cotera = {"agent_id": plain(agent), "chat_id": plain(run)}
+file = json.loads(call("/v1/files", {"name": "a.txt", "media_type": "text/plain", "data": "aGVsbG8="}))["id"]
+case = {"message": "hello", "validations": [{"exact": {"expected": "x"}}]}
+test_set = json.loads(call("/v1/test_sets", {"name": "checked", "items": [case]}))["id"]
+
+plain = lambda id: id.rsplit("_", 1)[1]
+native = {"path.agent_id": agent, "path.run_id": run, "path.batch_id": batch, "path.version": 1, "path.file_id": file,
+          "path.test_set_id": test_set}
+cotera = {"path.agent_id": plain(agent), "path.chat_id": plain(run)}
+cotool = {"path.agent_id": plain(agent), "path.run_id": plain(run), "query.chatId": plain(run)}
+coagent = {"path.agent_id": plain(agent), "path.testset_id": plain(test_set), "path.session_id": plain(run)}
 with open(f"{data}/known.toml", "w") as config:
-    for tag, ids in (("Native", native), ("Cotera", cotera)):
-        values = ", ".join(f'"path.{name}" = {json.dumps(id)}' for name, id in ids.items())
+    for tag, ids in (("Native", native), ("Cotera", cotera), ("Cotool", cotool), ("Coagent", coagent)):
+        values = ", ".join(f'"{name}" = {json.dumps(id)}' for name, id in ids.items())
         org = f'"header.x-org-id" = "{made["org_id"]}"'
         config.write(f'[[operations]]\ninclude-tag = "{tag}"\nparameters = {{ {values}, {org} }}\n')
 open(f"{data}/secret", "w").write(made["key"])
@@ -79,6 +86,7 @@ cd "$data"
 check run "$url/openapi.json" --max-time "$each" --phases coverage,fuzzing || failed=1
 check --config-file "$data/known.toml" run "$url/openapi.json" --max-time "$each" --phases coverage,fuzzing \
     --exclude-operation-id delete_agent --exclude-operation-id revoke_key \
+    --exclude-operation-id delete_file --exclude-operation-id delete_test_set \
     --exclude-operation-id cotool_run_sync --exclude-operation-id cotool_get_run_result || failed=1
 kill -0 "$server"
 if [ "${failed:-0}" -ne 0 ]; then

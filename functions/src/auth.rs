@@ -11,7 +11,7 @@ use crate::{Request, Surface};
 ///
 /// # Errors
 /// [`shared::Error::Unauthorized`], [`shared::Error::Forbidden`], [`shared::Error::RateLimited`]; [`shared::Error::Invalid`] for
-/// an idempotency key that is none.
+/// an idempotency key that is none, and for parameters of a query where the call takes none.
 pub(crate) async fn caller(app: &App, request: &Request) -> Result<Caller> {
     let default = match request.envelope().surface {
         Surface::Coagent => limit::COAGENT,
@@ -27,5 +27,6 @@ pub(crate) async fn within(app: &App, request: &Request, default: Applied) -> Re
     request.envelope().admit(admitted);
     // Also where nothing is created and so nothing is replayed: a key that is none is a mistake everywhere.
     request.idempotency_key()?;
+    request.no_other_query()?;
     Ok(caller)
 }

@@ -3,7 +3,7 @@
 use shared::Error;
 
 /// The path of a field with its names in camelCase: `items[3].system_prompt` is `items[3].systemPrompt`.
-fn field(path: &str) -> String {
+pub(crate) fn field(path: &str) -> String {
     let mut parts = path.split('_');
     let mut name = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -3,6 +3,7 @@
 use http::{HeaderValue, StatusCode, header};
 use shared::{
     App, Caller, Result, Scope,
+    engine::fault,
     idempotency::{Answer, Claim, Seen},
     run::{self, Run},
 };
@@ -19,7 +20,7 @@ pub(crate) async fn once(
     work: impl AsyncFnOnce(Claim) -> Result<Response>,
 ) -> Result<Response> {
     match seen(app, caller, request, scope).await? {
-        Seen::New(claim) => work(claim).await,
+        Seen::New(claim) => first(claim, work).await,
         Seen::Answered(answer) => Ok(replay(answer)),
         Seen::Run(_) => Err(Claim::in_progress()),
     }
@@ -48,10 +49,18 @@ pub(crate) async fn once_or_again(
     work: impl AsyncFnOnce(Claim) -> Result<Response>,
 ) -> Result<Response> {
     match seen(app, caller, request, scope).await? {
-        Seen::New(claim) => work(claim).await,
+        Seen::New(claim) => first(claim, work).await,
         Seen::Answered(answer) => Ok(replay(answer)),
         Seen::Run(id) => Ok(replayed(again(run::own(app, caller, id).await?).await?)),
     }
+}
+
+/// Does the work for the first time.
+async fn first(claim: Claim, work: impl AsyncFnOnce(Claim) -> Result<Response>) -> Result<Response> {
+    fault::point("I1");
+    let response = work(claim).await?;
+    fault::point("I2");
+    Ok(response)
 }
 
 /// The same request is the same method, path, query and body, byte for byte, however long its client waits. Which key a request makes depends on what the key may

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::{
     Error, Result,
@@ -12,19 +12,25 @@ use shared::{
 };
 use uuid::Uuid;
 
-use crate::{Envelope, Surface, decode};
+use crate::{Envelope, Route, Surface, decode};
 
 /// A request that has found its route.
 #[derive(Debug)]
 pub struct Request {
+    route: &'static Route,
     http: http::Request<Bytes>,
     parameters: Vec<(String, String)>,
     envelope: Envelope,
 }
 
 impl Request {
-    pub(crate) const fn new(http: http::Request<Bytes>, parameters: Vec<(String, String)>, envelope: Envelope) -> Self {
-        Self { http, parameters, envelope }
+    pub(crate) const fn new(
+        route: &'static Route,
+        http: http::Request<Bytes>,
+        parameters: Vec<(String, String)>,
+        envelope: Envelope,
+    ) -> Self {
+        Self { route, http, parameters, envelope }
     }
 
     /// What every answer to this request has in common.
@@ -69,6 +75,28 @@ impl Request {
     /// [`Error::Invalid`] with the field that is wrong.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
         decode::object(self.body())
+    }
+
+    /// Refuses parameters of the query where the route takes none, as [`Request::query`] does with those that are not known.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the parameter.
+    pub(crate) fn no_other_query(&self) -> Result<()> {
+        if self.route.operation.query.is_some() {
+            return Ok(());
+        }
+        self.query::<Nothing>().map(|Nothing {}| ())
+    }
+
+    /// Refuses a body that has something in it, where the route takes none: it may be missing, or an object without fields.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the field that is wrong.
+    pub(crate) fn no_body(&self) -> Result<()> {
+        if self.body().is_empty() {
+            return Ok(());
+        }
+        self.json::<Nothing>().map(|Nothing {}| ())
     }
 
     /// The body: a JSON array of objects.
@@ -162,6 +190,11 @@ impl Request {
         self.http.headers().get(name)?.to_str().ok()
     }
 }
+
+/// An object without fields, or a query without parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 /// The id of a request: the caller's, if it is 1 to 128 letters, digits, `-` and `_`; a new one otherwise.
 pub(crate) fn request_id(headers: &HeaderMap) -> String {

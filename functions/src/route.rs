@@ -48,7 +48,7 @@ pub struct Operation {
     pub answers: &'static [Answer],
     /// What the function needs the right to do: the least privilege.
     pub access: &'static [Access],
-    /// How long a call may take.
+    /// How long a call may take, and how much it may answer.
     pub wait: Wait,
     /// The largest body, in bytes.
     pub body_limit_bytes: usize,
@@ -90,12 +90,12 @@ pub enum Access {
     Tools,
 }
 
-/// How long a call may take.
+/// How long a call may take, and how much it may answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// Less than the 29 seconds that a gateway waits for a whole answer.
+    /// Less than the 29 seconds that a gateway waits for a whole answer, which has at most the 6 MB that a function can give it.
     Short,
-    /// Up to 15 minutes, with the answer streamed.
+    /// Up to 15 minutes, with the answer streamed, however large it is.
     Long,
 }
 

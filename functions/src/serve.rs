@@ -63,7 +63,7 @@ pub fn body_limit_bytes(app: &App, head: &http::request::Parts) -> usize {
     let Some(admit) = route.operation.admit else { return limit_bytes };
     let request = http::Request::from_parts(head.clone(), Bytes::new());
     let envelope = Envelope::of(&request);
-    if admit(app, &Request::new(request, parameters, envelope)).is_ok() { limit_bytes } else { 0 }
+    if admit(app, &Request::new(route, request, parameters, envelope)).is_ok() { limit_bytes } else { 0 }
 }
 
 /// Routes, to be found by method and path.
@@ -120,7 +120,7 @@ impl Routes {
         if request.body().len() > limit_bytes {
             return envelope.refuse(&Error::TooLarge { limit_bytes });
         }
-        route.answer(app, Request::new(request, parameters, envelope.clone())).await
+        route.answer(app, Request::new(route, request, parameters, envelope.clone())).await
     }
 
     /// The route for this method and path. A path with a slash at its end is another path.

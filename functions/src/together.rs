@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::{
     App, Caller, Error, Result,
-    agent::{self, AgentVersion, Change, Draft, Unknown},
+    agent::{self, AgentVersion, Change, OfAgent, Unknown},
     error::Problem,
     id::AgentId,
 };
@@ -60,25 +60,16 @@ pub(crate) fn asked<T: DeserializeOwned>(request: &Request) -> Result<Asked<T>> 
 }
 
 impl<T: Send + Sync> Asked<T> {
-    /// What shall change, agent by agent.
-    pub(crate) fn changes(&self) -> impl Iterator<Item = &T> {
-        self.items.iter().map(|item| &item.change)
-    }
-
-    /// Does it: `id` reads an id as the surface writes it, `apply` edits an agent. Those that are there, as they are now, in the order of the
-    /// request.
+    /// Does it: `id` reads an id as the surface writes it, `change` says what an item does. Those that are there, as they are now, in the order
+    /// of the request.
     pub(crate) async fn done(
         &self,
         app: &App,
         caller: &Caller,
         id: fn(&str) -> Option<AgentId>,
-        apply: impl Fn(&T, &mut Draft) -> Result<()> + Send + Sync,
+        change: fn(&T) -> Change<'_>,
     ) -> Result<Vec<Arc<AgentVersion>>> {
-        let change = |item| -> Change<'_> {
-            let UpdateItem { id: written, change }: &UpdateItem<T> = item;
-            Change { id: id(written), apply: Box::new(|draft| apply(change, draft)) }
-        };
-        let changes: Vec<Change<'_>> = self.items.iter().map(change).collect();
+        let changes: Vec<OfAgent<'_>> = self.items.iter().map(|item| (id(&item.id), change(&item.change))).collect();
         agent::update_many(app, caller, &changes, self.unknown).await
     }
 }

@@ -61,7 +61,7 @@ pub(crate) fn stopped_at(app: &App) -> Option<Timestamp> {
 /// Works on the run in a task of its own: a caller that hangs up does not end it.
 fn work(app: &App, held: Held, until: Option<Timestamp>) -> JoinHandle<Result<Run>> {
     let worker = app.clone();
-    tokio::spawn(async move { engine::work(&worker, held, until).await })
+    tokio::spawn(async move { Box::pin(engine::work(&worker, held, until)).await })
 }
 
 fn after_ms(app: &App, millis: u64) -> Timestamp {

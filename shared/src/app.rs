@@ -176,9 +176,9 @@ impl App {
     }
 
     /// The model that grades what a run of that model said: the operator's choice, the deployment's default model, or the run's own where
-    /// the only default is the scripted model, which judges nothing.
-    pub(crate) fn judge_model(&self, own: &ModelName) -> ModelName {
-        self.parts.judge.as_ref().unwrap_or(own).clone()
+    /// the only default is the scripted model. That one judges nothing, unless the operator chose it: with no other there is none.
+    pub(crate) fn judge_model(&self, own: &ModelName) -> Option<ModelName> {
+        self.parts.judge.as_ref().or_else(|| Some(own).filter(|own| !self.models().is_scripted(own))).cloned()
     }
 
     /// Through which everything goes that users name: tools, webhooks, files.

@@ -39,7 +39,8 @@ pub struct Config {
     pub pepper: SecretString,
     /// Providers and their keys, prices.
     pub models: settings::Settings,
-    /// The model that grades results against acceptance criteria; `None` is the deployment's default model.
+    /// The model that grades results against acceptance criteria; `None` is the deployment's default model, and the run's own
+    /// where that is the scripted one, which judges nothing unless it is named here.
     pub judge_model: Option<String>,
     /// How long a worker holds a run without renewing, in milliseconds; it renews after a third of it.
     pub lease_ms: i64,

@@ -105,7 +105,17 @@ impl Error {
             Self::UnknownModel { field, name: model, known, variable } => {
                 Self::UnknownModel { field: name(&field), name: model, known, variable }
             }
-            other => other,
+            Self::Unauthorized
+            | Self::Forbidden { .. }
+            | Self::NotFound(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::Conflict(_)
+            | Self::InProgress
+            | Self::IdempotencyMismatch
+            | Self::TooLarge { .. }
+            | Self::RateLimited { .. }
+            | Self::Unavailable(_)
+            | Self::Internal(_) => self,
         }
     }
 

@@ -6,6 +6,7 @@
 #[cfg(not(any(feature = "aws", feature = "embedded", feature = "simulation")))]
 compile_error!("a store is needed: enable the feature `aws` or `embedded`");
 
+mod adversity;
 pub mod agent;
 pub mod api_key;
 pub mod app;

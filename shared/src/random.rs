@@ -35,6 +35,6 @@ pub(crate) fn below(end: u8) -> u8 {
         return 0;
     }
     let mut bytes = [0; 4];
-    let _ = SystemRandom::new().fill(&mut bytes);
+    fill(&mut bytes);
     u8::try_from(u32::from_le_bytes(bytes) % u32::from(end)).unwrap_or(0)
 }

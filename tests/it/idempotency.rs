@@ -155,7 +155,8 @@ async fn a_replay_needs_the_scope_that_the_work_needs(muster: Muster) {
     let mut calls: Vec<(String, Value)> =
         creating(&muster).await.into_iter().map(|(path, body, ..)| (path, body)).collect();
     calls[2].0.push_str("?wait=1");
-    calls.push((calls[4].0.replace("/batch", ""), json!({"message": "c"})));
+    let of_cotera = calls.iter().find(|(path, _)| path.ends_with("/batch")).unwrap().0.replace("/batch", "");
+    calls.push((of_cotera, json!({"message": "c"})));
     let key = text(&muster.us.post("/v1/keys", json!({})).await.status(201), "id");
     calls.push((format!("/v1/keys/{key}/rotate"), json!({})));
     let batch = muster.us.post(&calls[3].0, json!({"items": [{"message": "d"}]})).await.status(202);

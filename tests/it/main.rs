@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
 
+mod beyond;
 mod border;
 mod canary;
 mod cancelled;

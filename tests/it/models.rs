@@ -1,5 +1,6 @@
 //! The model providers' wire formats and faults: the real client against the model server in this process.
 
+mod embeddings;
 mod schemas;
 mod streams;
 mod tools;

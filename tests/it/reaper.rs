@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use shared::{
     App, Caller,
+    config::LEASE_MS,
     engine::Held,
     id::AgentId,
     idempotency::Claim,
@@ -15,6 +16,7 @@ use crate::harness::{Muster, on_every_backend, text};
 on_every_backend!(
     a_lost_message_is_sent_again,
     a_dead_workers_run_is_taken_over_when_its_lease_has_run_out,
+    a_dead_workers_run_is_gone_on_with_within_its_lease_and_two_periods_of_the_reaper,
     a_run_that_kills_its_workers_is_given_up,
     a_passed_deadline_ends_a_run_that_nobody_took,
     a_passed_deadline_ends_a_run_that_waits,
@@ -93,6 +95,29 @@ async fn a_dead_workers_run_is_taken_over_when_its_lease_has_run_out(muster: Mus
     assert_eq!(json!([lost["outcome"], lost["estimated"]]), json!(["lost", true]));
     assert!(lost["cost_micro_usd"].as_u64() > Some(8_192), "what a dead worker may have spent counts");
     assert_eq!(muster.models.calls_with("hello"), 1);
+}
+
+/// Whenever the worker dies and whenever the reaper looks: it looks once a minute, as on Lambda.
+async fn a_dead_workers_run_is_gone_on_with_within_its_lease_and_two_periods_of_the_reaper(muster: Muster) {
+    const PERIOD_MS: i64 = 60_000;
+    let agent = muster.us.agent("openai/fake").await;
+    let caller = muster.caller(&muster.us).await;
+    let mut longest_ms = 0;
+    for first_look_ms in [1_000, 15_000, 30_000, 45_000, 59_000] {
+        let (held, run) = begun(&muster.app, &caller, &agent).await;
+        drop(held);
+        let mut passed_ms = first_look_ms;
+        muster.pass(first_look_ms);
+        while muster.reap().await.asked == 0 {
+            passed_ms += PERIOD_MS;
+            muster.pass(PERIOD_MS);
+        }
+        muster.drain().await;
+        assert_eq!(look(&muster, &run).await["status"], "done");
+        longest_ms = longest_ms.max(passed_ms);
+    }
+    println!("gone on with after {longest_ms} ms at most; lease + 2 periods are {} ms", LEASE_MS + 2 * PERIOD_MS);
+    assert!(longest_ms <= LEASE_MS + 2 * PERIOD_MS, "{longest_ms} ms");
 }
 
 async fn a_run_that_kills_its_workers_is_given_up(muster: Muster) {

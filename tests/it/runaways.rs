@@ -54,12 +54,14 @@ async fn refusals(muster: &Muster, run: &Value, words: &str) -> usize {
     told.filter(|message| text(message, "content").contains(words)).count()
 }
 
-/// What the model server would bill is what the run says that it and those below it cost.
-fn is_booked(muster: &Muster, head: &Value) {
+/// What the model server would bill is what the run says that it and those below it cost. Prints that as a line of a table.
+fn is_booked(muster: &Muster, head: &Value, stopped_by: &str) {
     let billed = muster.models.stats();
     let booked = head["cost_micro_usd"].as_u64().unwrap();
     assert_eq!(booked, billed.input_tokens + 2 * billed.output_tokens, "{head}");
     assert_eq!(head["usage"]["model_calls"], billed.calls);
+    println!("| runaway stopped by | model calls | micro-USD booked, and billed |");
+    println!("| {stopped_by} | {} | {booked} |", billed.calls);
 }
 
 async fn an_agent_that_calls_itself_is_stopped_by_the_depth(muster: Muster) {
@@ -69,7 +71,7 @@ async fn an_agent_that_calls_itself_is_stopped_by_the_depth(muster: Muster) {
     assert_eq!(runs.len(), 1 + DEPTH_LIMIT as usize);
     let deepest = runs.iter().find(|run| run["depth"] == DEPTH_LIMIT).unwrap();
     assert_eq!(refusals(&muster, deepest, "8 deep").await, 1);
-    is_booked(&muster, &head);
+    is_booked(&muster, &head, "the depth of its family");
 }
 
 async fn an_agent_that_calls_the_same_tool_for_ever_is_stopped(muster: Muster) {
@@ -81,7 +83,7 @@ async fn an_agent_that_calls_the_same_tool_for_ever_is_stopped(muster: Muster) {
     assert_eq!(json!([head["status"], head["reason"]]), json!(["error", "max_steps"]));
     assert_eq!(tools.effects().len(), 3);
     assert_eq!(refusals(&muster, &head, "3 times in a row").await, 25 - 3);
-    is_booked(&muster, &head);
+    is_booked(&muster, &head, "the same call three times in a row, then its steps");
 }
 
 /// An agent with that other as its helper; its id.
@@ -102,7 +104,7 @@ async fn an_agent_that_spawns_fifty_children_a_turn_is_stopped_by_the_size_of_it
         refused += refusals(&muster, run, "1000").await;
     }
     assert_eq!(refused, 50 + 50 * 50 - (runs.len() - 1), "each that was not started was refused");
-    is_booked(&muster, &head);
+    is_booked(&muster, &head, "the size of its family");
 }
 
 async fn a_family_spends_no_more_than_the_budget_of_its_head(muster: Muster) {
@@ -115,7 +117,7 @@ async fn a_family_spends_no_more_than_the_budget_of_its_head(muster: Muster) {
     Box::pin(muster.drain()).await;
     let head = muster.us.get(&format!("/v1/runs/{head}")).await.ok();
     assert_eq!(head["status"], "done", "{head}");
-    is_booked(&muster, &head);
+    is_booked(&muster, &head, "the budget of its head");
     assert!(head["cost_micro_usd"].as_u64() <= Some(BUDGET_MICRO_USD), "{head}");
     let runs = all(&muster).await;
     let refused: Vec<&Value> = runs.iter().filter(|run| run["reason"] == "budget_exceeded").collect();

@@ -139,6 +139,31 @@ fn only_functions_that_run_runs_may_invoke_what_the_operator_names() {
     assert_eq!(written.matches("[lambda:InvokeFunction]").count(), found.len());
 }
 
+/// A function hands a whole answer over only up to 6 MB.
+#[test]
+fn answers_without_a_bound_are_streamed() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    for name in [
+        "cotool_list_agents",
+        "cotool_update_agents",
+        "cotool_list_agent_versions",
+        "cotool_list_system_prompts",
+        "cotool_get_run_result",
+        "cotool_get_chat_history",
+        "coagent_list_agents",
+        "cotera_list_chat_messages",
+        "list_agents",
+        "update_agents",
+        "list_agent_versions",
+        "list_run_messages",
+        "list_batch_results",
+    ] {
+        let id = template::logical_id(name);
+        let streams = format!("functions/${{{id}.Arn}}/response-streaming-invocations");
+        assert!(written.contains(&streams), "{name}");
+    }
+}
+
 #[test]
 fn the_path_of_completions_is_the_operators() {
     let written = std::fs::read_to_string(NAME).unwrap();

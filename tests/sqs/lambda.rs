@@ -40,7 +40,14 @@ def handler(event, context):
 
 /// Hears each call's client context, and says for functions of some names what the service says when it does not run them.
 #[derive(Debug, Default)]
-struct Service(Mutex<Vec<Value>>);
+pub(crate) struct Service(Mutex<Vec<Value>>);
+
+impl Service {
+    /// The client contexts that came, in order.
+    pub(crate) fn contexts(&self) -> Vec<Value> {
+        self.0.lock().unwrap().clone()
+    }
+}
 
 impl Tap for Service {
     async fn pass(
@@ -61,7 +68,8 @@ impl Tap for Service {
     }
 }
 
-async fn functions(emulator: &Emulator, names: &[&str]) -> (Functions, Arc<Service>) {
+/// Functions of these names at the emulator, or at the service that answers for it.
+pub(crate) async fn functions(emulator: &Emulator, names: &[&str]) -> (Functions, Arc<Service>) {
     let service = Arc::<Service>::default();
     let client = tap::tapped(Arc::clone(&service), aws::patient_http_client().unwrap());
     let config = emulator.config().await.into_builder().http_client(client).build();
@@ -77,7 +85,7 @@ async fn call(functions: &Functions, function: &str, arguments: Value) -> Outcom
 }
 
 /// Makes a function of the emulator, in Python.
-async fn make(emulator: &Emulator, name: &str) {
+pub(crate) async fn make(emulator: &Emulator, name: &str) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("index.py"), CODE).unwrap();
     let mut zip = Command::new("python3");

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
 
+mod agent;
 mod emulator;
 mod files;
 mod lambda;

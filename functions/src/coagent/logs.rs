@@ -261,7 +261,8 @@ pub(super) async fn get_logs(app: &App, request: Request) -> Result<Response> {
     if limit == Some(0) {
         return Err(Error::invalid("limit", "must be at least 1"));
     }
-    let entries = timeline::entries(app, &caller, request.parameter("session_id")?, span(from, to)).await?;
+    let entries = timeline::entries(app, &caller, request.parameter("session_id")?, span(from, to));
+    let entries = Box::pin(entries).await?;
     let wanted: Vec<Map<String, Value>> = entries.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX)).collect();
     let written = filter::written(&wanted, ANSWER_LIMIT_BYTES);
     let written = written.ok_or_else(|| {
@@ -273,7 +274,8 @@ pub(super) async fn get_logs(app: &App, request: Request) -> Result<Response> {
 pub(super) async fn filter_logs(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let FilterQuery { from, to, pre } = request.query()?;
-    let entries = timeline::entries(app, &caller, request.parameter("session_id")?, span(from, to)).await?;
+    let entries = timeline::entries(app, &caller, request.parameter("session_id")?, span(from, to));
+    let entries = Box::pin(entries).await?;
     let entries = Value::from(entries.into_iter().map(Value::Object).collect::<Vec<_>>());
     let found = tokio::task::spawn_blocking(move || filter::filtered(pre, entries, ANSWER_LIMIT_BYTES)).await;
     let found = found.map_err(|error| Error::Internal(error.into()))??;

@@ -45,6 +45,7 @@ crate::route::routes! { Coagent;
     coagent_list_agents = GET "/api/v1/agents" => agents::list_agents {
         answer: 200 AgentsView,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Make an agent
     ///

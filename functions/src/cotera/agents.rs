@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
     App, Result,
-    agent::{self, AgentVersion, Draft},
+    agent::{self, AgentVersion, Change, Draft},
 };
 
 use crate::{
@@ -36,13 +36,12 @@ pub(super) struct UpdateAgent {
 }
 
 impl UpdateAgent {
-    fn apply(&self, draft: &mut Draft) -> Result<()> {
+    fn apply(&self, draft: &mut Draft) {
         set(&mut draft.model, &self.model);
         set(&mut draft.name, &self.name);
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
         set(&mut draft.tools, &self.tools.clone().map(tools::tools));
-        Ok(())
     }
 }
 
@@ -90,6 +89,7 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     let id = request.id("agent_id")?;
     let body: UpdateAgent = request.json()?;
-    let agent = agent::update(app, &caller, id, |draft| body.apply(draft)).await.map_err(camel::fields)?;
+    let agent =
+        agent::update(app, &caller, id, &Change::new(|draft| body.apply(draft))).await.map_err(camel::fields)?;
     Ok(response::ok(&UpdatedView { success: true, result: AgentView::from(agent.as_ref()) }))
 }

@@ -49,6 +49,7 @@ crate::route::routes! { Cotera;
         query: MessagesQuery,
         answer: 200 MessagesView,
         access: [write api_keys, write runs, read messages],
+        wait: Long,
     }
     /// List the chats of the whole workspace, newest first
     cotera_list_chats = GET "/api/v1/resource/chat/list" => chats::list_chats {

@@ -113,13 +113,21 @@ impl RunsQuery {
             from,
             to,
             begins_chat: false,
-            agent_name: agent_name_filter.clone(),
+            agent_name: agent_name_filter.as_deref().map(named).transpose()?,
             tools: each("toolFilter", self.tool_filter.as_deref(), |name| Ok(name.to_owned()))?,
             scores: each("scoreFilters", self.score_filters.as_deref(), scores)?,
         };
         let order = Order { by: (*sort_field).into(), direction: (*sort_direction).into() };
         Ok((search, order, Slice { skip: page.saturating_mul(page_size), take: page_size }))
     }
+}
+
+/// A part of a name: as the values of other filters, not an empty one.
+fn named(part: &str) -> Result<String> {
+    if part.trim().is_empty() {
+        return Err(Error::invalid("agentNameFilter", "must not be empty"));
+    }
+    Ok(part.to_owned())
 }
 
 /// A page of runs.
@@ -211,6 +219,7 @@ impl From<Run> for RunView {
 
 pub(super) async fn list_agent_runs(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
+    caller.require(Scope::RunsRead)?;
     let (search, order, slice) = request.query_with_lists::<RunsQuery>(&LISTS)?.parse()?;
     let Matches { runs, total } = run::search(app, &caller, &search, order, slice).await.map_err(camel::fields)?;
     Ok(response::ok(&RunsView { runs: runs.into_iter().map(Into::into).collect(), total_count: total }))

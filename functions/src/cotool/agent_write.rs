@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use shared::{
     App, Error, Result,
-    agent::{Draft, Registered},
+    agent::{Change, Draft},
     error::Problem,
-    tool::Tool,
+    id::AgentId,
 };
 
 use super::parts::{ContextDocView, InputView, PlanningView, SkillView, ToolActionConfigView, each};
@@ -20,7 +20,7 @@ use crate::patch::{Given, ReadOnly, nullable, set};
 pub(super) struct CreateAgent(UpdateAgent);
 
 /// What shall change about an agent. What is left out stays; a list takes the place of the whole list; `null` takes away what may be
-/// missing. An agent as it was read may be sent back whole: what is only read is passed over.
+/// missing. An agent as it was read may be sent back whole: what is only read is passed over, but for the `id` of another.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct UpdateAgent {
@@ -87,9 +87,9 @@ pub(super) struct UpdateAgent {
     /// Kept for a service outside this project.
     #[serde(default)]
     is_suggestion: Given<bool>,
-    #[serde(default, rename = "id")]
+    #[serde(default)]
     #[schemars(skip)]
-    _id: ReadOnly,
+    id: Option<Value>,
     #[serde(default, rename = "organizationId")]
     #[schemars(skip)]
     _organization_id: ReadOnly,
@@ -114,8 +114,8 @@ pub(super) struct UpdateAgent {
 }
 
 impl CreateAgent {
-    /// As asked for.
-    pub(super) fn draft(&self, app: &App, registered: &Registered) -> Result<Draft> {
+    /// As asked for, without its tools.
+    pub(super) fn draft(&self, app: &App) -> Result<Draft> {
         let Self(body) = self;
         let required = [
             ("name", body.name.is_some()),
@@ -129,24 +129,32 @@ impl CreateAgent {
             return Err(Error::Invalid(problems));
         }
         let mut draft = Draft::new("", app.models().default_model().to_string());
-        body.apply(&mut draft, registered)?;
+        body.apply(&mut draft);
         Ok(draft)
     }
 
-    /// Whether it names tools.
-    pub(super) fn names_tools(&self) -> bool {
-        self.0.names_tools()
+    /// The names of its tools.
+    pub(super) fn tool_names(&self) -> &[String] {
+        self.0.tool_names.as_deref().unwrap_or_default()
     }
 }
 
 impl UpdateAgent {
-    /// Whether it names tools: then those that the organisation has are looked up.
-    pub(super) fn names_tools(&self) -> bool {
-        self.tool_names.as_ref().is_some_and(|names| !names.is_empty())
+    /// Refuses what was read of another agent.
+    pub(super) fn is_of(&self, id: AgentId) -> Result<()> {
+        let same = |said: &Value| said.as_str().and_then(|said| said.parse().ok()) == Some(id);
+        if self.id.as_ref().is_none_or(same) {
+            return Ok(());
+        }
+        Err(Error::invalid("id", "is not the agent's in the path; it may be left out"))
     }
 
-    /// Edits what the agent is.
-    pub(super) fn apply(&self, draft: &mut Draft, registered: &Registered) -> Result<()> {
+    /// What it changes.
+    pub(super) fn change(&self) -> Change<'_> {
+        Change::new(|draft| self.apply(draft)).with_tools(self.tool_names.as_deref())
+    }
+
+    fn apply(&self, draft: &mut Draft) {
         set(&mut draft.name, &self.name);
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
@@ -167,30 +175,5 @@ impl UpdateAgent {
         set(&mut outside.detection_query, &self.detection_query);
         set(&mut outside.siem_type, &self.siem_type);
         set(&mut outside.is_suggestion, &self.is_suggestion);
-        if let Some(names) = self.tool_names.as_ref() {
-            draft.tools = chosen(&draft.tools, registered, names)?;
-        }
-        Ok(())
     }
-}
-
-/// The tools of these names, in this order: the agent's own first.
-fn chosen(own: &[Tool], registered: &Registered, names: &[String]) -> Result<Vec<Tool>> {
-    let (mut found, mut problems) = (Vec::with_capacity(names.len()), Vec::new());
-    for (index, name) in names.iter().enumerate() {
-        let tool = match own.iter().find(|tool| tool.name == *name) {
-            Some(tool) => Ok(tool),
-            None => registered.named(name),
-        };
-        let message = match tool {
-            Ok(tool) if names.iter().take(index).all(|before| before != name) => {
-                found.push(tool.clone());
-                continue;
-            }
-            Ok(_) => "is there twice".to_owned(),
-            Err(message) => message,
-        };
-        problems.push(Problem { field: format!("toolNames[{index}]"), message });
-    }
-    if problems.is_empty() { Ok(found) } else { Err(Error::Invalid(problems)) }
 }

@@ -2,10 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use shared::{
-    App, Caller, Result, Scope,
-    agent::{self, Draft, Registered},
-};
+use shared::{App, Result, Scope, agent};
 
 use super::{
     agent_view::{AgentView, VersionView},
@@ -26,11 +23,6 @@ pub(super) struct CopyView {
     agent: AgentView,
 }
 
-/// The organisation's tools, if some are wanted.
-async fn registered(app: &App, caller: &Caller, wanted: bool) -> Result<Registered> {
-    if wanted { agent::registered(app, caller).await } else { Ok(Registered::default()) }
-}
-
 pub(super) async fn list_agents(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agents = agent::all(app, &caller).await?;
@@ -42,7 +34,8 @@ pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
         let body: CreateAgent = request.json()?;
-        let draft = body.draft(app, &registered(app, &caller, body.names_tools()).await?)?;
+        let mut draft = body.draft(app)?;
+        draft.tools = agent::tools_named(app, &caller, body.tool_names()).await.map_err(named)?;
         let agent = agent::plan(app, &caller, draft).await.map_err(named)?;
         let response = response::ok(&AgentView::of(caller.tenant().org(), &agent));
         agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
@@ -59,10 +52,11 @@ pub(super) async fn get_agent(app: &App, request: Request) -> Result<Response> {
 
 pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
+    caller.require(Scope::AgentsWrite)?;
     let id = request.id("agent_id")?;
     let body: UpdateAgent = request.json()?;
-    let tools = registered(app, &caller, body.names_tools()).await?;
-    let agent = agent::update(app, &caller, id, |draft| body.apply(draft, &tools)).await.map_err(named)?;
+    body.is_of(id)?;
+    let agent = agent::update(app, &caller, id, &body.change()).await.map_err(named)?;
     Ok(response::ok(&AgentView::of(caller.tenant().org(), &agent)))
 }
 
@@ -70,9 +64,7 @@ pub(super) async fn update_agents(app: &App, request: Request) -> Result<Respons
     let caller = auth::caller(app, &request).await?;
     caller.require(Scope::AgentsWrite)?;
     let asked = together::asked::<UpdateAgent>(&request)?;
-    let tools = registered(app, &caller, asked.changes().any(UpdateAgent::names_tools)).await?;
-    let apply = |change: &UpdateAgent, draft: &mut Draft| change.apply(draft, &tools);
-    let agents = asked.done(app, &caller, |id| id.parse().ok(), apply).await.map_err(named)?;
+    let agents = asked.done(app, &caller, |id| id.parse().ok(), UpdateAgent::change).await.map_err(named)?;
     let org = caller.tenant().org();
     Ok(response::ok(&AgentsView { agents: agents.iter().map(|agent| AgentView::of(org, agent)).collect() }))
 }
@@ -87,6 +79,7 @@ pub(super) async fn copy_agent(app: &App, request: Request) -> Result<Response> 
     let caller = auth::caller(app, &request).await?;
     let id = request.id("agent_id")?;
     claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
+        request.no_body()?;
         let agent = agent::plan_copy(app, &caller, id).await.map_err(named)?;
         let response = response::ok(&CopyView { agent: AgentView::of(caller.tenant().org(), &agent) });
         agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;

@@ -173,6 +173,7 @@ struct FeedbackView {
 
 pub(super) async fn list_chats(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
+    caller.require(Scope::RunsRead)?;
     let (search, slice) = request.query::<ChatsQuery>()?.complete()?.parse()?;
     answer(run::chats(app, &caller, search, slice).await)
 }

@@ -13,7 +13,9 @@ pub(crate) struct ErrorBody {
     /// Each thing that is wrong with the input.
     #[serde(skip_serializing_if = "Option::is_none")]
     issues: Option<Vec<Issue>>,
-    /// The permissions that the key lacks.
+    /// The permissions that the key lacks, in the vendor's words: our own choice. `agent.read` is for the scopes `agents:read` and `runs:read`,
+    /// `agent.create` for `agents:write`, `agent.execute` for `runs:write`, `setting.perms.manage` for `keys:manage`, `tool.manage` for
+    /// `secrets:write`. `error` names the scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing_perms: Option<Vec<&'static str>>,
 }
@@ -71,7 +73,7 @@ fn missing_perms(error: &Error) -> Option<Vec<&'static str>> {
     Some(perms).filter(|perms| !perms.is_empty())
 }
 
-/// The vendor's name for what the scope allows.
+/// The vendor's name for what the scope allows. It has one for reading, whether agents or runs: which of both, the message says.
 const fn perm(scope: Scope) -> &'static str {
     match scope {
         Scope::AgentsRead | Scope::RunsRead => "agent.read",

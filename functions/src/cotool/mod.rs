@@ -32,6 +32,7 @@ crate::route::routes! { Cotool;
     cotool_list_agents = GET "/api/agents" => agents::list_agents {
         answer: 200 Vec<AgentView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Make an agent
     cotool_create_agent = POST "/api/agents" => agents::create_agent {
@@ -48,6 +49,7 @@ crate::route::routes! { Cotool;
         body: UpdateAgents<UpdateAgent>,
         answer: 200 AgentsView | 404,
         access: [write api_keys, write agents, write runs, use models],
+        wait: Long,
     }
     /// Get an agent
     cotool_get_agent = GET "/api/agents/{agent_id}" => agents::get_agent {
@@ -64,6 +66,7 @@ crate::route::routes! { Cotool;
     cotool_list_agent_versions = GET "/api/agents/{agent_id}/versions" => agents::list_agent_versions {
         answer: 200 Vec<VersionView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Make another agent that is as this one is now
     cotool_copy_agent = POST "/api/agents/{agent_id}/copy" => agents::copy_agent {
@@ -76,6 +79,7 @@ crate::route::routes! { Cotool;
     cotool_list_system_prompts = GET "/api/agents/{agent_id}/system-prompts" => prompts::list_system_prompts {
         answer: 200 Vec<PromptView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Make a draft of a system prompt: the agent stays as it is
     ///
@@ -117,6 +121,7 @@ crate::route::routes! { Cotool;
     cotool_get_run_result = GET "/api/agents/{agent_id}/run-async/{run_id}/result" => runs::get_run_result {
         answer: 200 ResultView | 409,
         access: [write api_keys, write runs, read messages],
+        wait: Long,
     }
     /// End a chat's last run
     ///
@@ -167,6 +172,7 @@ crate::route::routes! { Cotool;
         query: ChatQuery,
         answer: 200 HistoryView | 404,
         access: [write api_keys, write runs, read messages],
+        wait: Long,
     }
     /// Get a chat's title and what is thought of it
     cotool_get_chat_meta = GET "/api/chat/meta" => chats::get_chat_meta {

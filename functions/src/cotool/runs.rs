@@ -27,10 +27,9 @@ pub(super) struct RunBody {
     #[serde(deserialize_with = "object_or_null")]
     #[schemars(with = "Option<Inputs>", required)]
     inputs: Inputs,
-    /// At most 16 files that the model is shown.
+    /// At most 16 files that the model is shown; `null` is none.
     #[schemars(length(max = 16))]
-    #[serde(default)]
-    attachments: Vec<AttachmentBody>,
+    attachments: Option<Vec<AttachmentBody>>,
 }
 
 /// `null` is an empty object; a field that is left out is not.
@@ -40,7 +39,7 @@ fn object_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Inputs, 
 
 impl RunBody {
     fn into_new(self, agent_id: AgentId) -> Result<NewRun> {
-        let attachments = attachments::attachments(self.attachments)?;
+        let attachments = attachments::attachments(self.attachments.unwrap_or_default())?;
         Ok(NewRun { attachments, ..NewRun::of(agent_id, Prompt::Inputs(self.inputs), Origin::Cotool) })
     }
 }
@@ -127,13 +126,13 @@ pub(super) async fn run_sync(app: &App, request: Request) -> Result<Response> {
 pub(super) async fn run_async(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
-    claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
+    Box::pin(claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let new = request.json::<RunBody>()?.into_new(agent_id)?;
         let planned = run::plan(app, &caller, new).await.map_err(named_in_run)?;
         let response = response::ok(&StartedView { run_id: planned.run().id.to_string() });
         run::start(app, planned, claims::answered(claim, &response)).await?;
         Ok(response)
-    })
+    }))
     .await
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{
     App, Error, Result, Scope,
-    agent::{self, AgentVersion, Draft, Guidance, Metadata, Outside},
+    agent::{self, AgentVersion, Change, Draft, Guidance, Metadata, Outside},
     id::AgentId,
 };
 
@@ -141,7 +141,11 @@ pub(super) struct UpdateAgent {
 }
 
 impl UpdateAgent {
-    fn apply(&self, draft: &mut Draft) -> Result<()> {
+    fn change(&self) -> Change<'_> {
+        Change::new(|draft| self.apply(draft))
+    }
+
+    fn apply(&self, draft: &mut Draft) {
         set(&mut draft.name, &self.name);
         set(&mut draft.description, &self.description);
         set(&mut draft.system_prompt, &self.system_prompt);
@@ -157,7 +161,6 @@ impl UpdateAgent {
         set(&mut draft.output_schema, &self.output_schema);
         set(&mut draft.inputs, &self.inputs.clone().map(inputs::inputs));
         set(&mut draft.metadata, &self.metadata);
-        Ok(())
     }
 }
 
@@ -244,7 +247,7 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     let id = request.id("agent_id")?;
     let body: UpdateAgent = request.json()?;
-    let agent = agent::update(app, &caller, id, |draft| body.apply(draft)).await?;
+    let agent = agent::update(app, &caller, id, &body.change()).await?;
     Ok(response::ok(&AgentView::from(agent.as_ref())))
 }
 
@@ -258,7 +261,7 @@ pub(super) async fn update_agents(app: &App, request: Request) -> Result<Respons
     let caller = auth::caller(app, &request).await?;
     caller.require(Scope::AgentsWrite)?;
     let asked = together::asked(&request)?;
-    let agents = asked.done(app, &caller, |id| AgentId::parse_prefixed(id).ok(), UpdateAgent::apply).await?;
+    let agents = asked.done(app, &caller, |id| AgentId::parse_prefixed(id).ok(), UpdateAgent::change).await?;
     Ok(response::ok(&UpdatedView { data: agents.iter().map(|agent| AgentView::from(agent.as_ref())).collect() }))
 }
 

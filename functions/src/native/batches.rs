@@ -16,6 +16,7 @@ use shared::{
 use super::{
     files::{self, AttachmentBody},
     runs::{WaitQuery, look_later, wait_ms},
+    sent::BatchSentView,
     views::{ListQuery, PageView, UsageView, moment, prompt},
 };
 use crate::{Request, Response, auth, claims, decode, response, wait};
@@ -137,9 +138,9 @@ pub(super) struct CountsView {
     queued: u32,
     running: u32,
     waiting: u32,
-    done: u32,
-    error: u32,
-    interrupted: u32,
+    pub(super) done: u32,
+    pub(super) error: u32,
+    pub(super) interrupted: u32,
 }
 
 impl From<Counts> for CountsView {
@@ -220,6 +221,15 @@ impl BatchView {
     }
 }
 
+/// A batch that was cancelled.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CancelledBatchView {
+    #[serde(flatten)]
+    batch: BatchView,
+    /// What its runs and the runs below them had sent by then, and cannot be taken back.
+    already_sent: BatchSentView,
+}
+
 fn item(at: &str, item: BatchItem) -> Result<Item, Problem> {
     let BatchItem { custom_id, message, inputs, attachments } = item;
     let attachments = files::attachments(&format!("{at}."), attachments)?;
@@ -288,7 +298,8 @@ pub(super) async fn get_batch(app: &App, request: Request) -> Result<Response> {
 pub(super) async fn cancel_batch(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let (batch, progress) = batch::cancel(app, &caller, request.id("batch_id")?).await?;
-    let view = BatchView::new(app, &batch, &progress);
+    let already_sent = BatchSentView::of(batch::cancelled(app, &caller, &batch).await?.iter());
+    let view = CancelledBatchView { batch: BatchView::new(app, &batch, &progress), already_sent };
     Ok(if progress.ended_at.is_some() { response::ok(&view) } else { response::accepted(&view) })
 }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use shared::{
-    App, Error, Result, Scope,
+    App, Caller, Error, Result, Scope,
     agent::Metadata,
     evaluation::{self, NewConfiguration, NewEvaluation, Tried},
     id::{AgentId, EvaluationId, TestSetId},
@@ -11,8 +11,9 @@ use shared::{
 };
 
 use super::{
+    evaluation_reports,
     evaluation_views::{CellView, CellsView, EvaluationView},
-    results::{self, accepted, in_pieces, lines},
+    results,
     runs::{WaitQuery, look_later},
     views::{ListQuery, PageView},
 };
@@ -70,6 +71,23 @@ pub(super) enum Format {
     Json,
     /// All of them, a JSON object a line.
     Ndjson,
+    /// All of them, a line each below a line of names.
+    Csv,
+    /// JUnit XML for CI, when the evaluation has ended: a suite for each configuration, a test for each case.
+    Junit,
+    /// A page for people: the configurations' figures, a plot of price against correctness, and cases that were missed.
+    Html,
+}
+
+/// What `Accept` asks for. A browser takes XML as well as HTML, and means HTML.
+fn accepted(request: &Request) -> Format {
+    match results::accept(request) {
+        accept if accept.contains("ndjson") => Format::Ndjson,
+        accept if accept.contains("text/csv") => Format::Csv,
+        accept if accept.contains("text/html") => Format::Html,
+        accept if accept.contains("/xml") => Format::Junit,
+        _ => Format::Json,
+    }
 }
 
 /// Which cells, and how.
@@ -89,7 +107,7 @@ pub(super) async fn create_evaluation(app: &App, request: Request) -> Result<Res
     let caller = auth::caller(app, &request).await?;
     let limit_ms = request.query::<WaitQuery>()?.limit_ms()?;
     let test_set_id = request.id("test_set_id")?;
-    claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
+    Box::pin(claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
         let new = request.json::<CreateEvaluation>()?.into_new(test_set_id)?;
         let planned = evaluation::plan(app, &caller, new).await?;
         let begun = planned.standing();
@@ -103,7 +121,7 @@ pub(super) async fn create_evaluation(app: &App, request: Request) -> Result<Res
         let standing = wait::until_evaluation_ended(app, &caller, evaluation.id, limit_ms).await?;
         let view = EvaluationView::new(&standing);
         Ok(if view.terminal { response::ok(&view) } else { look_later(response::accepted(&view), &location) })
-    })
+    }))
     .await
 }
 
@@ -132,26 +150,20 @@ pub(super) async fn list_evaluation_results(app: &App, request: Request) -> Resu
     let id: EvaluationId = request.id("evaluation_id")?;
     let CellsQuery { format, limit, after } = request.query()?;
     let limit = results::page_limit(limit)?;
-    let format = format.unwrap_or_else(|| match accepted(&request) {
-        results::Format::Ndjson => Format::Ndjson,
-        results::Format::Json | results::Format::Csv => Format::Json,
-    });
-    let (app, from) = (app.clone(), after.map_or(0, |after| after.saturating_add(1)));
-    let read = move |from: usize, most: usize| {
-        let (app, caller) = (app.clone(), caller.clone());
-        async move {
-            let cells = evaluation::cells(&app, &caller, id, from, most).await?;
-            Ok::<Vec<CellView>, Error>((from..).zip(cells).map(|(index, cell)| CellView::new(index, cell)).collect())
-        }
-    };
-    match format {
-        Format::Json => {
-            let mut data = read(from, limit.saturating_add(1)).await?;
-            let has_more = data.len() > limit;
-            data.truncate(limit);
-            let next_after = data.last().map(|last| last.index).filter(|_| has_more);
-            Ok(response::ok(&CellsView { data, has_more, next_after }))
-        }
-        Format::Ndjson => in_pieces("application/x-ndjson", read, lines).await,
+    match format.unwrap_or_else(|| accepted(&request)) {
+        Format::Json => page(app, &caller, id, limit, after.map_or(0, |after| after.saturating_add(1))).await,
+        Format::Ndjson => evaluation_reports::ndjson(app, caller, id).await,
+        Format::Csv => evaluation_reports::csv(app, caller, id).await,
+        Format::Junit => evaluation_reports::junit(app, caller, id).await,
+        Format::Html => evaluation_reports::html(app, &caller, id).await,
     }
+}
+
+async fn page(app: &App, caller: &Caller, id: EvaluationId, limit: usize, from: usize) -> Result<Response> {
+    let found = evaluation::cells(app, caller, id, from, limit.saturating_add(1)).await?;
+    let mut data: Vec<CellView> = (from..).zip(found).map(|(index, cell)| CellView::new(index, cell)).collect();
+    let has_more = data.len() > limit;
+    data.truncate(limit);
+    let next_after = data.last().map(|last| last.index).filter(|_| has_more);
+    Ok(response::ok(&CellsView { data, has_more, next_after }))
 }

@@ -13,19 +13,22 @@ use shared::{
     App, Error, Result, Scope,
     clock::Timestamp,
     message::ToolEnd,
-    run::{self, Event, Happened, Run, Seen, Watch},
+    run::{self, Event, Happened, OpenCall, Run, Seen, Watch},
 };
 
 use super::{
     approvals::ApprovalView,
     messages::{MessageView, ToolCallView},
     runs::CreateRun,
+    sent,
     views::UsageView,
 };
 use crate::{Body, Envelope, Request, Response, auth, claims, response, wait};
 
 /// The content type of server-sent events.
 const EVENT_STREAM: &str = "text/event-stream";
+/// Says the number of the last event that a client has seen.
+const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// The most events of a page, and how many it has unless asked otherwise.
 const PAGE_LIMIT: u32 = 500;
 const PAGE: u32 = 100;
@@ -41,7 +44,8 @@ pub(super) struct EventsQuery {
     /// At most so many events of a page: 1 to 500, 100 unless given. A stream has all.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u32>,
-    /// The number of the last event that you have seen: those after it are told. In a stream, the header `Last-Event-ID` goes before it.
+    /// The number of the last event that you have seen: those after it are told. In a stream, the header `Last-Event-ID` goes before it. A
+    /// number that was never told is refused.
     after: Option<u32>,
 }
 
@@ -119,8 +123,26 @@ struct EndView {
     error: Option<String>,
     /// What the agent said at its end.
     result: Option<String>,
+    /// The tool calls that had not ended: no other event tells of their end.
+    open_tool_calls: Vec<OpenCallView>,
     usage: UsageView,
     cost_micro_usd: Option<u64>,
+}
+
+/// A tool call that had not ended when its run did.
+#[derive(Debug, Serialize, JsonSchema)]
+struct OpenCallView {
+    tool_call: ToolCallView,
+    /// `sent` (it may have taken place or not), `ready` or `awaits_approval`.
+    state: &'static str,
+    /// How often it was sent.
+    attempts: u32,
+}
+
+impl From<OpenCall> for OpenCallView {
+    fn from(OpenCall { call, state, attempts }: OpenCall) -> Self {
+        Self { tool_call: call.into(), state: sent::state(state), attempts }
+    }
 }
 
 impl HappenedView {
@@ -148,15 +170,16 @@ impl HappenedView {
             Happened::Used(usage) => {
                 Self::Used { usage: UsageView::from(&usage), cost_micro_usd: usage.cost_micro_usd() }
             }
-            Happened::Ended(result) => Self::ended(run, result),
+            Happened::Ended { result, open } => Self::ended(run, result, open),
         }
     }
 
-    fn ended(run: &Run, result: Option<String>) -> Self {
+    fn ended(run: &Run, result: Option<String>, open: Vec<OpenCall>) -> Self {
         let end = EndView {
             reason: run.reason.map(run::Reason::name),
             error: run.error.clone(),
             result,
+            open_tool_calls: open.into_iter().map(OpenCallView::from).collect(),
             usage: UsageView::from(&run.usage),
             cost_micro_usd: run.usage.cost_micro_usd(),
         };
@@ -232,10 +255,15 @@ pub(super) async fn list_run_events(app: &App, request: Request) -> Result<Respo
     let seen = last_seen(&request)?;
     if accepts_stream(&request) {
         let run = run::get(app, &caller, id).await?;
-        return Ok(streamed(app, request.envelope(), &run, seen.or(query.after).unwrap_or(0)));
+        let after = match seen {
+            Some(seen) => told(&run, LAST_EVENT_ID, seen)?,
+            None => told(&run, "after", query.after.unwrap_or(0))?,
+        };
+        return Ok(streamed(app, request.envelope(), &run, after));
     }
     let after = query.after.unwrap_or(0);
     let (run, events) = run::events(app, &caller, id, after, limit).await?;
+    told(&run, "after", after)?;
     let next_after = events.last().map_or(after, |event| event.seq);
     let has_more = next_after < run.events();
     let data = events.into_iter().map(|event| EventView::new(&run, event)).collect();
@@ -246,7 +274,10 @@ pub(super) async fn stream_run(app: &App, request: Request) -> Result<Response> 
     let caller = auth::caller(app, &request).await?;
     let agent_id = request.id("agent_id")?;
     let seen = last_seen(&request)?.unwrap_or(0);
-    let again = async |run: Run| Ok(located(streamed(app, request.envelope(), &run, seen), &run));
+    let again = async |run: Run| {
+        let after = told(&run, LAST_EVENT_ID, seen)?;
+        Ok(located(streamed(app, request.envelope(), &run, after), &run))
+    };
     claims::once_or_again(app, &caller, &request, Scope::RunsWrite, again, async |claim| {
         let body: CreateRun = request.json()?;
         let planned = run::plan(app, &caller, body.into_new(agent_id)?).await?.streamed();
@@ -272,14 +303,23 @@ fn accepts_stream(request: &Request) -> bool {
 
 /// The number of the last event that the caller has seen, if it says so.
 fn last_seen(request: &Request) -> Result<Option<u32>> {
-    let mut given = request.headers().get_all("last-event-id").iter();
+    let mut given = request.headers().get_all(LAST_EVENT_ID).iter();
     let Some(value) = given.next() else { return Ok(None) };
     let number = value.to_str().ok().filter(|_| given.next().is_none()).map(str::trim);
     if number == Some("") {
         return Ok(None);
     }
     let number = number.and_then(|number| number.parse().ok());
-    number.map(Some).ok_or_else(|| Error::invalid("Last-Event-ID", "must be the number of an event, as in 12"))
+    number.map(Some).ok_or_else(|| Error::invalid(LAST_EVENT_ID, "must be the number of an event, as in 12"))
+}
+
+/// The number, if an event of the run has it, or it is 0: who waits for what comes after another would miss all that comes before.
+fn told(run: &Run, field: &'static str, number: u32) -> Result<u32> {
+    let last = run.events();
+    if number <= last {
+        return Ok(number);
+    }
+    Err(Error::invalid(field, format!("must be the number of an event that was told: the last one is {last}")))
 }
 
 /// The run's events after that number, until the last one or until this process is about to be stopped. A client that has seen the

@@ -9,7 +9,7 @@ use shared::{
     run::{self, AttemptEnd, Run},
 };
 
-use super::sent::ToolCallView;
+use super::{sent::ToolCallView, views::UsageView};
 use crate::{Request, Response, auth, response};
 
 /// Why a run stands where it stands.
@@ -28,8 +28,10 @@ pub(super) struct ExplainView {
     tool_calls: Vec<ToolCallView>,
     /// The runs that it started as sub-agents, in the order of its steps.
     children: Vec<ChildView>,
-    /// The last attempts to call a model, at most 20.
+    /// The attempts to call a model: all that were answered, and of those that were not at least the last.
     attempts: Vec<AttemptView>,
+    /// What attempts used that are not listed: only where more than 20 were made that were not answered.
+    attempts_left_out: LeftOutView,
     /// How often it was handed from worker to worker.
     hops: u32,
     /// How often it was taken from a dead worker since its last step.
@@ -41,6 +43,14 @@ pub(super) struct ExplainView {
     /// The budget that had no room for its next model call: `run`, `family` (a run above it, or its own, with all below), `batch`, `key day`, `key month`, `organisation day` or
     /// `organisation month`.
     refused_by: Option<&'static str>,
+}
+
+/// What attempts used that are not listed.
+#[derive(Debug, Serialize, JsonSchema)]
+struct LeftOutView {
+    #[serde(flatten)]
+    usage: UsageView,
+    cost_micro_usd: Option<u64>,
 }
 
 /// A run that was started as a sub-agent.
@@ -137,6 +147,7 @@ const fn outcome(end: AttemptEnd) -> &'static str {
 pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let run = run::get(app, &caller, request.id("run_id")?).await?;
+    let attempts = run::attempts(app, &caller, &run).await?;
     let children = run::children(app, &caller, &run).await?;
     let runs: Vec<Run> = children.iter().map(|(_, child)| child.clone()).collect();
     let in_flight = run.in_flight.as_ref().map(|call| InFlightView {
@@ -154,7 +165,11 @@ pub(super) async fn explain_run(app: &App, request: Request) -> Result<Response>
         in_flight,
         tool_calls: ToolCallView::all(&run),
         children: children.iter().map(ChildView::from).collect(),
-        attempts: run.attempts.iter().map(AttemptView::from).collect(),
+        attempts: attempts.iter().map(AttemptView::from).collect(),
+        attempts_left_out: LeftOutView {
+            usage: UsageView::from(&run.left_out),
+            cost_micro_usd: run.left_out.cost_micro_usd(),
+        },
         hops: run.hops,
         takeovers: run.takeovers,
         steps: run.step,

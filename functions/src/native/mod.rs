@@ -6,6 +6,7 @@ mod batches;
 mod budgets;
 mod documents;
 pub(crate) mod error;
+mod evaluation_reports;
 mod evaluation_views;
 mod evaluations;
 mod events;
@@ -15,6 +16,7 @@ mod inputs;
 mod keys;
 mod messages;
 mod models;
+mod report;
 mod results;
 mod runs;
 mod secrets;
@@ -28,7 +30,7 @@ use serde_json::Value;
 use self::{
     agents::{AgentView, CreateAgent, UpdateAgent, UpdatedView},
     approvals::{ApprovalsView, Decide},
-    batches::{BatchQuery, BatchView, CreateBatch},
+    batches::{BatchQuery, BatchView, CancelledBatchView, CreateBatch},
     budgets::{BudgetsView, PutBudgets},
     evaluation_views::{CellsView, EvaluationView},
     evaluations::{CellsQuery, CreateEvaluation},
@@ -87,6 +89,7 @@ crate::route::routes! { Native;
         query: ListQuery,
         answer: 200 PageView<AgentView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Get an agent
     get_agent = GET "/v1/agents/{agent_id}" => agents::get_agent {
@@ -107,6 +110,7 @@ crate::route::routes! { Native;
         body: UpdateAgents<UpdateAgent>,
         answer: 200 UpdatedView | 404,
         access: [write api_keys, write agents, write runs, use models],
+        wait: Long,
     }
     /// Delete an agent: its runs go on
     delete_agent = DELETE "/v1/agents/{agent_id}" => agents::delete_agent {
@@ -118,6 +122,7 @@ crate::route::routes! { Native;
         query: ListQuery,
         answer: 200 PageView<AgentView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Make an old version the current one again, as a new version
     restore_agent_version = POST "/v1/agents/{agent_id}/versions/{version}/restore" => agents::restore_agent_version {
@@ -153,6 +158,7 @@ crate::route::routes! { Native;
     list_run_messages = GET "/v1/runs/{run_id}/messages" => messages::list_run_messages {
         answer: 200 MessagesView,
         access: [write api_keys, write runs, read messages],
+        wait: Long,
     }
     /// List a run's events, in order: in pages, or as a stream that goes on where `Last-Event-ID` says
     list_run_events = GET "/v1/runs/{run_id}/events" => events::list_run_events {
@@ -164,7 +170,7 @@ crate::route::routes! { Native;
     /// Say why a run stands where it stands
     explain_run = GET "/v1/runs/{run_id}/explain" => explain::explain_run {
         answer: 200 ExplainView,
-        access: [write api_keys, write runs],
+        access: [write api_keys, write runs, read messages],
     }
     /// List the tool calls of a run about which a person is asked
     list_run_approvals = GET "/v1/runs/{run_id}/approvals" => approvals::list_run_approvals {
@@ -209,7 +215,7 @@ crate::route::routes! { Native;
     }
     /// Cancel every run of a batch that has not ended
     cancel_batch = POST "/v1/batches/{batch_id}/cancel" => batches::cancel_batch {
-        answer: 200 BatchView | 202 BatchView,
+        answer: 200 CancelledBatchView | 202 CancelledBatchView,
         access: [write api_keys, write runs],
     }
     /// Start a new batch of the items that did not end well
@@ -272,10 +278,13 @@ crate::route::routes! { Native;
     }
     /// List what came of each case with each configuration, case by case, as it is at this moment
     ///
-    /// 409 when the test set was deleted before the evaluation had ended: then nobody knows any more what would have been correct.
+    /// CSV, NDJSON and the page are of this moment; JUnit XML is 409 until the evaluation is done, because CI would take a part of its tests
+    /// for all of them. 409 too when the test set was deleted before the evaluation had ended: then nobody knows any more what would
+    /// have been correct.
     list_evaluation_results = GET "/v1/evaluations/{evaluation_id}/results" => evaluations::list_evaluation_results {
         query: CellsQuery,
-        answer: 200 CellsView | 200 "application/x-ndjson" String | 409,
+        answer: 200 CellsView | 200 "application/x-ndjson" String | 200 "text/csv" String | 200 "application/xml" String
+            | 200 "text/html" String | 409,
         access: [write api_keys, write runs, read messages],
         wait: Long,
     }

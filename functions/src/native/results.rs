@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use http::{HeaderValue, StatusCode, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -148,13 +148,17 @@ pub(super) fn page_limit(asked: Option<usize>) -> Result<usize> {
 }
 
 /// What `Accept` asks for.
-pub(super) fn accepted(request: &Request) -> Format {
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    match accept {
+fn accepted(request: &Request) -> Format {
+    match accept(request) {
         accept if accept.contains("ndjson") => Format::Ndjson,
         accept if accept.contains("text/csv") => Format::Csv,
         _ => Format::Json,
     }
+}
+
+/// The header `Accept`.
+pub(super) fn accept(request: &Request) -> &str {
+    request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// All of them as a stream: what `read` finds from a number on, so many at most, as `write` writes it, which is told whether it is the
@@ -165,17 +169,18 @@ pub(super) fn accepted(request: &Request) -> Format {
 pub(super) async fn in_pieces<T, F>(
     media: &'static str,
     read: impl Fn(usize, usize) -> F + Send + Sync + 'static,
-    write: fn(&[T], bool) -> Bytes,
+    write: impl Fn(&[T], bool) -> Bytes + Send + Sync + 'static,
 ) -> Result<Response>
 where
     T: Send + 'static,
     F: Future<Output = Result<Vec<T>>> + Send + 'static,
 {
     let first = read(0, AT_A_TIME).await?;
-    let read = Arc::new(read);
+    let both = Arc::new((read, write));
     let pieces = stream::unfold(Some((0, Some(first))), move |state| {
-        let read = Arc::clone(&read);
+        let both = Arc::clone(&both);
         async move {
+            let (read, write) = &*both;
             let (from, known) = state?;
             let found = match known {
                 Some(found) => found,
@@ -187,10 +192,15 @@ where
             Some((write(&found, from == 0), next))
         }
     });
+    Ok(streamed(media, pieces))
+}
+
+/// An answer of that media type, piece by piece.
+pub(super) fn streamed(media: &'static str, pieces: impl Stream<Item = Bytes> + Send + 'static) -> Response {
     let mut response = Response::new(Body::Stream(Box::pin(pieces)));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    Ok(response)
+    response
 }
 
 /// A JSON object a line.

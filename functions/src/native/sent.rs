@@ -1,4 +1,4 @@
-//! What a run and those below it had sent already when it was cancelled, on the native surface: it cannot be taken back.
+//! What a run and those below it, or a batch, had sent already when it was cancelled, on the native surface: it cannot be taken back.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -48,6 +48,42 @@ struct ModelCallView {
     output_tokens: u64,
     /// What that costs; `null` when the price is not known.
     cost_micro_usd: Option<u64>,
+}
+
+/// The most calls of each kind that are listed of a batch.
+const LISTED: usize = 100;
+
+/// What the runs of a batch had sent already.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct BatchSentView {
+    /// The calls, in the order of the batch's items: the first 100 of each kind.
+    #[serde(flatten)]
+    listed: SentView,
+    /// How many tool calls were under way, those included that are not listed.
+    tool_calls_total: usize,
+    /// How many model calls were under way, those included that are not listed.
+    model_calls_total: usize,
+}
+
+impl BatchSentView {
+    /// What these runs had sent.
+    pub(super) fn of<'a>(runs: impl Iterator<Item = &'a Run> + Clone) -> Self {
+        let mut listed = SentView::of(runs);
+        let (tool_calls_total, model_calls_total) = (listed.tool_calls.len(), listed.model_calls.len());
+        listed.tool_calls.truncate(LISTED);
+        listed.model_calls.truncate(LISTED);
+        Self { listed, tool_calls_total, model_calls_total }
+    }
+}
+
+/// The word for where a call stands.
+pub(super) const fn state(state: CallState) -> &'static str {
+    match state {
+        CallState::Ready => "ready",
+        CallState::AwaitsApproval => "awaits_approval",
+        CallState::Sent => "sent",
+        CallState::Filled => "ended",
+    }
 }
 
 impl SentView {
@@ -102,12 +138,7 @@ impl ToolCallView {
             run_id: run.id.prefixed(),
             tool: call.tool.clone(),
             step,
-            state: match call.state {
-                CallState::Ready => "ready",
-                CallState::AwaitsApproval => "awaits_approval",
-                CallState::Sent => "sent",
-                CallState::Filled => "ended",
-            },
+            state: state(call.state),
             attempts: call.attempts,
             sent_at: call.sent_at.map(|at| at.rfc3339()),
             idempotency_key: run.idempotency_key(step),

@@ -125,10 +125,46 @@ impl<M> Definition<M> {
 }
 
 impl Draft {
-    /// The definition, if everything about it may be so; otherwise all that is wrong.
-    pub(super) async fn checked(mut self, app: &App, tenant: Tenant) -> Result<Definition> {
+    /// The definition, if everything about it may be so; otherwise all that is wrong. What it has of what the agent `was` is not looked at
+    /// again: an agent, a model or an address that it names may have gone since, and everything else can be changed nevertheless.
+    pub(super) async fn checked(mut self, app: &App, tenant: Tenant, was: Option<&Definition>) -> Result<Definition> {
+        self.check(app, tenant, was).await?;
+        if let Some(was) = was.filter(|was| self.calls_what(was)) {
+            return Ok(self.with_models(was.model.clone(), was.fallback_models.clone()));
+        }
+        let had = was.into_iter().flat_map(|was| std::iter::once(&was.model).chain(&was.fallback_models));
+        let had: Vec<&ModelName> = had.collect();
+        let model = resolve(app, tenant, "model", &self.model, &had).await?;
+        let fallbacks = resolve_fallbacks(app, tenant, Some(&model), &self.fallback_models, &had).await?;
+        check_budget(app, tenant, Some(&model), &fallbacks, self.budget_micro_usd).await?;
+        Ok(self.with_models(model, fallbacks))
+    }
+
+    /// Whether it calls the models that the agent called, with the same budget.
+    fn calls_what(&self, was: &Definition) -> bool {
+        let fallbacks = was.fallback_models.iter().map(ModelName::as_str);
+        self.model == was.model.as_str()
+            && self.fallback_models.iter().map(String::as_str).eq(fallbacks)
+            && self.budget_micro_usd == was.budget_micro_usd
+    }
+
+    /// Refuses what no agent may be, where this is a change of one that nobody knows: its model is `unsaid` unless the change says
+    /// another, and then nothing is held against what its model may be.
+    pub(super) async fn check_of_any(mut self, app: &App, tenant: Tenant, unsaid: &str) -> Result<()> {
+        self.check(app, tenant, None).await?;
+        let model = match self.model != unsaid {
+            true => Some(resolve(app, tenant, "model", &self.model, &[]).await?),
+            false => None,
+        };
+        let fallbacks = resolve_fallbacks(app, tenant, model.as_ref(), &self.fallback_models, &[]).await?;
+        check_budget(app, tenant, model.as_ref(), &fallbacks, self.budget_micro_usd).await
+    }
+
+    /// Looks at everything but models and what they cost.
+    async fn check(&mut self, app: &App, tenant: Tenant, was: Option<&Definition>) -> Result<()> {
         let mut problems = Vec::new();
-        sub_agents::resolve(app, tenant, &mut self.tools, &mut problems).await?;
+        let had = was.map_or(&[][..], |was| &was.tools);
+        sub_agents::resolve(app, tenant, &mut self.tools, had, &mut problems).await?;
         let mut check = |holds: bool, field: &str, message: String| {
             if !holds {
                 problems.push(Problem { field: field.to_owned(), message });
@@ -160,20 +196,14 @@ impl Draft {
             format!("must be at most {FALLBACK_MODELS_LIMIT}"),
         );
         check_metadata(&self.metadata, &mut problems);
-        tool::check(app.guard(), app.functions(), &self.tools, &mut problems);
+        tool::check(app.guard(), app.functions(), &self.tools, had, &mut problems);
         inputs::check(&self.inputs, &mut problems);
         self.guidance.check(&mut problems);
         self.outside.check(&mut problems);
         if let Some(Err(message)) = self.output_schema.as_ref().map(tool::schema::check_output) {
             problems.push(Problem { field: "output_schema".to_owned(), message });
         }
-        if !problems.is_empty() {
-            return Err(Error::Invalid(problems));
-        }
-        let model = provider::resolve(app, tenant, "model", &self.model).await?;
-        let fallbacks = resolve_fallbacks(app, tenant, &model, &self.fallback_models).await?;
-        check_budget(app, tenant, &model, &fallbacks, self.budget_micro_usd).await?;
-        Ok(self.with_models(model, fallbacks))
+        if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
     }
 }
 
@@ -209,13 +239,27 @@ impl<M> Definition<M> {
     }
 }
 
+/// The model of this name. One that the agent had stays its, whether it can be called now or not.
+async fn resolve(app: &App, tenant: Tenant, field: &str, name: &str, had: &[&ModelName]) -> Result<ModelName> {
+    match had.iter().find(|had| had.as_str() == name) {
+        Some(had) => Ok((*had).clone()),
+        None => provider::resolve(app, tenant, field, name).await,
+    }
+}
+
 /// The models of these names, each another one.
-async fn resolve_fallbacks(app: &App, tenant: Tenant, model: &ModelName, names: &[String]) -> Result<Vec<ModelName>> {
+async fn resolve_fallbacks(
+    app: &App,
+    tenant: Tenant,
+    model: Option<&ModelName>,
+    names: &[String],
+    had: &[&ModelName],
+) -> Result<Vec<ModelName>> {
     let mut found: Vec<ModelName> = Vec::with_capacity(names.len());
     for (index, name) in names.iter().enumerate() {
         let field = format!("fallback_models[{index}]");
-        let fallback = provider::resolve(app, tenant, &field, name).await?;
-        if std::iter::once(model).chain(&found).any(|known| app.models().same(known, &fallback)) {
+        let fallback = resolve(app, tenant, &field, name, had).await?;
+        if model.into_iter().chain(&found).any(|known| app.models().same(known, &fallback)) {
             return Err(Error::invalid(field, "must be another model than 'model' and those before it"));
         }
         found.push(fallback);
@@ -227,7 +271,7 @@ async fn resolve_fallbacks(app: &App, tenant: Tenant, model: &ModelName, names: 
 pub(crate) async fn check_budget(
     app: &App,
     tenant: Tenant,
-    model: &ModelName,
+    model: Option<&ModelName>,
     fallbacks: &[ModelName],
     budget_micro_usd: Option<u64>,
 ) -> Result<()> {
@@ -250,7 +294,7 @@ pub(crate) async fn check_prices(
     limits: &[Limit],
 ) -> Result<()> {
     let Some(limit) = limits.first() else { return Ok(()) };
-    unpriced(app, tenant, model, fallbacks).await?.map_or(Ok(()), |(model, hint)| {
+    unpriced(app, tenant, Some(model), fallbacks).await?.map_or(Ok(()), |(model, hint)| {
         let budget = limit.ledger.budget.name();
         let message = format!("the price of '{model}' is not known, so the {budget} budget cannot be kept; {hint}");
         Err(Error::invalid("model", message))
@@ -261,10 +305,10 @@ pub(crate) async fn check_prices(
 async fn unpriced<'a>(
     app: &App,
     tenant: Tenant,
-    model: &'a ModelName,
+    model: Option<&'a ModelName>,
     fallbacks: &'a [ModelName],
 ) -> Result<Option<(&'a ModelName, &'static str)>> {
-    for model in std::iter::once(model).chain(fallbacks) {
+    for model in model.into_iter().chain(fallbacks) {
         let whose = provider::whose(app, tenant, model.as_str()).await?;
         if whose.price(app, model).is_none() {
             return Ok(Some((model, whose.price_hint())));

@@ -1,5 +1,6 @@
 //! Agents: a prompt and a model under a name. Every change makes a new version that never changes; a run is pinned to one.
 
+mod change;
 mod definition;
 mod guidance;
 mod inputs;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use change::Change;
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
 };
@@ -26,8 +28,8 @@ pub use named::create_named;
 pub use prompts::{
     DRAFTS_LIMIT, PromptDraft, PromptStatus, SystemPrompt, VERSIONS_LOOKED_AT, create_draft, plan_draft, prompts,
 };
-pub use registered::{Registered, registered};
-pub use together::{Apply, Change, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
+pub use registered::tools_named;
+pub use together::{OfAgent, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
 pub(crate) use unnamed::UNNAMED_VERSION;
 pub use unnamed::{keep_unnamed, unnamed};
 
@@ -81,9 +83,13 @@ impl AgentVersion {
 /// # Errors
 /// [`Error::Invalid`], also for a server that does not say what its tools are; [`Error::UnknownModel`], [`Error::Forbidden`].
 pub async fn plan(app: &App, caller: &Caller, draft: Draft) -> Result<AgentVersion> {
+    plan_like(app, caller, draft, None).await
+}
+
+async fn plan_like(app: &App, caller: &Caller, draft: Draft, like: Option<&Definition>) -> Result<AgentVersion> {
     caller.require(Scope::AgentsWrite)?;
     let now = app.now();
-    let mut definition = draft.checked(app, caller.tenant()).await?;
+    let mut definition = draft.checked(app, caller.tenant(), like).await?;
     Pins::default().pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
     Ok(AgentVersion { agent_id: AgentId::new(now), number: 1, created_at: now, updated_at: now, definition })
 }
@@ -205,34 +211,28 @@ pub async fn all_versions(app: &App, caller: &Caller, id: AgentId) -> Result<Vec
     }
 }
 
-/// A new agent that is as this one is now, checked, not yet stored: see [`create`].
+/// A new agent that is as this one is now, not yet stored: see [`create`]. What that one names may be gone: so it is with the new one.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::UnknownModel`] when its model is gone.
+/// [`Error::NotFound`].
 pub async fn plan_copy(app: &App, caller: &Caller, id: AgentId) -> Result<AgentVersion> {
     caller.require(Scope::AgentsWrite)?;
     let now = current(app, caller.tenant(), id).await?;
-    plan(app, caller, now.definition.to_draft()).await
+    plan_like(app, caller, now.definition.to_draft(), Some(&now.definition)).await
 }
 
-/// Changes the agent: `change` edits what it is now. A change that changes nothing makes no version. Servers that are given anew are
-/// asked for their tools, and what they say is pinned; those that stay as they were keep their pins.
+/// Changes the agent. A change that changes nothing makes no version. Servers that are given anew are
+/// asked for their tools, and what they say is pinned; those that stay as they were keep their pins. Only what the change touches is checked.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Invalid`], [`Error::UnknownModel`].
-pub async fn update(
-    app: &App,
-    caller: &Caller,
-    id: AgentId,
-    change: impl Fn(&mut Draft) -> Result<()>,
-) -> Result<Arc<AgentVersion>> {
+pub async fn update(app: &App, caller: &Caller, id: AgentId, change: &Change<'_>) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
-    let mut pins = Pins::default();
+    let (mut pins, mut registered) = (Pins::default(), None);
     for attempt in 1..=TRIES {
         let now = current(app, caller.tenant(), id).await?;
-        let mut draft = now.definition.to_draft();
-        change(&mut draft)?;
-        let mut definition = draft.checked(app, caller.tenant()).await?;
+        let draft = change.made_of(app, caller.tenant(), &now.definition, &mut registered).await?;
+        let mut definition = draft.checked(app, caller.tenant(), Some(&now.definition)).await?;
         pins.pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
         if definition == now.definition {
             return Ok(now);
@@ -284,16 +284,12 @@ pub async fn versions(app: &App, caller: &Caller, id: AgentId, page: &PageReques
 /// Makes a new version that says what version `number` said.
 ///
 /// # Errors
-/// [`Error::NotFound`] for the agent or the version; [`Error::UnknownModel`] when its model is gone.
+/// [`Error::NotFound`] for the agent or the version; [`Error::UnknownModel`] when its model is gone and not what the agent has now.
 pub async fn restore(app: &App, caller: &Caller, id: AgentId, number: u32) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::AgentsWrite)?;
     let now = current(app, caller.tenant(), id).await?;
     let old = version_of(app, caller.tenant(), &now, number).await?;
-    let restored = |draft: &mut Draft| {
-        *draft = old.definition.to_draft();
-        Ok(())
-    };
-    update(app, caller, id, restored).await
+    update(app, caller, id, &Change::new(|draft| *draft = old.definition.to_draft())).await
 }
 
 /// Makes this version the current one, if `from` still is (`None`: if the agent is new).

@@ -10,10 +10,16 @@ use crate::{
     tool::{Kind, SubAgent, Tool},
 };
 
-/// Looks each agent up, and gives its tool the parameters that it takes if it has none; adds what is wrong. An agent may name itself:
-/// how deep runs may be nested is limited.
-pub(super) async fn resolve(app: &App, tenant: Tenant, tools: &mut [Tool], problems: &mut Vec<Problem>) -> Result<()> {
-    for (index, tool) in tools.iter_mut().enumerate() {
+/// Looks each agent up, and gives its tool the parameters that it takes if it has none; adds what is wrong. Tools that the agent `had`
+/// stay as they are. An agent may name itself: how deep runs may be nested is limited.
+pub(super) async fn resolve(
+    app: &App,
+    tenant: Tenant,
+    tools: &mut [Tool],
+    had: &[Tool],
+    problems: &mut Vec<Problem>,
+) -> Result<()> {
+    for (index, tool) in tools.iter_mut().enumerate().filter(|(_, tool)| !had.contains(tool)) {
         let Kind::Agent(SubAgent { agent_id, version: number }) = tool.kind else { continue };
         let mut refuse = |field: &str, message: String| {
             problems.push(Problem { field: format!("tools[{index}].{field}"), message });

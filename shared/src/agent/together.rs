@@ -10,9 +10,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use uuid::Uuid;
 
-use super::{AgentVersion, Draft, TRIES};
+use super::{
+    AgentVersion, Change, Draft, TRIES,
+    registered::{self, Registered},
+};
 use crate::{
     app::App,
+    engine::fault,
     error::{Error, Problem, Result},
     id::AgentId,
     random,
@@ -29,19 +33,10 @@ use crate::{
 pub const UPDATED_TOGETHER_LIMIT: usize = 200;
 /// How long others wait for an open change set, in milliseconds: many times what one takes.
 const WAIT_MS: i64 = 5_000;
+/// How long before others stop waiting its writer says that it is still at work, in milliseconds.
+const RENEWED_MS: i64 = WAIT_MS / 2;
 /// The most bytes of versions in one transaction: a good part of the 4 MiB that DynamoDB allows.
 const TOGETHER_BYTES: usize = 3 << 20;
-
-/// Edits what an agent is, or refuses to.
-pub type Apply<'a> = dyn Fn(&mut Draft) -> Result<()> + Send + Sync + 'a;
-
-/// What shall change about one of the agents.
-pub struct Change<'a> {
-    /// Which; `None` is one that cannot be there, as when its id is none.
-    pub id: Option<AgentId>,
-    /// The change of what it is now.
-    pub apply: Box<Apply<'a>>,
-}
 
 /// What is done about an agent that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +47,9 @@ pub enum Unknown {
     Refused,
 }
 
+/// A change, and which agent it is of; `None` is one that cannot be there, as when its id is none.
+pub type OfAgent<'a> = (Option<AgentId>, Change<'a>);
+
 /// Changes these agents, all of them or none: nobody sees some as they were and others as they are now, in a list or one after the other.
 /// Answers those that are there, as they are now, in the order of the changes.
 ///
@@ -61,15 +59,15 @@ pub enum Unknown {
 pub async fn update_many(
     app: &App,
     caller: &Caller,
-    changes: &[Change<'_>],
+    changes: &[OfAgent<'_>],
     unknown: Unknown,
 ) -> Result<Vec<Arc<AgentVersion>>> {
     caller.require(Scope::AgentsWrite)?;
     check(changes)?;
-    let mut pins = Vec::new();
-    pins.resize_with(changes.len(), Pins::default);
+    let mut looked_up = LookedUp::default();
+    looked_up.pins.resize_with(changes.len(), Pins::default);
     for attempt in 1..=TRIES {
-        let planned = plan(app, caller.tenant(), changes, unknown, &mut pins).await?;
+        let planned = plan(app, caller.tenant(), changes, unknown, &mut looked_up).await?;
         if Box::pin(write(app, caller.tenant(), &planned)).await? {
             return Ok(planned.into_iter().map(|change| change.to.unwrap_or(change.from)).collect());
         }
@@ -78,13 +76,13 @@ pub async fn update_many(
     Err(Error::Unavailable("the agents are being changed by others all the time".into()))
 }
 
-fn check(changes: &[Change<'_>]) -> Result<()> {
+fn check(changes: &[OfAgent<'_>]) -> Result<()> {
     if !(1..=UPDATED_TOGETHER_LIMIT).contains(&changes.len()) {
         return Err(Error::invalid("items", format!("must have 1 to {UPDATED_TOGETHER_LIMIT} entries")));
     }
     let mut first = BTreeMap::new();
     let mut problems = Vec::new();
-    for (index, id) in changes.iter().enumerate().filter_map(|(index, change)| Some((index, change.id?))) {
+    for (index, id) in changes.iter().enumerate().filter_map(|(index, (id, _))| Some((index, (*id)?))) {
         if let Some(before) = first.insert(id, index) {
             let message = format!("is the agent of items[{before}] too");
             problems.push(Problem { field: format!("items[{index}].id"), message });
@@ -99,19 +97,27 @@ struct Planned {
     to: Option<Arc<AgentVersion>>,
 }
 
+/// What was asked of others for a change that may have to be tried again.
+#[derive(Default)]
+struct LookedUp {
+    /// Of each change.
+    pins: Vec<Pins>,
+    registered: Option<Registered>,
+}
+
 /// Every change, checked against the agents as they are at one moment.
 async fn plan(
     app: &App,
     tenant: Tenant,
-    changes: &[Change<'_>],
+    changes: &[OfAgent<'_>],
     unknown: Unknown,
-    pins: &mut [Pins],
+    LookedUp { pins, registered }: &mut LookedUp,
 ) -> Result<Vec<Planned>> {
-    let ids: Vec<AgentId> = changes.iter().filter_map(|change| change.id).collect();
+    let ids: Vec<AgentId> = changes.iter().filter_map(|(id, _)| *id).collect();
     let buckets = app.store().agent_buckets(tenant, &ids).await?;
     let (mut planned, mut problems) = (Vec::with_capacity(changes.len()), Vec::new());
-    for (index, (change, pins)) in changes.iter().zip(pins).enumerate() {
-        let found = change.id.and_then(|id| Some((id, current(&buckets, id)?)));
+    for (index, ((id, change), pins)) in changes.iter().zip(pins).enumerate() {
+        let found = id.and_then(|id| Some((id, current(&buckets, id)?)));
         let Some((id, number)) = found else {
             if unknown == Unknown::Refused {
                 return Err(Error::NotFound("agent"));
@@ -122,7 +128,7 @@ async fn plan(
             continue;
         };
         let from = super::version(app, tenant, id, number).await?;
-        match changed(app, tenant, &from, change, pins).await {
+        match changed(app, tenant, &from, change, (pins, registered)).await {
             Ok(to) => planned.push(Planned { from, to }),
             Err(error) => problems.extend(below(index, error)?),
         }
@@ -130,18 +136,17 @@ async fn plan(
     if problems.is_empty() { Ok(planned) } else { Err(Error::Invalid(problems)) }
 }
 
-/// Whether the change makes sense, of an agent that is not there: a bad item is refused whoever's it is. What tools such an agent has nobody
-/// knows.
+/// Whether the change makes sense, of an agent that is not there: an item that would be bad of any agent is refused whoever's it is. What
+/// tools and which model such an agent has nobody knows.
 async fn of_nobody(app: &App, tenant: Tenant, change: &Change<'_>) -> Result<()> {
-    let mut draft = Draft::new("nobody", app.models().default_model().to_string());
-    let mut problems = match (change.apply)(&mut draft) {
-        Err(Error::Invalid(problems)) => problems,
-        other => other.map(|()| Vec::new())?,
-    };
-    problems.retain(|problem| !problem.field.starts_with("toolNames"));
-    match draft.checked(app, tenant).await {
+    // No change can say it.
+    let unsaid = Uuid::now_v7().to_string();
+    let mut draft = Draft::new("nobody", unsaid.clone());
+    (change.apply)(&mut draft);
+    let mut problems = change.tool_names.map(registered::twice).unwrap_or_default();
+    match draft.check_of_any(app, tenant, &unsaid).await {
         Err(Error::Invalid(more)) => problems.extend(more),
-        other => drop(other?),
+        other => other?,
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
@@ -155,11 +160,10 @@ async fn changed(
     tenant: Tenant,
     from: &AgentVersion,
     change: &Change<'_>,
-    pins: &mut Pins,
+    (pins, registered): (&mut Pins, &mut Option<Registered>),
 ) -> Result<Option<Arc<AgentVersion>>> {
-    let mut draft = from.definition.to_draft();
-    (change.apply)(&mut draft)?;
-    let mut definition = draft.checked(app, tenant).await?;
+    let draft = change.made_of(app, tenant, &from.definition, registered).await?;
+    let mut definition = draft.checked(app, tenant, Some(&from.definition)).await?;
     pins.pin(app, tenant, &mut definition.tools).await.map_err(Error::Invalid)?;
     if definition == from.definition {
         return Ok(None);
@@ -193,20 +197,46 @@ async fn write(app: &App, tenant: Tenant, planned: &[Planned]) -> Result<bool> {
     let (owner, until) = (app.owner(), app.now().plus_ms(WAIT_MS));
     let set = ChangeSet { id: Uuid::now_v7(), owner, until, state: ChangeState::Open };
     let rev = app.store().save_change_set(tenant, &set, None, Vec::new()).await?;
-    let open = Versioned { value: set, rev };
-    let done = put(app, tenant, open.value.id, &new).await? && commit(app, tenant, &open, &new).await?;
-    if !done {
+    let mut open = Versioned { value: set, rev };
+    fault::point("C1");
+    let done = match put(app, tenant, &mut open, &new).await {
+        Ok(true) => {
+            fault::point("C2");
+            commit(app, tenant, &mut open, &new).await
+        }
+        other => other,
+    };
+    fault::point("C3");
+    if !matches!(done, Ok(true)) {
         // Others need not wait for it; whether they learn of it changes nothing else.
         let _ = stop(app, tenant, &open).await;
     }
-    Ok(done)
+    done
 }
 
-/// Puts the versions; `false` when one of the agents was changed meanwhile.
-async fn put(app: &App, tenant: Tenant, set: Uuid, versions: &[&AgentVersion]) -> Result<bool> {
+/// Has others wait longer for a change set that is still being written; `false` when one of them has stopped it.
+async fn renewed(app: &App, tenant: Tenant, open: &mut Versioned<ChangeSet>) -> Result<bool> {
+    if app.now().plus_ms(RENEWED_MS) < open.value.until {
+        return Ok(true);
+    }
+    let longer = ChangeSet { until: app.now().plus_ms(WAIT_MS), ..open.value.clone() };
+    match app.store().save_change_set(tenant, &longer, Some(open.rev), Vec::new()).await {
+        Ok(rev) => *open = Versioned { value: longer, rev },
+        Err(store::Error::Conflict { .. }) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(true)
+}
+
+/// Puts the versions; `false` when one of the agents was changed meanwhile, or the change set was stopped.
+async fn put(app: &App, tenant: Tenant, open: &mut Versioned<ChangeSet>, versions: &[&AgentVersion]) -> Result<bool> {
+    let set = open.value.id;
     let mut left: Vec<Option<Rev>> = vec![None; versions.len()];
     let mut begin = 0;
     while begin < versions.len() {
+        if !renewed(app, tenant, open).await? {
+            return Ok(false);
+        }
         let mut writes = Vec::new();
         let mut bytes: usize = 0;
         for (version, left) in versions.iter().zip(&left).skip(begin).take(TRANSACTION_LIMIT) {
@@ -223,10 +253,9 @@ async fn put(app: &App, tenant: Tenant, set: Uuid, versions: &[&AgentVersion]) -
             Err(store::Error::Conflict { index }) => {
                 let at = begin.saturating_add(index);
                 let (Some(version), Some(left)) = (versions.get(at), left.get_mut(at)) else { return Ok(false) };
-                match clear(app, tenant, version).await {
-                    Ok(found) => *left = found,
-                    Err(Error::Conflict(_)) => return Ok(false),
-                    Err(error) => return Err(error),
+                match cleared(app, tenant, open, version).await? {
+                    Place::Free(found) => *left = found,
+                    Place::Taken | Place::Written => return Ok(false),
                 }
             }
             Err(error) => return Err(error.into()),
@@ -243,10 +272,18 @@ const fn length(write: &Write) -> usize {
 }
 
 /// Moves all pointers, and closes the change set with that; `false` when it was stopped, or one of the agents is gone.
-async fn commit(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>, versions: &[&AgentVersion]) -> Result<bool> {
+async fn commit(
+    app: &App,
+    tenant: Tenant,
+    open: &mut Versioned<ChangeSet>,
+    versions: &[&AgentVersion],
+) -> Result<bool> {
     let ids: Vec<AgentId> = versions.iter().map(|version| version.agent_id).collect();
-    let closed = ChangeSet { state: ChangeState::Committed, ..open.value.clone() };
     for attempt in 1..=TRIES {
+        if !renewed(app, tenant, open).await? {
+            return Ok(false);
+        }
+        let closed = ChangeSet { state: ChangeState::Committed, ..open.value.clone() };
         let mut buckets = app.store().agent_buckets(tenant, &ids).await?;
         for version in versions {
             let bucket = buckets.iter_mut().find(|bucket| bucket.is_of(version.agent_id));
@@ -266,6 +303,20 @@ async fn commit(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>, versions
     Err(Error::Unavailable("agents are being changed by others all the time".into()))
 }
 
+/// As [`clear`], for the writer of a change set: what there is in the place of this version, or [`Place::Taken`] when that one was stopped
+/// meanwhile.
+async fn cleared(app: &App, tenant: Tenant, open: &mut Versioned<ChangeSet>, to: &AgentVersion) -> Result<Place> {
+    let mut looked: u32 = 0;
+    while renewed(app, tenant, open).await? {
+        looked = looked.saturating_add(1);
+        match look(app, tenant, to, looked).await? {
+            Place::Taken => {}
+            found @ (Place::Free(_) | Place::Written) => return Ok(found),
+        }
+    }
+    Ok(Place::Taken)
+}
+
 /// Stops a change set that is open, if it is as it was seen.
 async fn stop(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>) -> store::Result<()> {
     let stopped = ChangeSet { state: ChangeState::Stopped, ..open.value.clone() };
@@ -278,21 +329,39 @@ async fn stop(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>) -> store::
 /// # Errors
 /// [`Error::Conflict`] when the agent has been changed meanwhile, or is gone.
 pub(super) async fn clear(app: &App, tenant: Tenant, to: &AgentVersion) -> Result<Option<Rev>> {
-    let mut looked: u32 = 0;
-    loop {
-        looked = looked.saturating_add(1);
-        let found = app.store().version_writer(tenant, to.agent_id, to.number).await?;
-        let Some((writer, rev)) = found else { return Ok(None) };
-        let writer = writer.ok_or_else(changed_meanwhile)?;
-        let set = app.store().change_set(tenant, writer).await?;
-        if let Some(open) = set.filter(|set| set.value.state == ChangeState::Open) {
-            wait_or_stop(app, tenant, &open, looked).await?;
-            continue;
+    for looked in 1.. {
+        match look(app, tenant, to, looked).await? {
+            Place::Free(left) => return Ok(left),
+            Place::Taken => {}
+            Place::Written => break,
         }
-        // It commits nothing any more. Whether it has, the pointer says.
-        let pointed = app.store().agent_bucket(tenant, to.agent_id).await?.current(to.agent_id);
-        return if pointed == to.number.checked_sub(1) { Ok(Some(rev)) } else { Err(changed_meanwhile()) };
     }
+    Err(Error::Conflict("the agent was changed at the same time".to_owned()))
+}
+
+/// What is in the place of a version that is to be written.
+enum Place {
+    /// Nothing, or what a stopped change set left behind, with its revision.
+    Free(Option<Rev>),
+    /// A version of a change set that was open a moment ago: to be looked at again.
+    Taken,
+    /// A version that counts: the agent has been changed meanwhile, or is gone.
+    Written,
+}
+
+/// Looks for the `looked`th time what is in the place of this version. For a change set that is open it waits a moment, or stops it.
+async fn look(app: &App, tenant: Tenant, to: &AgentVersion, looked: u32) -> Result<Place> {
+    let found = app.store().version_writer(tenant, to.agent_id, to.number).await?;
+    let Some((writer, rev)) = found else { return Ok(Place::Free(None)) };
+    let Some(writer) = writer else { return Ok(Place::Written) };
+    let set = app.store().change_set(tenant, writer).await?;
+    if let Some(open) = set.filter(|set| set.value.state == ChangeState::Open) {
+        wait_or_stop(app, tenant, &open, looked).await?;
+        return Ok(Place::Taken);
+    }
+    // It commits nothing any more. Whether it has, the pointer says.
+    let pointed = app.store().agent_bucket(tenant, to.agent_id).await?.current(to.agent_id);
+    Ok(if pointed == to.number.checked_sub(1) { Place::Free(Some(rev)) } else { Place::Written })
 }
 
 /// Gives an open change set time, or stops it when it has had enough. One of an earlier process of a host that is alone has nobody who
@@ -309,8 +378,4 @@ async fn wait_or_stop(app: &App, tenant: Tenant, open: &Versioned<ChangeSet>, lo
         Ok(()) | Err(store::Error::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn changed_meanwhile() -> Error {
-    Error::Conflict("the agent was changed at the same time".to_owned())
 }

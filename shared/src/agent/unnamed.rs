@@ -24,7 +24,7 @@ pub(crate) const UNNAMED_VERSION: u32 = 1;
 pub async fn unnamed(app: &App, caller: &Caller, system_prompt: String, model: String) -> Result<Arc<AgentVersion>> {
     caller.require(Scope::RunsWrite)?;
     let org = caller.tenant().org();
-    let definition = Draft { system_prompt, ..Draft::new(NAME, model) }.checked(app, caller.tenant()).await?;
+    let definition = Draft { system_prompt, ..Draft::new(NAME, model) }.checked(app, caller.tenant(), None).await?;
     let (said, model) = (definition.system_prompt.as_bytes(), definition.model.as_str().as_bytes());
     let agent_id = AgentId::of_content(&[org.uuid().as_bytes(), said, model]);
     let now = app.now();

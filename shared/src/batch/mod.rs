@@ -6,6 +6,7 @@ mod places;
 mod progress;
 mod start;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use self::progress::progress;
@@ -35,6 +36,9 @@ use crate::{
 
 /// How often a batch's row is read again when others write it at the same time.
 const TRIES: usize = 10;
+/// How many runs of a cancelled batch are read together, and the relatives of how many at a time.
+const READ_TOGETHER: usize = 500;
+const FAMILIES_AT_A_TIME: usize = 16;
 
 /// A batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -213,4 +217,28 @@ pub(crate) async fn request_cancel(app: &App, tenant: Tenant, id: BatchId) -> Re
         }
     }
     Err(Error::Unavailable("the batch is being written all the time".into()))
+}
+
+/// The runs of a batch that its cancel ended, or will, each with those below it, in the order of the batch's items. Only those that
+/// had something under way.
+///
+/// # Errors
+/// As the store says.
+pub async fn cancelled(app: &App, caller: &Caller, batch: &Batch) -> Result<Vec<Run>> {
+    caller.require(Scope::RunsWrite)?;
+    if !batch.cancel_requested {
+        return Ok(Vec::new());
+    }
+    let mut all = Vec::new();
+    for ids in batch.run_ids().chunks(READ_TOGETHER) {
+        let runs = app.store().runs(caller.tenant(), ids).await?.into_iter().flatten().map(|run| run.value);
+        let families = stream::iter(runs.filter(|run| !run.status.terminal() || run.cancel_requested))
+            .map(|run| async move {
+                let below = run::below(app, caller, &run).await?;
+                Ok::<_, Error>(std::iter::once(run).chain(below).filter(Run::has_sent).collect::<Vec<_>>())
+            })
+            .buffered(FAMILIES_AT_A_TIME);
+        all.extend(families.try_collect::<Vec<_>>().await?.into_iter().flatten());
+    }
+    Ok(all)
 }

@@ -181,7 +181,7 @@ pub(crate) async fn check_shared(app: &App, pinned: &Pinned, shared: Shared) -> 
         return Err(Error::invalid("max_concurrency", format!("must be from 1 to {MAX_CONCURRENCY_LIMIT}")));
     }
     let fallbacks = &pinned.agent.definition.fallback_models;
-    agent::check_budget(app, pinned.tenant, &pinned.model, fallbacks, budget_micro_usd).await
+    agent::check_budget(app, pinned.tenant, Some(&pinned.model), fallbacks, budget_micro_usd).await
 }
 
 fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {

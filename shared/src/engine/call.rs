@@ -12,6 +12,7 @@ use super::{
     tool_step,
 };
 use crate::{
+    adversity,
     agent::AgentVersion,
     app::App,
     clock::Timestamp,
@@ -106,8 +107,8 @@ pub(super) async fn call(
         if held.run.status.terminal() {
             return Ok(Called::Ended);
         }
-        fault::point("K4");
         fault::point("K5");
+        adversity::told(&request);
         held.pieces.clear();
         let outcome = match beside(app, held, whose.call(app, &request)).await? {
             Beside::Ended(outcome) => outcome,
@@ -185,6 +186,7 @@ async fn begin(app: &App, held: &mut Held, request: &Request, attempt: u32, pric
     if !intend(app, held, request, attempt, (price, budgets)) {
         return Ok(Saved::Yes);
     }
+    fault::point("K4");
     let saved = if simulation::off(Guard::Intent) { Saved::Yes } else { held.save(app).await? };
     if saved == Saved::Yes && held.run.cancel_requested {
         // The cancel came with the write; nothing was sent, so nothing is booked.
@@ -204,7 +206,7 @@ fn intend(
     (price, budgets): (Option<Price>, Vec<Limit>),
 ) -> bool {
     let now = app.now();
-    let reserved = most_tokens(request);
+    let reserved = most_tokens(app, request);
     let reserved_micro_usd = price.map(|price| price.cost_micro_usd(reserved));
     let next = InFlight {
         slot: held.run.step,
@@ -248,7 +250,6 @@ fn accept(app: &App, held: &mut Held, agent: &AgentVersion, answer: Answer, pric
     let Answer { text, tool_calls, finish, tokens } = answer;
     let calls = tool_step::expected(&agent.definition, held.run.mode, finish, &tool_calls);
     held.fill(app, held.run.step, Record::Answer { text, tool_calls, finish, model, tokens }.at(now), calls);
-    fault::point("K7");
 }
 
 /// Books the fault, and pauses before the same model's next attempt; or says what else comes next.

@@ -1,5 +1,19 @@
 //! Named points of the protocol at which a test can kill or freeze the process: `MUSTER_FAULT=K5:abort:3` aborts at the third
 //! pass of K5, `K5:stop:3` stops it as SIGSTOP does. Without the feature `fault-points` nothing of it is compiled.
+//!
+//! | point | it has just happened that |
+//! | --- | --- |
+//! | K1 | a run or batch was checked; accepting it is the next write |
+//! | K2 | it was accepted, in a call that asks for a worker |
+//! | K3 | a message's run was read |
+//! | K4 | a call of a model, tool or sub-agent was decided; its intent is the next write, with what was learned before |
+//! | K5 | the intent was written; sending is next |
+//! | K6 | the answer came |
+//! | K7 | a slot of the journal was written, with what comes next |
+//! | K8, K9 | it was decided to let go of a run that goes on later; that was written |
+//! | K10, K11 | a run's end was decided; a worker has let go of a run |
+//! | I1, I2 | a request was found to be the first with its idempotency key; its work was done, with the key's record |
+//! | C1, C2, C3 | a change set of agents was opened; their versions were put; all pointers were moved |
 
 /// A named point of the protocol.
 #[cfg(not(feature = "fault-points"))]

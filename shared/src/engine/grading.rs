@@ -114,17 +114,27 @@ fn verdict(text: &str) -> Result<Verdict, String> {
     serde_json::from_value(schema::value(text)?).map_err(|error| error.to_string())
 }
 
-/// Starts, with the next write, the run that grades one that has just ended well, if its agent has acceptance criteria.
+/// Why nothing is graded where only the scripted model could judge.
+const NO_JUDGE: &str =
+    "there is no judge: the scripted model gives no verdicts, no provider has a key, and MUSTER_JUDGE_MODEL is not set";
+
+/// Starts, with the next write, the run that grades one that has just ended well, if its agent has acceptance criteria. Where no model may
+/// judge, that is said at once.
 pub(super) fn begin(app: &App, held: &mut Held, agent: &std::sync::Arc<AgentVersion>) -> Result<()> {
     let criteria = &agent.definition.guidance.acceptance_criteria;
     let Some(first) = criteria.first().filter(|_| held.run.grades.is_none()) else { return Ok(()) };
+    let Some(model) = app.judge_model(&held.run.model) else {
+        let unjudged = criteria.iter().map(|criterion| (criterion.clone(), Err(NO_JUDGE.to_owned())));
+        held.run.evaluation = Some(Evaluation::of(unjudged));
+        return Ok(());
+    };
     let (now, graded) = (app.now(), &held.run);
     let pinned = Pinned {
         tenant: graded.tenant(),
         key_id: graded.key_id,
         key_budget: graded.key_budget,
         agent: agent.clone(),
-        model: app.judge_model(&graded.model),
+        model,
         mode: Mode::Auto,
         max_steps: CALLS.saturating_mul(u32::try_from(criteria.len()).unwrap_or(u32::MAX)),
         // What an agent's runs may cost is said for what the agent does.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::{filling::Filling, grading, pieces::Pieces};
+use super::{fault, filling::Filling, grading, pieces::Pieces};
 use crate::{
     app::App,
     clock::Timestamp,
@@ -368,6 +368,9 @@ impl Held {
 
     /// All that was to be written is; the row has this revision.
     fn written(&mut self, app: &App, rev: Rev) {
+        if self.unwritten() {
+            fault::point("K7");
+        }
         self.rev = Some(rev);
         self.seen = self.run.stamp;
         self.left_place |= self.run.place_step().is_some_and(|step| step < 0);

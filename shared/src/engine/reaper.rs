@@ -53,7 +53,7 @@ pub async fn reap(app: &App) -> Result<Reaped> {
     let mut outcome = Ok(());
     for shard in 0..DUE_SHARDS {
         // What goes wrong in one shard must not keep the later ones waiting, tick after tick.
-        if let Err(error) = reap_shard(app, shard, &mut reaped).await {
+        if let Err(error) = Box::pin(reap_shard(app, shard, &mut reaped)).await {
             outcome = Err(error);
         }
     }
@@ -66,7 +66,7 @@ async fn reap_shard(app: &App, shard: u8, reaped: &mut Reaped) -> Result<()> {
     loop {
         let (due, next) = app.store().due(shard, Some(app.now()), after).await?;
         looked_at = looked_at.saturating_add(due.len());
-        look_at(app, due, reaped).await?;
+        Box::pin(look_at(app, due, reaped)).await?;
         match next {
             Some(next) if looked_at < PER_TICK => after = Some(next),
             _ => return Ok(()),

@@ -13,10 +13,10 @@ use crate::{
     tenant::Tenant,
 };
 
-/// A token is taken for at least so many bytes of text when nobody has counted: on the high side for what is not code or CJK.
-const BYTES_PER_TOKEN: usize = 2;
 /// Tokens that a provider adds around each message, at most.
 const TOKENS_PER_TURN: u64 = 16;
+/// Tokens that a provider adds when tools are offered, at most: Anthropic documents up to 530 of its own ("Tool use", pricing).
+const TOKENS_OF_TOOLS: u64 = 600;
 
 /// What was said in the chat before this run, or in the run that this one grades, and how many bytes of files the model is shown with that and the run's journal.
 pub(super) struct Said {
@@ -105,14 +105,22 @@ async fn turn(app: &App, tenant: Tenant, slot: &Slot, room_bytes: &mut u64) -> R
     })
 }
 
-/// The most tokens that a call may use: its text on the high side, and the longest answer.
-pub(super) fn most_tokens(request: &Request) -> Tokens {
+/// The most tokens that a call may use. No tokenizer makes more than one of a byte of text; the rest is what providers document as their most,
+/// and the longest answer.
+pub(super) fn most_tokens(app: &App, request: &Request) -> Tokens {
     let in_json = request.tool_mode == ToolMode::Json && !request.tools.is_empty();
     let sent = if in_json { Cow::Owned(json_tools::asked(request)) } else { Cow::Borrowed(request) };
     let turns = u64::try_from(sent.turns.len()).unwrap_or(u64::MAX).saturating_add(1);
-    let input = u64::try_from(sent.bytes().div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX);
+    let text = u64::try_from(sent.bytes()).unwrap_or(u64::MAX);
+    let images = u64::try_from(sent.images()).unwrap_or(u64::MAX);
+    let parts = [
+        text,
+        images.saturating_mul(app.models().image_tokens(&request.model)),
+        turns.saturating_mul(TOKENS_PER_TURN),
+        if sent.tools.is_empty() { 0 } else { TOKENS_OF_TOOLS },
+    ];
     Tokens {
-        input: input.saturating_add(turns.saturating_mul(TOKENS_PER_TURN)),
+        input: parts.into_iter().fold(0, u64::saturating_add),
         cached_input: 0,
         output: u64::from(request.max_tokens),
     }

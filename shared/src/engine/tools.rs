@@ -133,6 +133,9 @@ impl Turn<'_> {
             return Ok(Saved::Yes);
         }
         if (planned.changed || held.unwritten()) && !simulation::off(Guard::Intent) {
+            if !planned.sends.is_empty() {
+                fault::point("K4");
+            }
             let saved = held.save(self.app).await?;
             if saved != Saved::Yes {
                 self.forget(&planned);
@@ -145,7 +148,6 @@ impl Turn<'_> {
             }
         }
         if !planned.sends.is_empty() {
-            fault::point("K4");
             fault::point("K5");
             if held.run.lease_is_over(self.app.now()) {
                 // This process stood still: another may have found out by now that nothing was sent, and sent it. Who writes first goes on.
@@ -258,9 +260,13 @@ impl Turn<'_> {
                 return fail(call, CallState::Ready);
             }
             Came::Outcome(Outcome::NotSent { passing: true, .. }) if again => return fail(call, CallState::Ready),
-            Came::Outcome(Outcome::Unclear { .. }) if repeatable && again => return fail(call, CallState::Ready),
+            Came::Outcome(Outcome::Gateway { .. } | Outcome::Unclear { .. }) if repeatable && again => {
+                return fail(call, CallState::Ready);
+            }
             // It stays as sent: what may be done about it is decided as for a call of a holder that is no more.
-            Came::Outcome(Outcome::Unclear { .. }) if !repeatable => return fail(call, CallState::Sent),
+            Came::Outcome(Outcome::Gateway { .. } | Outcome::Unclear { .. }) if !repeatable => {
+                return fail(call, CallState::Sent);
+            }
             Came::Outcome(Outcome::Changed(change)) => {
                 ask_about(call, *change);
                 return held.run.tell_asked(index, self.app.now());
@@ -278,11 +284,12 @@ impl Turn<'_> {
             Came::Outcome(Outcome::Answered { content, failed, .. }) => {
                 (if failed { ToolEnd::Failed } else { ToolEnd::Answered }, content)
             }
-            Came::Outcome(Outcome::NotSent { message, .. }) => (ToolEnd::Failed, message),
+            Came::Outcome(Outcome::NotSent { message: content, .. } | Outcome::Gateway { content }) => {
+                (ToolEnd::Failed, content)
+            }
             Came::Outcome(Outcome::Unclear { message }) => (ToolEnd::Unknown, message),
         };
         self.fill(held, index, end, content);
-        fault::point("K7");
     }
 
     fn fill(&self, held: &mut Held, index: usize, end: ToolEnd, content: String) {

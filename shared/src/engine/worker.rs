@@ -17,7 +17,7 @@ use super::{
     tool_step, tools,
 };
 use crate::{
-    agent,
+    adversity, agent,
     app::App,
     batch,
     clock::Timestamp,
@@ -112,7 +112,7 @@ async fn journals(app: &App, tenant: Tenant, runs: &[Versioned<Run>]) -> Result<
 async fn take(app: &App, run: Versioned<Run>, journal: Vec<(u32, Slot)>, until: Option<Timestamp>) -> Result<()> {
     fault::point("K3");
     match Held::acquire(app, run, journal).await? {
-        Some(held) => work(app, held, until).await.map(|_| ()),
+        Some(held) => Box::pin(work(app, held, until)).await.map(|_| ()),
         None => Ok(()),
     }
 }
@@ -157,7 +157,7 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
         Some(_) => Arc::new(grading::judge(&agent, held.run.model.clone())),
         None => agent.clone(),
     };
-    let mut room = None;
+    let (mut room, mut steps) = (None, 0_u32);
     loop {
         if held.run.ends_now(app.now()) {
             return save_end(app, held).await;
@@ -173,6 +173,10 @@ async fn go_on(app: &App, held: &mut Held, until: Option<Timestamp>) -> Result<(
             Some(_) => grading::next(&held.journal, &agent.definition.guidance.acceptance_criteria, &acting.definition),
             None => decide(&held.journal, held.run.max_steps, &acting.definition),
         };
+        if matches!(next, Next::Call | Next::Tools) && adversity::yields_after(steps) {
+            return put_back(app, held).await;
+        }
+        steps = steps.saturating_add(1);
         let called = match next {
             Next::Finish(reason) => {
                 held.run.finish(reason, app.now());

@@ -31,7 +31,9 @@ pub struct Cell {
     pub judge: Usage,
     /// How long workers had it, in milliseconds.
     pub run_ms: u64,
-    /// What the agent said at its end.
+    /// The slot of the run's journal that says what the agent said at its end.
+    pub answer: Option<u32>,
+    /// What it said, where that was read.
     pub output: Option<String>,
 }
 
@@ -69,6 +71,25 @@ fn is_nothing(usage: &Usage) -> bool {
 }
 
 impl Judged {
+    /// The cell of that case, configuration and run.
+    pub(crate) fn cell(self, case: usize, configuration: usize, run_id: RunId) -> Cell {
+        let Self { custom_id, status, verdict, error, usage, judge, run_ms, answer } = self;
+        Cell {
+            case,
+            custom_id,
+            configuration,
+            run_id,
+            status,
+            verdict,
+            error,
+            usage,
+            judge,
+            run_ms,
+            answer,
+            output: None,
+        }
+    }
+
     /// What counts of it.
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome { correct: self.verdict == Verdict::Correct, usage: self.usage, run_ms: self.run_ms }

@@ -63,8 +63,8 @@ fn judged(case: &Case) -> usize {
 /// Whether a judge decides a validation of one of these cases.
 ///
 /// # Errors
-/// [`Error::Invalid`] when there are too many; [`Error::UnknownModel`] when one that is named is gone.
-pub(super) async fn check(app: &App, tenant: Tenant, cases: &[Case]) -> Result<bool> {
+/// [`Error::Invalid`] when there are too many, or none judges where none is named; [`Error::UnknownModel`] when one that is named is gone.
+pub(super) async fn check(app: &App, tenant: Tenant, cases: &[Case], configurations: &[Pinned]) -> Result<bool> {
     let number = cases.iter().map(judged).fold(0, usize::saturating_add);
     if number > JUDGED_LIMIT {
         let message = format!("has {number} validations that a judge decides, and may have at most {JUDGED_LIMIT}");
@@ -77,6 +77,12 @@ pub(super) async fn check(app: &App, tenant: Tenant, cases: &[Case]) -> Result<b
     let models: BTreeSet<&str> = kinds().filter_map(Kind::names_model).map(|(_, model)| model).collect();
     for model in models {
         provider::resolve(app, tenant, SET, model).await?;
+    }
+    let unsaid = kinds().any(|kind| matches!(kind, Kind::LlmV0 { model_reference: None, .. }));
+    let without = configurations.iter().position(|pinned| app.judge_model(&pinned.model).is_none());
+    if let Some(index) = without.filter(|_| unsaid) {
+        let message = "no model may judge its answers where a validation names none: MUSTER_JUDGE_MODEL is not set";
+        return Err(Error::invalid(format!("configurations[{index}]"), message));
     }
     Ok(number > 0)
 }

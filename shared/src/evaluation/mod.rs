@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     cell::Cell,
     figures::{Interval, Outcome, Price, Summary, Unpriced, nearest_rank, unbeaten, wilson},
-    read::{cancel, cells, get, list, own},
+    read::{bare_cells, cancel, cells, column, get, list, own, tell},
     start::{
         CELLS_LIMIT, CONFIGURATIONS_LIMIT, MAX_CONCURRENCY_LIMIT, NewConfiguration, NewEvaluation, Planned, Tried,
         plan, start,

@@ -1,6 +1,6 @@
 //! Looking at evaluations and at what came of their cases.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, ops::Range};
 
 use super::{Cell, Evaluation, Judged, Standing, settle, verdicts};
 use crate::{
@@ -75,46 +75,110 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Conflict`] when the test set was deleted before the verdicts were written.
 pub async fn cells(app: &App, caller: &Caller, id: EvaluationId, from: usize, limit: usize) -> Result<Vec<Cell>> {
+    let mut cells = bare_cells(app, caller, id, from, limit).await?;
+    tell(app, caller, &mut cells).await?;
+    Ok(cells)
+}
+
+/// As [`cells`], without what the agents said.
+///
+/// # Errors
+/// As of [`cells`].
+pub async fn bare_cells(app: &App, caller: &Caller, id: EvaluationId, from: usize, limit: usize) -> Result<Vec<Cell>> {
+    let evaluation = readable(app, caller, id).await?;
+    let number = evaluation.configurations.len().max(1);
+    let end = from.saturating_add(limit).min(evaluation.cells());
+    let first = from.checked_div(number).unwrap_or(0);
+    let found =
+        read(app, &evaluation, &Block { cases: first..end.div_ceil(number), configurations: 0..number }).await?;
+    let skipped = from.saturating_sub(first.saturating_mul(number));
+    Ok(found.into_iter().skip(skipped).take(end.saturating_sub(from)).collect())
+}
+
+/// The cells of one configuration from case `from` on, at most `limit`, without what the agent said.
+///
+/// # Errors
+/// As of [`cells`].
+pub async fn column(
+    app: &App,
+    caller: &Caller,
+    id: EvaluationId,
+    configuration: usize,
+    from: usize,
+    limit: usize,
+) -> Result<Vec<Cell>> {
+    let evaluation = readable(app, caller, id).await?;
+    let configurations = configuration..configuration.saturating_add(1).min(evaluation.configurations.len());
+    let cases = from..from.saturating_add(limit).min(evaluation.cases);
+    read(app, &evaluation, &Block { cases, configurations }).await
+}
+
+/// Adds to these cells what their agents said.
+///
+/// # Errors
+/// Faults of the store.
+pub async fn tell(app: &App, caller: &Caller, cells: impl IntoIterator<Item = &mut Cell>) -> Result<()> {
+    caller.require(Scope::RunsRead)?;
+    let mut cells: Vec<&mut Cell> = cells.into_iter().filter(|cell| cell.answer.is_some()).collect();
+    let wanted: Vec<(RunId, u32)> = cells.iter().filter_map(|cell| Some((cell.run_id, cell.answer?))).collect();
+    let slots = app.store().slots(caller.tenant(), &wanted).await?;
+    for (cell, slot) in cells.iter_mut().zip(slots) {
+        if let Some(Record::Answer { text, .. }) = slot.map(|slot| slot.record) {
+            cell.output = Some(text);
+        }
+    }
+    Ok(())
+}
+
+/// The evaluation, if verdicts can be had of it.
+async fn readable(app: &App, caller: &Caller, id: EvaluationId) -> Result<Evaluation> {
     caller.require(Scope::RunsRead)?;
     let evaluation = settle::found(app, caller.tenant(), id).await?.value;
-    if evaluation.settled.as_ref().is_some_and(|settled| settled.test_set_deleted) {
-        return Err(unknowable());
+    match &evaluation.settled {
+        Some(settled) if settled.test_set_deleted => Err(unknowable()),
+        Some(_) | None => Ok(evaluation),
     }
-    let number = evaluation.configurations.len();
-    let end = from.saturating_add(limit).min(evaluation.cells());
-    let (Some(first), Some(last)) = (from.checked_div(number), end.saturating_sub(1).checked_div(number)) else {
-        return Ok(Vec::new());
-    };
-    if from >= end {
-        return Ok(Vec::new());
-    }
-    let mut known = written(app, &evaluation, first, last).await?;
-    find(app, &evaluation, (first, last), &mut known).await?;
-    let mut cells = Vec::with_capacity(end.saturating_sub(from));
-    for position in from..end {
-        let (case, configuration) =
-            (position.checked_div(number).unwrap_or(0), position.checked_rem(number).unwrap_or(0));
-        let judged = known.remove(&(configuration, case));
-        let run_id = evaluation.run_ids(configuration, case, 1).pop();
-        let (Some(judged), Some(run_id)) = (judged, run_id) else {
-            return Err(Error::Internal("a cell of an evaluation is missing".into()));
-        };
-        cells.push((case, configuration, run_id, judged));
-    }
-    with_answers(app, caller, cells).await
 }
 
 fn unknowable() -> Error {
     Error::Conflict("the test set was deleted before the evaluation had ended, so there are no verdicts".to_owned())
 }
 
+/// A part of a matrix.
+struct Block {
+    cases: Range<usize>,
+    configurations: Range<usize>,
+}
+
 /// What is known of cells, by configuration and case.
 type Known = BTreeMap<(usize, usize), Judged>;
 
-/// The cells of these cases, the last one too, whose verdicts are written.
-async fn written(app: &App, evaluation: &Evaluation, first: usize, last: usize) -> Result<Known> {
+/// The cells of that part, case by case.
+async fn read(app: &App, evaluation: &Evaluation, block: &Block) -> Result<Vec<Cell>> {
+    if block.cases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut known = written(app, evaluation, block).await?;
+    find(app, evaluation, block, &mut known).await?;
+    let mut cells = Vec::with_capacity(known.len());
+    for case in block.cases.clone() {
+        for configuration in block.configurations.clone() {
+            let judged = known.remove(&(configuration, case));
+            let run_id = evaluation.run_ids(configuration, case, 1).pop();
+            let (Some(judged), Some(run_id)) = (judged, run_id) else {
+                return Err(Error::Internal("a cell of an evaluation is missing".into()));
+            };
+            cells.push(judged.cell(case, configuration, run_id));
+        }
+    }
+    Ok(cells)
+}
+
+/// The cells of that part whose verdicts are written.
+async fn written(app: &App, evaluation: &Evaluation, block: &Block) -> Result<Known> {
     let of = |case: usize| case.checked_div(verdicts::TOGETHER);
-    let within = |place: &Place| (of(first)..=of(last)).contains(&of(place.first));
+    let rows = of(block.cases.start)..=of(block.cases.end.saturating_sub(1));
+    let within = |place: &Place| rows.contains(&of(place.first)) && block.configurations.contains(&place.configuration);
     let places: Vec<Place> = evaluation.places().into_iter().filter(within).collect();
     let rows = app.store().verdicts(evaluation.tenant(), evaluation.id, &places).await?;
     let mut known = Known::new();
@@ -126,15 +190,15 @@ async fn written(app: &App, evaluation: &Evaluation, first: usize, last: usize) 
     Ok(known)
 }
 
-/// Finds the cells of these cases that are not written yet, as far as they are known.
-async fn find(app: &App, evaluation: &Evaluation, (first, last): (usize, usize), known: &mut Known) -> Result<()> {
-    let missing = |configuration: &usize| (first..=last).any(|case| !known.contains_key(&(*configuration, case)));
-    let open: BTreeSet<usize> = (0..evaluation.configurations.len()).filter(missing).collect();
+/// Finds the cells of that part that are not written yet, as far as they are known.
+async fn find(app: &App, evaluation: &Evaluation, block: &Block, known: &mut Known) -> Result<()> {
+    let missing = |configuration: &usize| block.cases.clone().any(|case| !known.contains_key(&(*configuration, case)));
+    let open: Vec<usize> = block.configurations.clone().filter(missing).collect();
     if open.is_empty() {
         return Ok(());
     }
-    let most = last.saturating_sub(first).saturating_add(1);
-    let cases = match verdicts::cases(app, evaluation, first, most).await {
+    let first = block.cases.start;
+    let cases = match verdicts::cases(app, evaluation, first, block.cases.len()).await {
         Err(Error::NotFound(_)) => return Err(unknowable()),
         other => other?,
     };
@@ -145,23 +209,4 @@ async fn find(app: &App, evaluation: &Evaluation, (first, last): (usize, usize),
         }
     }
     Ok(())
-}
-
-/// The cells with what their agents said.
-async fn with_answers(app: &App, caller: &Caller, cells: Vec<(usize, usize, RunId, Judged)>) -> Result<Vec<Cell>> {
-    let wanted: Vec<(RunId, u32)> =
-        cells.iter().filter_map(|(_, _, run, judged)| Some((*run, judged.answer?))).collect();
-    let slots = app.store().slots(caller.tenant(), &wanted).await?;
-    let mut said: BTreeMap<RunId, String> = BTreeMap::new();
-    for ((run, _), slot) in wanted.into_iter().zip(slots) {
-        if let Some(Record::Answer { text, .. }) = slot.map(|slot| slot.record) {
-            said.insert(run, text);
-        }
-    }
-    let cell = |(case, configuration, run_id, judged): (usize, usize, RunId, Judged)| {
-        let Judged { custom_id, status, verdict, error, usage, judge, run_ms, answer: _ } = judged;
-        let output = said.remove(&run_id);
-        Cell { case, custom_id, configuration, run_id, status, verdict, error, usage, judge, run_ms, output }
-    };
-    Ok(cells.into_iter().map(cell).collect())
 }

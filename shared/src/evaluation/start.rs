@@ -128,7 +128,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
     let now = app.now();
     let id = EvaluationId::new(now);
     let shared = shares(max_concurrency, budget_micro_usd, pinned.len());
-    let judged = judges::check(app, caller.tenant(), &cases).await?;
+    let judged = judges::check(app, caller.tenant(), &cases, &pinned).await?;
     let mut batches = Vec::with_capacity(pinned.len());
     for (pinned, shared) in pinned.into_iter().zip(shared) {
         batch::check_shared(app, &pinned, shared).await?;
@@ -137,7 +137,9 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
     }
     let mut configurations = Vec::with_capacity(batches.len());
     for (batch, pinned) in &batches {
-        let judge = judged.then(|| judge::agent(pinned.tenant, app.judge_model(&pinned.model), now)).map(Arc::new);
+        // Where no other model may judge, each validation names one: that was looked at.
+        let model = app.judge_model(&pinned.model).unwrap_or_else(|| pinned.model.clone());
+        let judge = judged.then(|| Arc::new(judge::agent(pinned.tenant, model, now)));
         unnamed.extend(judge.clone());
         configurations.push(Configuration {
             agent_id: batch.agent_id,

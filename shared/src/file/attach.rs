@@ -16,7 +16,7 @@ use crate::{
     id::FileId,
     idempotency::Claim,
     model::Image,
-    net::Sending,
+    net::{self, Guard, GuardedUrl, Sending},
     tenant::Tenant,
 };
 
@@ -215,27 +215,35 @@ fn too_much() -> String {
     format!("does not fit: files that come with a request may have {FILE_LIMIT_BYTES} bytes together")
 }
 
-/// Fetches a file through the guard. The error tells nothing of what answered but what the caller could see there too.
-async fn fetched(app: &App, tenant: Tenant, url: &str, search: &mut Search) -> std::result::Result<Planned, String> {
-    let guarded = app.guard().check(url).map_err(|refusal| refusal.to_string())?;
-    search.urls = search.urls.checked_sub(1).ok_or_else(|| {
-        format!("a request may name {URLS_LIMIT} URLs: put the file with POST /v1/files and name it by its id")
-    })?;
+/// What is behind that URL, all of it. The error tells nothing of what answered but what the caller could see there too.
+pub(crate) async fn fetch(
+    guard: &Guard,
+    url: &GuardedUrl,
+    limit_bytes: usize,
+    timeout: Duration,
+) -> std::result::Result<net::Answer, String> {
     let sending = Sending {
         method: Method::GET,
         headers: HeaderMap::new(),
         body: Bytes::new(),
         follow: true,
-        body_limit_bytes: search.room_bytes,
-        timeout: search.until.saturating_duration_since(Instant::now()),
+        body_limit_bytes: limit_bytes,
+        timeout,
     };
-    let answer = app.guard().send(&guarded, sending).await.map_err(|failure| failure.to_string())?;
+    let answer = guard.send(url, sending).await.map_err(|failure| failure.to_string())?;
     if !answer.status.is_success() {
         return Err(format!("answered {}", answer.status.as_u16()));
     }
-    if answer.cut {
-        return Err(too_much());
-    }
+    if answer.cut { Err(too_much()) } else { Ok(answer) }
+}
+
+async fn fetched(app: &App, tenant: Tenant, url: &str, search: &mut Search) -> std::result::Result<Planned, String> {
+    let guarded = app.guard().check(url).map_err(|refusal| refusal.to_string())?;
+    search.urls = search.urls.checked_sub(1).ok_or_else(|| {
+        format!("a request may name {URLS_LIMIT} URLs: put the file with POST /v1/files and name it by its id")
+    })?;
+    let timeout = search.until.saturating_duration_since(Instant::now());
+    let answer = fetch(&app.guard().of(tenant.org()), &guarded, search.room_bytes, timeout).await?;
     let media_type = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     checked(app, tenant, &named_by(url), &media_type, answer.body.into(), search).map_err(|(field, why)| match field {

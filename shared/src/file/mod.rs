@@ -9,6 +9,8 @@ mod unclaimed;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::attach::fetch;
 use self::place::Kept;
 #[cfg(feature = "aws")]
 pub use self::place::S3;

@@ -1,21 +1,25 @@
 //! The models that this deployment can call: names, prices, and the call itself. Decides nothing about retries: see `retry`
 //! and `breaker`.
 
+mod own;
+
 use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+pub(crate) use self::own::Own;
+use self::own::of_org;
 use super::{
-    Answer, ModelFault, ModelName, Provider, Request, ToolMode,
+    Answer, Embedded, ModelFault, ModelName, Provider, Request, ToolMode,
     breaker::{self, Breakers},
-    json_tools,
+    embedding, json_tools,
     price::{Price, PriceList},
     provider::Genai,
     retry::{Bucket, Buckets, Next, RetryPolicy},
     scripted::Scripted,
     settings::{Access, Settings, SettingsError, Vendor},
 };
-use crate::{error::unset, id::OrgId, net::Guard};
+use crate::{error::unset, id::OrgId};
 
 /// What is called by default for a demo, by vendor: a current, cheap model of each.
 const DEFAULTS: [(Vendor, &str); 4] = [
@@ -24,6 +28,11 @@ const DEFAULTS: [(Vendor, &str); 4] = [
     (Vendor::Gemini, "gemini/gemini-2.5-flash"),
     (Vendor::Mistral, "mistral/mistral-large-2512"),
 ];
+/// The most tokens that OpenAI makes of an image: 2,833 and 5,667 for each of at most 8 tiles with gpt-4o-mini ("Images and vision", costs);
+/// with its newer models it is at most 2,500.
+const OPENAI_IMAGE_TOKENS: u64 = 2_833 + 8 * 5_667;
+/// The same of others: 6,404 at Together, 4,784 at Anthropic, less elsewhere, as far as they document it.
+const IMAGE_TOKENS: u64 = 6_500;
 /// The model that is always there.
 const SCRIPTED: &str = "demo/scripted";
 
@@ -57,21 +66,6 @@ pub struct ModelInfo {
     pub price: Option<Price>,
     /// The most tokens of one answer, when known.
     pub max_output_tokens: Option<u32>,
-}
-
-/// A model of a provider of an organisation's own: whose it is, and how it is reached. `Debug` shows no key.
-#[derive(Debug)]
-pub(crate) struct Own<'a> {
-    /// Whose.
-    pub(crate) org: OrgId,
-    /// The provider's id.
-    pub(crate) id: &'a str,
-    /// Whose format it speaks.
-    pub(crate) vendor: Vendor,
-    /// With which key, and where unless where the vendor is.
-    pub(crate) access: Access,
-    /// The model, as it spells it.
-    pub(crate) model: &'a str,
 }
 
 /// A name that is none of a model that this deployment can call.
@@ -160,6 +154,12 @@ impl Models {
         first.map(|(_, name)| ModelName(name.to_owned()))
     }
 
+    /// Whether it is the scripted model, which knows nothing.
+    #[must_use]
+    pub fn is_scripted(&self, model: &ModelName) -> bool {
+        vendor(self.canonical(model.as_str())) == Some(Vendor::Demo)
+    }
+
     /// Calls the model once, unless most calls of it failed a moment ago. What to do when it fails, `next` says.
     ///
     /// # Errors
@@ -182,22 +182,23 @@ impl Models {
         answer
     }
 
-    /// The same of a model of an organisation's own provider.
-    pub(crate) async fn call_own(&self, guard: &Guard, own: &Own<'_>, request: &Request) -> Result<Answer, ModelFault> {
-        let Own { org, id, vendor, access, model } = own;
-        // At the vendor's own address a model is called what its price is known by.
-        let canonical = access.base_url.is_none().then(|| format!("{}/{model}", vendor.prefix()));
-        let spelt = canonical.as_deref().and_then(|name| self.canonical(name).split_once('/'));
-        let spelt = format!("{id}/{}", spelt.map_or(*model, |(_, spelt)| spelt));
-        let called = async {
-            let provider = self.network.own(guard, *vendor, access).await?;
-            ask(&provider, &Request { model: ModelName(spelt), ..request.clone() }).await
-        };
-        let answer = self.with_breaker(&of_org(*org, &format!("{id}/{model}")), called).await;
-        if answer.is_ok() {
-            self.own_buckets.of(&of_org(*org, id)).refund();
+    /// The texts as vectors, asked for once, by the model of that name, which may take so many milliseconds. For no text nothing is asked.
+    ///
+    /// # Errors
+    /// What the failure means, as of [`Models::call`]. Not every provider has embeddings.
+    pub async fn embed(&self, name: &ModelName, texts: &[String], timeout_ms: u64) -> Result<Embedded, ModelFault> {
+        let canonical = self.canonical(name.as_str());
+        match vendor(canonical) {
+            _ if texts.is_empty() => Ok(Embedded { vectors: Vec::new(), tokens: None }),
+            Some(Vendor::Demo) => Ok(embedding::scripted(texts)),
+            vendor => {
+                let answer = self.with_breaker(canonical, self.network.embed(canonical, texts, timeout_ms)).await;
+                if let (Ok(_), Some(bucket)) = (&answer, vendor.and_then(|vendor| self.buckets.get(&vendor))) {
+                    bucket.refund();
+                }
+                answer
+            }
         }
-        answer
     }
 
     /// What comes of a call, unless the breaker of that name holds it back.
@@ -260,6 +261,18 @@ impl Models {
         self.prices.entry(name)?.price
     }
 
+    /// The most tokens that an image may be for that model.
+    #[must_use]
+    pub fn image_tokens(&self, model: &ModelName) -> u64 {
+        match vendor(self.canonical(model.as_str())) {
+            Some(
+                Vendor::Anthropic | Vendor::Gemini | Vendor::Mistral | Vendor::Bedrock | Vendor::Ollama | Vendor::Demo,
+            ) => IMAGE_TOKENS,
+            // An organisation's own provider may be any.
+            Some(Vendor::OpenAi | Vendor::OpenRouter) | None => OPENAI_IMAGE_TOKENS,
+        }
+    }
+
     /// What the vendor's model costs at the vendor's own address; `None` when that is not known.
     pub(crate) fn price_of(&self, vendor: Vendor, model: &str) -> Option<Price> {
         self.price(&ModelName(format!("{}/{model}", vendor.prefix())))
@@ -311,11 +324,6 @@ async fn ask(provider: &dyn Provider, request: &Request) -> Result<Answer, Model
     }
 }
 
-/// What breakers and allowances of an organisation's own provider are kept by: no vendor's name begins with an id.
-fn of_org(org: OrgId, name: &str) -> String {
-    format!("{org}/{name}")
-}
-
 /// Who serves the model of that canonical name.
 fn vendor(canonical: &str) -> Option<Vendor> {
     Vendor::from_prefix(canonical.split_once('/')?.0)
@@ -324,9 +332,8 @@ fn vendor(canonical: &str) -> Option<Vendor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FaultKind;
 
-    fn models(variables: &[(&str, &str)]) -> Models {
+    pub(super) fn models(variables: &[(&str, &str)]) -> Models {
         let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         Models::new(&Settings::from_lookup(lookup)).unwrap()
     }
@@ -370,35 +377,6 @@ mod tests {
         assert!(models.resolve("openai/whatever-l1").is_ok());
         assert_eq!(models.list().len(), 1);
         assert_eq!(models.default_model().as_str(), "demo/scripted");
-    }
-
-    #[tokio::test]
-    async fn a_provider_of_an_organisation_has_its_own_breaker_and_allowance() {
-        let models = models(&[]);
-        let guard = Guard::new(&["127.0.0.1/32".parse().unwrap()]).unwrap();
-        let now = crate::clock::Timestamp::from_millis(1_780_000_000_000);
-        let (org, other) = (OrgId::new(now), OrgId::new(now));
-        let call = async |org: OrgId, id: &str, model: &str| {
-            // Nobody listens there.
-            let access = Access { key: None, base_url: Some("http://127.0.0.1:1".into()) };
-            let own = Own { org, id, vendor: Vendor::OpenAi, access, model };
-            let request = super::super::call_id::tests::request(&format!("{id}/{model}"), Vec::new());
-            models.call_own(&guard, &own, &request).await.unwrap_err().kind
-        };
-        for _ in 0..20 {
-            assert_eq!(call(org, "ours", "a").await, FaultKind::Busy);
-        }
-        assert_eq!(call(org, "ours", "a").await, FaultKind::CircuitOpen);
-        assert_eq!(call(org, "ours", "b").await, FaultKind::Busy, "another model");
-        assert_eq!(call(org, "theirs", "a").await, FaultKind::Busy, "another provider");
-        assert_eq!(call(other, "ours", "a").await, FaultKind::Busy, "another organisation");
-        let name = ModelName("ours/a".to_owned());
-        assert!(models.held_back_ms(org, &name).is_some() && models.held_back_ms(other, &name).is_none());
-
-        let lost = ModelFault::new(FaultKind::Lost, String::new());
-        let next = |org| models.next(org, &name, 1, &lost, 0.0, u64::MAX);
-        assert_eq!((0..51).filter(|_| next(org) == Next::After(0)).count(), 50, "then its allowance is used up");
-        assert_eq!(next(other), Next::After(0));
     }
 
     #[test]

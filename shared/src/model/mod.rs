@@ -3,7 +3,9 @@
 pub mod breaker;
 mod call_id;
 pub mod catalogue;
+mod embedding;
 pub mod json_tools;
+mod lookup;
 pub mod price;
 pub mod provider;
 pub mod request;
@@ -16,6 +18,7 @@ pub mod settings;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use self::embedding::Embedded;
 pub use self::request::{Deltas, Image, Offer, Request, ToolMode, Turn};
 
 /// A model, as the user names it: `provider/model` or an alias.

@@ -8,9 +8,6 @@ use serde_json::Value;
 
 use super::{ModelName, ToolCall};
 
-/// What an image counts as in [`Turn::bytes`]: providers make 300 to 5,000 tokens of it, whatever its size in bytes.
-const IMAGE_BYTES: usize = 10_000;
-
 /// One message of a conversation, as a model is given it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
@@ -54,17 +51,25 @@ impl Turn {
         }
     }
 
-    /// How many bytes of text the model is given, without what the wire adds; an image counts as some thousands.
+    /// How many bytes of text the model is given, without what the wire adds.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let rest = match self {
-            Self::User { images, .. } => images.len().saturating_mul(IMAGE_BYTES),
+        let called = match self {
             Self::Assistant { tool_calls, .. } => {
                 sum(tool_calls.iter().map(|call| call.name.len() + call.arguments.len()))
             }
-            Self::Tool { .. } => 0,
+            Self::User { .. } | Self::Tool { .. } => 0,
         };
-        self.text().len().saturating_add(rest)
+        self.text().len().saturating_add(called)
+    }
+
+    /// How many images the model is shown.
+    #[must_use]
+    pub const fn images(&self) -> usize {
+        match self {
+            Self::User { images, .. } => images.len(),
+            Self::Assistant { .. } | Self::Tool { .. } => 0,
+        }
     }
 }
 
@@ -155,7 +160,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// How many bytes of text the model is given, without what the wire adds; an image counts as some thousands.
+    /// How many images the model is shown.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        sum(self.turns.iter().map(Turn::images))
+    }
+
+    /// How many bytes of text the model is given, without what the wire adds.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let offers = self
@@ -200,6 +211,6 @@ mod tests {
             temperature: None,
             timeout_ms: 1,
         };
-        assert_eq!(request.bytes(), 2 + 3 + IMAGE_BYTES + 5 + 2 + 12 + 4);
+        assert_eq!((request.bytes(), request.images()), (2 + 3 + 5 + 2 + 12 + 4, 1));
     }
 }

@@ -6,12 +6,14 @@ use futures_util::future::BoxFuture;
 
 use tokio::time::Instant;
 
-use super::{Answer, Deltas, FaultKind, Finish, ModelFault, Provider, Request, Tokens, Turn, sample, script};
+use super::{Answer, Deltas, FaultKind, Finish, ModelFault, Provider, Request, Tokens, Turn, lookup, sample, script};
 
 /// What stands before every answer, so that nobody takes it for a language model's.
 const DISCLAIMER: &str = "[scripted answer: no model was asked]";
 /// The bytes of a token: a common rule of thumb for English text. Tokens are bytes divided by it, rounded up.
 const TOKEN_BYTES: usize = 4;
+/// What an image counts as, in bytes: providers make some hundred to some thousand tokens of one, whatever its size.
+const IMAGE_BYTES: usize = 10_000;
 /// How much of each tool's answer is repeated, in bytes.
 const RESULT_BYTES: usize = 200;
 /// The shortest latency, and by how much it varies with the prompt, in milliseconds: long enough to see progress.
@@ -31,6 +33,10 @@ const LATENCY_MS: (u64, u64) = (400, 800);
 /// arguments are sent as they are written, whether they are JSON or not, and no tool needs to have that name. When all is answered, it
 /// repeats the beginning of each answer since the user's message. With an `output_schema` its text is the smallest JSON value that
 /// satisfies the schema, and nothing else. It takes no notice of the tool mode.
+///
+/// `demo/scripted-lookup` (and `demo/scripted-lookup-l0`) differs in one thing: to a message that calls no tools it answers with the
+/// sentence of the system prompt that has most of the message's rare words, or says that its instructions do not say (see `lookup`).
+/// So what it gets right, and what that costs, is up to the system prompt: something to evaluate without a key.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Scripted;
 
@@ -38,7 +44,33 @@ impl Scripted {
     /// Whether that is a name of it, without the `demo/`.
     #[must_use]
     pub fn knows(model: &str) -> bool {
-        model == "scripted" || model.strip_prefix("scripted-").is_some_and(|rest| latency_part(rest).is_some())
+        Variant::of(model).is_some()
+    }
+}
+
+/// What a name says of the scripted model.
+#[derive(Debug, Clone, Copy, Default)]
+struct Variant {
+    /// It answers from its system prompt.
+    looks_up: bool,
+    /// How long it takes; `None` when that depends on the prompt.
+    latency_ms: Option<u64>,
+}
+
+impl Variant {
+    /// That of a name without the `demo/`: `scripted`, then `-lookup` or not, then `-l<milliseconds>` or not.
+    fn of(model: &str) -> Option<Self> {
+        let rest = model.strip_prefix("scripted")?;
+        let (looks_up, rest) = rest.strip_prefix("-lookup").map_or((false, rest), |rest| (true, rest));
+        if rest.is_empty() {
+            return Some(Self { looks_up, latency_ms: None });
+        }
+        let latency_ms = rest.strip_prefix("-l")?.parse().ok()?;
+        Some(Self { looks_up, latency_ms: Some(latency_ms) })
+    }
+
+    fn asked(request: &Request) -> Self {
+        request.model.as_str().strip_prefix("demo/").and_then(Self::of).unwrap_or_default()
     }
 }
 
@@ -82,7 +114,9 @@ fn answer(request: &Request) -> Answer {
     let finish = if tool_calls.is_empty() { reason } else { Finish::ToolCalls };
     let written = tool_calls.iter().map(|call| call.name.len().saturating_add(call.arguments.len()));
     let output = written.fold(text.len(), usize::saturating_add);
-    let tokens = Tokens { input: tokens(request.bytes()), cached_input: 0, output: tokens(output) };
+    let shown = request.images().saturating_mul(IMAGE_BYTES);
+    let tokens =
+        Tokens { input: tokens(request.bytes().saturating_add(shown)), cached_input: 0, output: tokens(output) };
     Answer { text, tool_calls, finish, tokens: Some(tokens) }
 }
 
@@ -94,6 +128,10 @@ fn said(request: &Request) -> String {
         return format!("{DISCLAIMER} {} answered: {told}", counted(results.len(), "tool"));
     }
     let prompt = script::prompt(request);
+    if Variant::asked(request).looks_up {
+        let found = lookup::answer(&request.system, prompt).unwrap_or("My instructions do not say.");
+        return format!("{DISCLAIMER} {found}");
+    }
     let images = request.turns.iter().rev().find_map(|turn| match turn {
         Turn::User { images, .. } => Some(images.len()),
         Turn::Assistant { .. } | Turn::Tool { .. } => None,
@@ -132,22 +170,21 @@ fn cut(mut text: String, max_tokens: u32) -> (String, Finish) {
     (text, Finish::Length)
 }
 
-fn tokens(bytes: usize) -> u64 {
+pub(super) fn tokens(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(TOKEN_BYTES)).unwrap_or(u64::MAX)
 }
 
 fn latency_ms(request: &Request) -> u64 {
-    let chosen = request.model.as_str().rsplit_once("scripted-").and_then(|(_, parts)| latency_part(parts));
-    chosen.unwrap_or_else(|| {
+    Variant::asked(request).latency_ms.unwrap_or_else(|| {
         let texts = request.turns.iter().map(Turn::text);
         let hash = std::iter::once(request.system.as_str()).chain(texts).fold(FNV_OFFSET, fnv1a);
         LATENCY_MS.0.saturating_add(hash.checked_rem(LATENCY_MS.1.saturating_add(1)).unwrap_or(0))
     })
 }
 
-/// The milliseconds of `l<milliseconds>`.
-fn latency_part(part: &str) -> Option<u64> {
-    part.strip_prefix('l')?.parse().ok()
+/// The FNV-1a hash of the text.
+pub(super) fn hash(text: &str) -> u64 {
+    fnv1a(FNV_OFFSET, text)
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -240,7 +277,33 @@ mod tests {
         let seen: Vec<u64> = (0..200).map(|n| latency_ms(&request("demo/scripted", &format!("prompt {n}")))).collect();
         assert!(seen.iter().all(|ms| (400..=1_200).contains(ms)));
         assert!(seen.iter().any(|ms| *ms < 600) && seen.iter().any(|ms| *ms > 1_000));
-        assert!(Scripted::knows("scripted-l5") && !Scripted::knows("scripted-x") && !Scripted::knows("other"));
+        assert_eq!(latency_ms(&request("demo/scripted-lookup-l7", "a")), 7);
+        for name in ["scripted", "scripted-l5", "scripted-lookup", "scripted-lookup-l0"] {
+            assert!(Scripted::knows(name), "{name}");
+        }
+        for name in [
+            "other",
+            "scripted-",
+            "scripted-x",
+            "scripted-l",
+            "scripted-l5-lookup",
+            "scripted-lookup-",
+            "scripted-lookups",
+        ] {
+            assert!(!Scripted::knows(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_one_that_looks_up_answers_from_its_system_prompt_and_says_that_it_is_scripted() {
+        let said = |system: &str| {
+            let asked = request("demo/scripted-lookup-l0", "What is the capital of Norway?");
+            answer(&Request { system: system.to_owned(), ..asked })
+        };
+        let found = said("Be brief. The capital of Norway is Oslo.");
+        assert_eq!(found.text, format!("{DISCLAIMER} The capital of Norway is Oslo."));
+        assert_eq!(found.tokens, Some(Tokens { input: 18, cached_input: 0, output: 17 }));
+        assert_eq!(said("Be brief.").text, format!("{DISCLAIMER} My instructions do not say."));
     }
 
     #[tokio::test(start_paused = true)]

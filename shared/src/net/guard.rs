@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use url::{Host, Url};
 
 use super::{lookup::Lookup, table};
-use crate::error::Fault;
+use crate::{error::Fault, id::OrgId};
 
 /// The longest URL, in bytes.
 pub const URL_LIMIT_BYTES: usize = 8_192;
@@ -24,6 +24,8 @@ const INWARD_NAMES: [&str; 4] = ["localhost", "local", "internal", "localdomain"
 pub struct Guard {
     allowed: Arc<[IpNet]>,
     pub(super) lookup: Lookup,
+    /// Whose names it looks up.
+    pub(super) of: Option<OrgId>,
     pub(super) tls: Arc<ClientConfig>,
 }
 
@@ -80,13 +82,19 @@ impl Guard {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(allowed: &[IpNet]) -> Result<Self, Fault> {
-        Ok(Self { allowed: allowed.into(), lookup: Lookup::system(), tls: Arc::new(super::tls()?) })
+        Ok(Self { allowed: allowed.into(), lookup: Lookup::system(), of: None, tls: Arc::new(super::tls()?) })
+    }
+
+    /// The same, for URLs that this organisation names: it has a share of what all have together.
+    #[must_use]
+    pub fn of(&self, org: OrgId) -> Self {
+        Self { of: Some(org), ..self.clone() }
     }
 
     /// The same, with a test's answers for names.
     #[cfg(test)]
     pub(crate) fn with_names(self, stub: Arc<super::lookup::stub::Stub>) -> Self {
-        Self { lookup: Lookup::Stub(stub), ..self }
+        Self { lookup: self.lookup.clone().stubbed(stub), ..self }
     }
 
     /// The same, trusting a test's certificates alone.

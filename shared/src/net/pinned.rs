@@ -1,6 +1,6 @@
 //! Clients that reach one user's URL and nothing else, for crates that speak HTTP through a client of their own.
 
-use std::{future::ready, net::SocketAddr, sync::Arc};
+use std::{future::ready, net::SocketAddr};
 
 use reqwest::{
     ClientBuilder,
@@ -12,11 +12,11 @@ use super::{Failure, Guard, GuardedUrl, send::CONNECT_TIMEOUT};
 use crate::error::Fault;
 
 /// Whatever name is asked for, these are its addresses.
-struct Pinned(Arc<[SocketAddr]>);
+struct Pinned(Vec<SocketAddr>);
 
 impl Resolve for Pinned {
     fn resolve(&self, _: Name) -> Resolving {
-        let addresses: Addrs = Box::new(self.0.to_vec().into_iter());
+        let addresses: Addrs = Box::new(self.0.clone().into_iter());
         Box::pin(ready(Ok(addresses)))
     }
 }
@@ -35,12 +35,14 @@ impl Guard {
             Failure::NotSent
         })?;
         let client = super::client((*self.tls).clone());
-        Ok(client.no_proxy().dns_resolver(Pinned(addresses.into())).pool_max_idle_per_host(0))
+        Ok(client.no_proxy().dns_resolver(Pinned(addresses)).pool_max_idle_per_host(0))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -67,18 +69,21 @@ mod tests {
         }
     }
 
+    /// Answers each connection that what is asked for is elsewhere.
+    async fn sends_elsewhere(listener: TcpListener) {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4_096]).await;
+            let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    }
+
     #[tokio::test]
     async fn a_client_goes_where_was_judged_and_looks_nothing_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let serving = tokio::spawn(async move {
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let _ = stream.read(&mut [0; 4_096]).await;
-                let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
+        let serving = tokio::spawn(sends_elsewhere(listener));
         let (guard, names) = guard();
         names.answer("api.example.com", &["127.0.0.1"]);
         names.answer("api.example.com", &["10.0.0.1"]);

@@ -7,8 +7,8 @@ mod used;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub use self::used::resolve;
 pub(crate) use self::used::{Remembered, whose};
+pub use self::used::{embed, resolve};
 use crate::{
     app::App,
     clock::Timestamp,

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     id::OrgId,
     model::{
-        Answer, FaultKind, ModelFault, ModelName, Request,
+        Answer, Embedded, FaultKind, ModelFault, ModelName, Request,
         catalogue::Own,
         price::Price,
         settings::{Access, Vendor},
@@ -28,9 +28,12 @@ const REMEMBERED_MS: u64 = 3_000;
 /// How many providers a process remembers.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
-/// The providers that this process has read lately. That there is none is not remembered.
+/// A provider, and when it was read.
+type Read = (Timestamp, Arc<Provider>);
+
+/// The providers that this process has read lately, by organisation and id. That there is none is not remembered.
 #[derive(Debug)]
-pub(crate) struct Remembered(Mutex<LruCache<(OrgId, String), (Timestamp, Arc<Provider>)>>);
+pub(crate) struct Remembered(Mutex<LruCache<(OrgId, String), Read>>);
 
 impl Default for Remembered {
     fn default() -> Self {
@@ -105,6 +108,24 @@ pub async fn resolve(app: &App, tenant: Tenant, field: &str, name: &str) -> Resu
     Err(Error::UnknownModel { field: field.to_owned(), name: name.to_owned(), known, variable: unknown.variable })
 }
 
+/// The texts as vectors, asked for once: see [`crate::model::catalogue::Models::embed`].
+///
+/// # Errors
+/// What the failure means; that the provider's row cannot be read is a passing one.
+pub async fn embed(app: &App, tenant: Tenant, name: &ModelName, texts: &[String]) -> Result<Embedded, ModelFault> {
+    let timeout_ms = app.config().model_timeout_ms;
+    let unread = |_| ModelFault::new(FaultKind::Busy, "the provider cannot be read at the moment".to_owned());
+    match whose(app, tenant, name.as_str()).await.map_err(unread)? {
+        Whose::Deployment => app.models().embed(name, texts, timeout_ms).await,
+        Whose::Organisation(provider) => {
+            let own = provider.own(app, name)?;
+            let guard = app.guard().of(provider.org);
+            Box::pin(app.models().embed_own(&guard, &own, texts, timeout_ms)).await
+        }
+        Whose::Nobody => Err(gone(name)),
+    }
+}
+
 impl Whose {
     /// What the model of that name costs, in whose hands it is; `None` when that is not known, as of every server with an address of its
     /// own.
@@ -137,7 +158,8 @@ impl Whose {
             Self::Deployment => app.models().call(request).await,
             Self::Organisation(provider) => {
                 let own = provider.own(app, &request.model)?;
-                app.models().call_own(app.guard(), &own, request).await
+                let guard = app.guard().of(provider.org);
+                Box::pin(app.models().call_own(&guard, &own, request)).await
             }
             Self::Nobody => Err(gone(&request.model)),
         }

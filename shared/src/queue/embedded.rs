@@ -11,6 +11,7 @@ use std::{
 use tokio::{sync::mpsc, time};
 
 use super::{Chunk, Unavailable};
+use crate::adversity;
 
 /// The sending side. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -43,21 +44,30 @@ impl Embedded {
 
     #[expect(clippy::unused_async, reason = "both queues are called alike")]
     pub(super) async fn send(&self, chunks: Vec<Chunk>, delay_s: u32) -> Result<(), Unavailable> {
-        if delay_s == 0 {
+        let delay = Duration::from_secs(delay_s.into());
+        let (chunks, later) = adversity::delivered(chunks);
+        for (chunk, wait) in later {
+            self.send_later(vec![chunk], delay.saturating_add(wait));
+        }
+        if delay.is_zero() {
             return deliver(&self.sender, &self.waiting, chunks);
         }
         if self.sender.is_closed() {
             return Err(Unavailable("the worker has ended".into()));
         }
+        self.send_later(chunks, delay);
+        Ok(())
+    }
+
+    fn send_later(&self, chunks: Vec<Chunk>, delay: Duration) {
         // Weak: a message that is still delayed does not keep the queue open.
         let (sender, waiting) = (self.sender.downgrade(), Arc::clone(&self.waiting));
         tokio::spawn(async move {
-            time::sleep(Duration::from_secs(delay_s.into())).await;
+            time::sleep(delay).await;
             if let Some(sender) = sender.upgrade() {
                 let _ = deliver(&sender, &waiting, chunks);
             }
         });
-        Ok(())
     }
 }
 

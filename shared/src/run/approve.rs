@@ -41,7 +41,8 @@ pub struct Approval {
 pub async fn approvals(app: &App, caller: &Caller, id: RunId) -> Result<Vec<Approval>> {
     caller.require(Scope::RunsRead)?;
     let run = visible(app, caller.tenant(), id).await?.value;
-    let Some(answer) = run.step.checked_sub(1).filter(|_| run.awaits_approval() && !run.status.terminal()) else {
+    let open = run.awaits_approval() && closed(&run, app.now()).is_none();
+    let Some(answer) = run.step.checked_sub(1).filter(|_| open) else {
         return Ok(Vec::new());
     };
     let asked = match app.store().slots(caller.tenant(), &[(id, answer)]).await?.pop().flatten() {
@@ -85,7 +86,7 @@ impl Run {
 ///
 /// # Errors
 /// [`Error::NotFound`] for the run and for an approval that it never asked for; [`Error::Conflict`] when something else was
-/// said before, or the run has ended without it.
+/// said before, or the run has ended or must end without it: after its deadline nothing is sent any more.
 pub async fn decide(app: &App, caller: &Caller, id: RunId, answer: &Answer) -> Result<Run> {
     caller.require(Scope::RunsWrite)?;
     if answer.message.as_ref().is_some_and(|message| message.chars().count() > MESSAGE_CHARS) {
@@ -100,14 +101,15 @@ pub async fn decide(app: &App, caller: &Caller, id: RunId, answer: &Answer) -> R
             said_before(answer, decided(app, caller, &run, answer.approval_id).await?.as_ref())?;
             return Ok(run);
         };
-        let (now, ended) = (app.now(), run.status.terminal());
+        let now = app.now();
+        let closed = closed(&run, now);
         let call = run.calls.get_mut(index).ok_or(Error::NotFound("approval"))?;
         if call.state != CallState::AwaitsApproval {
             said_before(answer, call.decision.as_ref())?;
             return Ok(run);
         }
-        if ended {
-            return Err(Error::Conflict("the run has ended".to_owned()));
+        if let Some(why) = closed {
+            return Err(Error::Conflict(why.to_owned()));
         }
         call.state = CallState::Ready;
         call.decision =
@@ -130,6 +132,17 @@ pub async fn decide(app: &App, caller: &Caller, id: RunId, answer: &Answer) -> R
         }
     }
     Err(Error::Unavailable("the run is being written all the time".into()))
+}
+
+/// Why nobody is asked any more, if that is so.
+fn closed(run: &Run, now: Timestamp) -> Option<&'static str> {
+    if run.status.terminal() {
+        Some("the run has ended")
+    } else if run.cancel_requested {
+        Some("the run was cancelled")
+    } else {
+        (run.deadline_at <= now).then_some("the run's deadline has passed: the approval has expired")
+    }
 }
 
 /// What was said of a call whose result is written, if that was asked.

@@ -112,14 +112,25 @@ impl Run {
         *lost = Attempt { ledgers: std::mem::take(&mut lost.ledgers), ..came };
     }
 
-    /// Counts an attempt, and keeps it among the last ones.
+    /// Counts an attempt, and keeps it among the last ones. The first to go are those that were answered, which are kept with their
+    /// answers; what others used that go is added up.
     fn note(&mut self, attempt: Attempt) {
         self.usage.add(&Usage::of(&attempt));
         self.books.count(&attempt);
         if self.attempts.len() >= ATTEMPTS_KEPT {
-            self.attempts.remove(0);
+            let answered = self.attempts.iter().position(|attempt| attempt.end == AttemptEnd::Answered);
+            let gone = self.attempts.remove(answered.unwrap_or(0));
+            if answered.is_none() {
+                self.left_out.add(&Usage::of(&gone));
+            }
         }
         self.attempts.push(attempt);
+    }
+
+    /// The attempt that the answer in that slot came of, to be kept with it: its ledgers are settled.
+    pub(crate) fn answered_for(&self, slot: u32) -> Option<Attempt> {
+        let answered = |attempt: &&Attempt| attempt.slot == slot && attempt.end == AttemptEnd::Answered;
+        self.attempts.iter().rev().find(answered).map(|attempt| Attempt { ledgers: Vec::new(), ..attempt.clone() })
     }
 
     /// The row was written, and what goes with it.
@@ -259,6 +270,23 @@ mod tests {
             // Nothing is given back: what was reserved is what it cost.
             assert_eq!((moves(&mut run), run.usage.priced_micro_usd), (vec![], 7));
         }
+    }
+
+    #[test]
+    fn attempts_that_are_not_kept_are_with_their_answers_or_added_up() {
+        let mut run = queued();
+        for number in 0..60 {
+            run.intend(call(at(number)), Vec::new(), at(number));
+            let end = if number % 2 == 0 { AttemptEnd::Answered } else { AttemptEnd::Lost };
+            run.book(end, Some(TOKENS), Some(&costing(1)), None, at(number));
+            assert!(run.attempts.len() <= ATTEMPTS_KEPT);
+            assert_eq!(run.answered_for(1).is_some(), run.attempts.iter().any(|one| one.end == AttemptEnd::Answered));
+        }
+        // The last is always there, and of those that failed all but the last ones are added up.
+        assert_eq!(run.attempts.last().unwrap().started_at, at(59));
+        let failed = run.attempts.iter().filter(|attempt| attempt.end == AttemptEnd::Lost).count();
+        assert_eq!((failed, run.left_out.model_calls, run.left_out.priced_micro_usd), (20, 10, 10));
+        assert_eq!(run.usage.model_calls, 60);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallEvent, Reason, Run, Status};
+use super::{AttemptEnd, CallEvent, Reason, Run, Status};
 use crate::{clock::Timestamp, id::KeyId, tool::Change};
 
 /// Where a tool call stands.
@@ -95,6 +95,12 @@ impl PendingCall {
 }
 
 impl Run {
+    /// Whether something was sent and its end is not known: calls of tools or models that are under way, or were when it was cancelled.
+    pub(crate) fn has_sent(&self) -> bool {
+        let cancelled = self.attempts.iter().any(|attempt| attempt.end == AttemptEnd::Cancelled);
+        cancelled || self.in_flight.is_some() || self.calls.iter().any(|call| call.state == CallState::Sent)
+    }
+
     /// The slot of the call at that place of the model's last answer.
     #[must_use]
     pub fn call_slot(&self, index: usize) -> u32 {

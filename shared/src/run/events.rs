@@ -63,8 +63,24 @@ pub enum Happened {
         /// How often it was sent.
         attempts: u32,
     },
-    /// It ended; with what the agent said at its end, if it ended well.
-    Ended(Option<String>),
+    /// It ended.
+    Ended {
+        /// What the agent said at its end, if it ended well.
+        result: Option<String>,
+        /// The tool calls that had not: nothing is told of them any more.
+        open: Vec<OpenCall>,
+    },
+}
+
+/// A tool call of the model's last answer that had not ended when its run did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenCall {
+    /// The call.
+    pub call: ToolCall,
+    /// Where it stood: one that was sent may have taken place.
+    pub state: CallState,
+    /// How often it was sent.
+    pub attempts: u32,
 }
 
 /// Events as they become known, told in order.
@@ -126,7 +142,7 @@ impl Fold {
             }
             Record::Result { attempts, .. } => Some(*attempts),
         };
-        let Told { seq, usage, before } = slot.told.take().unwrap_or_else(|| self.number());
+        let Told { seq, usage, before, attempt: _ } = slot.told.take().unwrap_or_else(|| self.number());
         for event in before {
             self.of_call(run, number, event);
         }
@@ -147,15 +163,18 @@ impl Fold {
     /// The number of a slot that has none: they are counted in order, before all that have.
     fn number(&mut self) -> Told {
         self.unnumbered = self.unnumbered.saturating_add(1);
-        Told { seq: STARTED.saturating_add(self.unnumbered), usage: None, before: Vec::new() }
+        Told::new(STARTED.saturating_add(self.unnumbered))
+    }
+
+    /// The call that fills that slot.
+    fn call(&self, slot: u32) -> Option<&ToolCall> {
+        let (answer, calls) = self.asked.range(..slot).next_back()?;
+        let index = slot.checked_sub(*answer)?.checked_sub(1)?;
+        calls.get(usize::try_from(index).ok()?)
     }
 
     fn of_call(&mut self, run: &Run, slot: u32, event: CallEvent) {
-        let asked = self.asked.range(..slot).next_back().and_then(|(answer, calls)| {
-            let index = slot.checked_sub(*answer)?.checked_sub(1)?;
-            calls.get(usize::try_from(index).ok()?)
-        });
-        let Some(call) = asked.cloned() else { return };
+        let Some(call) = self.call(slot).cloned() else { return };
         match event {
             CallEvent::Sent { seq, at, attempt } => self.know(seq, at, Happened::Sent { call, attempt }),
             CallEvent::Asked { seq, at, unclear, change } => {
@@ -185,7 +204,13 @@ impl Fold {
         if let Some(at) = run.ended_at.filter(|_| run.status.terminal()) {
             let last = self.said.as_ref().filter(|(slot, _)| slot.saturating_add(1) == run.step);
             let result = last.filter(|_| run.status == Status::Done).map(|(_, text)| text.clone());
-            self.know(run.events(), at, Happened::Ended(result));
+            let open = run.calls.iter().enumerate().filter(|(_, call)| call.state != CallState::Filled);
+            let open = open.filter_map(|(index, pending)| {
+                let call = self.call(run.call_slot(index))?.clone();
+                Some(OpenCall { call, state: pending.state, attempts: pending.attempts })
+            });
+            let open = open.collect();
+            self.know(run.events(), at, Happened::Ended { result, open });
         }
     }
 

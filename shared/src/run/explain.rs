@@ -1,6 +1,8 @@
 //! Why a run stands where it stands, in a sentence.
 
-use super::{Attempt, AttemptEnd, CallState, PassedOver, Reason, Run, Status};
+use std::collections::BTreeMap;
+
+use super::{ATTEMPTS_KEPT, Attempt, AttemptEnd, CallState, PassedOver, Reason, Run, Status};
 use crate::{
     app::App,
     error::Result,
@@ -21,6 +23,23 @@ pub async fn children(app: &App, caller: &Caller, run: &Run) -> Result<Vec<(u32,
     let ids: Vec<RunId> = children.iter().map(|(_, id)| *id).collect();
     let found = app.store().runs(caller.tenant(), &ids).await?;
     Ok(children.into_iter().zip(found).filter_map(|((slot, _), found)| Some((slot, found?.value))).collect())
+}
+
+/// The run's attempts to call a model, in the order in which they were made: all that were answered, and the last ones that were not.
+/// What others used is in [`Run::left_out`].
+///
+/// # Errors
+/// As the store says.
+pub async fn attempts(app: &App, caller: &Caller, run: &Run) -> Result<Vec<Attempt>> {
+    caller.require(Scope::RunsRead)?;
+    if run.attempts.len() < ATTEMPTS_KEPT {
+        return Ok(run.attempts.clone());
+    }
+    let journal = app.store().journal(caller.tenant(), run).await?;
+    let answered = journal.into_iter().filter_map(|(_, slot)| Some(*slot.told?.attempt?));
+    let all = answered.chain(run.attempts.iter().cloned());
+    let all: BTreeMap<_, _> = all.map(|attempt| ((attempt.slot, attempt.started_at), attempt)).collect();
+    Ok(all.into_values().collect())
 }
 
 /// Why the run stands where it stands, for a person; `children` are those that it started.

@@ -35,8 +35,8 @@ pub use cancel::{below, cancel, cancel_chat};
 pub use chats::{agent_chats, chats};
 pub(crate) use evaluation::Verdict;
 pub use evaluation::{Criterion, Evaluation};
-pub use events::{Event, Happened};
-pub use explain::{children, explain};
+pub use events::{Event, Happened, OpenCall};
+pub use explain::{attempts, children, explain};
 pub(crate) use family::SharedBudget;
 pub use family::{DEPTH_LIMIT, FAMILY_LIMIT, Parent};
 pub use feedback::{COMMENT_CHARS, Feedback, Label, NewFeedback, feedback, give_feedback};
@@ -220,8 +220,11 @@ pub struct Run {
     pub(crate) stamp: i64,
     /// What it has used.
     pub usage: Usage,
-    /// The last attempts: at most [`ATTEMPTS_KEPT`].
+    /// The last attempts: at most [`ATTEMPTS_KEPT`], see [`attempts`] for all.
     pub attempts: Vec<Attempt>,
+    /// What attempts used that are listed nowhere: they failed, and others came after them.
+    #[serde(default)]
+    pub left_out: Usage,
 
     /// When it was accepted.
     pub created_at: Timestamp,
@@ -237,7 +240,7 @@ pub struct Run {
     pub(crate) books: Books,
 }
 
-/// How many attempts a run's row keeps; the usage counts all.
+/// How many attempts a run's row keeps; the usage counts all, and the journal has those that were answered.
 pub const ATTEMPTS_KEPT: usize = 20;
 /// How long a run may take unless set otherwise, in milliseconds: 24 hours, which is also the most.
 pub const DEADLINE_MS: i64 = 24 * 60 * 60 * 1000;

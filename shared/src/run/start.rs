@@ -124,7 +124,7 @@ pub(crate) async fn pin_to(app: &App, caller: &Caller, agent: Arc<AgentVersion>,
     let named = new.model.as_deref().unwrap_or(agent.definition.model.as_str());
     let model = provider::resolve(app, tenant, "model", named).await?;
     let budget_micro_usd = new.budget_micro_usd.or(agent.definition.budget_micro_usd);
-    agent::check_budget(app, tenant, &model, &agent.definition.fallback_models, budget_micro_usd).await?;
+    agent::check_budget(app, tenant, Some(&model), &agent.definition.fallback_models, budget_micro_usd).await?;
     let limited = money::limits_of(app, caller).await?;
     agent::check_prices(app, tenant, &model, &agent.definition.fallback_models, &limited).await?;
     Ok(Pinned {
@@ -194,6 +194,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         stamp: 0,
         usage: Usage::default(),
         attempts: Vec::new(),
+        left_out: Usage::default(),
         created_at: now,
         started_at: None,
         ended_at: None,

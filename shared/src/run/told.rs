@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CallState, PendingCall, Run, Usage};
+use super::{Attempt, CallState, PendingCall, Run, Usage};
 use crate::{
     clock::Timestamp,
     message::{Record, Slot},
@@ -23,9 +23,18 @@ pub(crate) struct Told {
     /// With an answer: what the run had used by then, which the next number tells of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) usage: Option<Usage>,
+    /// With an answer: the attempt that it came of. The row does not keep all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attempt: Option<Box<Attempt>>,
     /// With what came of a tool call: what was told of the call before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) before: Vec<CallEvent>,
+}
+
+impl Told {
+    pub(super) const fn new(seq: u32) -> Self {
+        Self { seq, usage: None, attempt: None, before: Vec::new() }
+    }
 }
 
 /// What is told of a tool call before its end.
@@ -89,9 +98,10 @@ impl Run {
     pub(crate) fn tell_filled(&mut self, number: u32, slot: &mut Slot, calls: &mut [PendingCall]) {
         let told = match slot.record {
             Record::Input { .. } => return,
-            Record::Repair { .. } => Told { seq: self.tell(), usage: None, before: Vec::new() },
+            Record::Repair { .. } => Told::new(self.tell()),
             Record::Answer { .. } => {
-                let told = Told { seq: self.tell(), usage: Some(self.usage), before: Vec::new() };
+                let attempt = self.answered_for(number).map(Box::new);
+                let told = Told { usage: Some(self.usage), attempt, ..Told::new(self.tell()) };
                 self.tell();
                 told
             }
@@ -99,7 +109,8 @@ impl Run {
                 let seq = self.tell();
                 let index = number.checked_sub(self.step).and_then(|index| usize::try_from(index).ok());
                 let call = index.and_then(|index| self.calls.get_mut(index));
-                Told { seq, usage: None, before: call.map(|call| std::mem::take(&mut call.told)).unwrap_or_default() }
+                let before = call.map(|call| std::mem::take(&mut call.told)).unwrap_or_default();
+                Told { before, ..Told::new(seq) }
             }
         };
         slot.told = Some(told);

@@ -232,6 +232,7 @@ pub(super) mod tests {
             stamp: 0,
             usage: Usage::default(),
             attempts: Vec::new(),
+            left_out: Usage::default(),
             created_at: now,
             started_at: None,
             ended_at: None,

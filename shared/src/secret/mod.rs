@@ -1,14 +1,16 @@
 //! Secrets: values that tools send and nobody reads. Kept sealed for their organisation and name, and opened only to be put
 //! into what is being sent; see [`open`].
 
+mod escapes;
+mod redaction;
 mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::{ExposeSecret, SecretString};
 pub use template::{Malformed, names};
-use zeroize::Zeroizing;
 
+pub(crate) use self::redaction::Redaction;
 use crate::{
     app::App,
     clock::Timestamp,
@@ -25,10 +27,6 @@ pub const VALUE_LIMIT_BYTES: usize = 8_192;
 /// The most secrets of an organisation.
 pub const SECRETS_LIMIT: usize = 200;
 
-/// From which length on a secret is taken out of what a tool answers, in bytes.
-const REDACTED_FROM_BYTES: usize = 6;
-/// What stands in its place.
-const REDACTED: &str = "[secret]";
 /// How often a change is tried again when others change secrets at the same time.
 const TRIES: u32 = 40;
 
@@ -159,21 +157,9 @@ impl Opened {
         template::filled(template, &self.values)
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// The text without these secrets, as they are and as JSON writes them. A value of less than [`REDACTED_FROM_BYTES`] is left:
-    /// it is a part of too much else.
-    pub(crate) fn redact(&self, mut text: String) -> String {
-        let long =
-            self.values.values().map(ExposeSecret::expose_secret).filter(|value| value.len() >= REDACTED_FROM_BYTES);
-        for value in long {
-            let json = Zeroizing::new(serde_json::Value::from(value).to_string());
-            text = text.replace(value, REDACTED).replace(json.trim_matches('"'), REDACTED);
-        }
-        text
+    /// What takes these secrets out of what a tool says that was sent them.
+    pub(crate) fn redaction(&self) -> Redaction {
+        Redaction::of(self.values.values().map(ExposeSecret::expose_secret))
     }
 }
 

@@ -56,6 +56,9 @@ pub struct Weather {
     pub before_ms: u64,
     /// It is turned away: nothing is done.
     pub throttled: bool,
+    /// Another transaction has just touched one of its rows: nothing is done. Of a transaction with conditions, the one that is said not to
+    /// hold is chosen by this number.
+    pub conflict: Option<u64>,
     /// How long its answer takes, in milliseconds.
     pub after_ms: u64,
     /// The answer is lost, and the backend cannot find out what came of it.

@@ -164,11 +164,17 @@ impl Store {
         self.backend.transact(vec![Write::Put(row, When::Absent)]).await
     }
 
-    /// These versions, in the order asked for; one that is gone is left out.
+    /// These versions, in the order asked for. They are there for ever once a pointer has named them: one that is not is a fault.
     pub(crate) async fn agent_versions(&self, tenant: Tenant, wanted: &[(AgentId, u32)]) -> Result<Vec<AgentVersion>> {
         let keys: Vec<Key> = wanted.iter().map(|(id, number)| version_key(tenant.org(), *id, *number)).collect();
         let found = self.batch_get::<AgentVersion>(&keys).await?;
-        Ok(found.into_iter().flatten().map(|version| version.value).collect())
+        let whole = |(version, key): (Option<super::Versioned<_>>, &Key)| match version {
+            Some(version) => Ok(version.value),
+            None => {
+                Err(super::Error::Broken(format!("the version {} of {} is missing", key.sort, key.partition).into()))
+            }
+        };
+        found.into_iter().zip(&keys).map(whole).collect()
     }
 
     /// A page of the agent's versions up to the current one, newest first, and where the next begins.

@@ -29,7 +29,7 @@ mod timelines;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::clock::Timestamp;
+use crate::{adversity, clock::Timestamp};
 pub(crate) use listed_runs::Span;
 pub use row::{Error, Result};
 use row::{Found, FoundKeys, Index, KEYS_LIMIT, Key, Query, Rev, Row, Table, Write};
@@ -69,7 +69,8 @@ impl Backend {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Broken`].
     pub async fn get(&self, key: &Key) -> Result<Option<Row>> {
-        on_backend!(self, backend => backend.get(key).await)
+        adversity::before()?;
+        adversity::after(on_backend!(self, backend => backend.get(key).await))
     }
 
     /// The rows, as they are now, each in the place of its key; any number of keys, no key twice.
@@ -77,7 +78,8 @@ impl Backend {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Broken`].
     pub async fn batch_get(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        on_backend!(self, backend => backend.batch_get(keys).await)
+        adversity::before()?;
+        adversity::after(on_backend!(self, backend => backend.batch_get(keys).await))
     }
 
     /// The rows, all as they are at one moment, each in the place of its key: no transaction is seen in part. 1 to
@@ -86,7 +88,8 @@ impl Backend {
     /// # Errors
     /// [`Error::Unavailable`], also when they are being written all the time; [`Error::Broken`].
     pub async fn snapshot(&self, keys: &[Key]) -> Result<Vec<Option<Row>>> {
-        match self {
+        adversity::before()?;
+        adversity::after(match self {
             #[cfg(feature = "aws")]
             Self::Dynamo(backend) => backend.snapshot(keys).await,
             // Their reads of many rows are of one moment anyway.
@@ -94,7 +97,7 @@ impl Backend {
             Self::Sqlite(backend) => backend.batch_get(keys).await,
             #[cfg(feature = "simulation")]
             Self::Simulated(backend) => backend.batch_get(keys).await,
-        }
+        })
     }
 
     /// A page of rows of one partition. On [`row::Index::Primary`] it sees every write that was answered before.
@@ -102,7 +105,8 @@ impl Backend {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Broken`].
     pub async fn query(&self, query: &Query) -> Result<Found> {
-        on_backend!(self, backend => backend.query(query).await)
+        adversity::before()?;
+        adversity::after(on_backend!(self, backend => backend.query(query).await))
     }
 
     /// The sort keys of a page of rows of one partition, without the rows. What an index names may be gone, or not there yet. It reads
@@ -111,7 +115,8 @@ impl Backend {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::Broken`].
     pub async fn query_keys(&self, query: &Query) -> Result<FoundKeys> {
-        on_backend!(self, backend => backend.query_keys(query).await)
+        adversity::before()?;
+        adversity::after(on_backend!(self, backend => backend.query_keys(query).await))
     }
 
     /// All of these writes or none; 1 to [`row::TRANSACTION_LIMIT`] of them.
@@ -121,6 +126,13 @@ impl Backend {
     /// # Errors
     /// [`Error::Conflict`] when a condition does not hold; otherwise as [`Error`] says.
     pub async fn transact(&self, writes: Vec<Write>) -> Result<()> {
+        adversity::before()?;
+        Box::pin(adversity::meddle(self, &writes)).await;
+        adversity::after(self.transact_plainly(writes).await)
+    }
+
+    /// The same without adversity.
+    pub(crate) async fn transact_plainly(&self, writes: Vec<Write>) -> Result<()> {
         on_backend!(self, backend => backend.transact(writes).await)
     }
 
@@ -152,7 +164,8 @@ impl Backend {
     /// # Errors
     /// [`Error::Unavailable`], [`Error::TooLarge`], [`Error::Broken`].
     pub async fn put_many(&self, rows: Vec<Row>) -> Result<()> {
-        on_backend!(self, backend => backend.put_many(rows).await)
+        adversity::before()?;
+        adversity::after(on_backend!(self, backend => backend.put_many(rows).await))
     }
 }
 

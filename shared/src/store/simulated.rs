@@ -55,7 +55,10 @@ impl Simulated {
     pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<()> {
         check_shape(&writes)?;
         let weather = begun(&Operation::Write(&writes)).await?;
-        let outcome = self.apply(&writes, weather.lag_ms);
+        let outcome = match weather.conflict.and_then(|chance| disputed(&writes, chance)) {
+            Some(index) => Err(Error::Conflict { index }),
+            None => self.apply(&writes, weather.lag_ms),
+        };
         ended(weather, outcome).await
     }
 
@@ -92,7 +95,26 @@ async fn begun(operation: &Operation<'_>) -> Result<Weather> {
     if weather.throttled {
         return Err(Error::Unavailable("throttled".into()));
     }
+    match operation {
+        Operation::Write(writes) if weather.conflict.is_some_and(|chance| disputed(writes, chance).is_some()) => {}
+        _ if weather.conflict.is_some() => {
+            return Err(Error::Unavailable("in conflict with other transactions".into()));
+        }
+        Operation::Get(_) | Operation::Query(_) | Operation::Write(_) => {}
+    }
     Ok(weather)
+}
+
+/// A write whose condition another transaction may have broken for a moment.
+fn disputed(writes: &[Write], chance: u64) -> Option<usize> {
+    let conditional = |write: &Write| match write {
+        Write::Put(_, when) | Write::Delete(_, when) | Write::Check(_, when) => *when != When::Any,
+        Write::Add(_) => false,
+    };
+    let conditional: Vec<usize> =
+        (0..writes.len()).filter(|index| writes.get(*index).is_some_and(conditional)).collect();
+    let chosen = usize::try_from(chance).unwrap_or(usize::MAX).checked_rem(conditional.len())?;
+    conditional.get(chosen).copied()
 }
 
 /// The time until its answer is there, if it comes.

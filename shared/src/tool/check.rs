@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{error::Problem, net::Guard, secret};
 
-/// Adds what is wrong with the tools.
-pub(crate) fn check(guard: &Guard, functions: &Functions, tools: &[Tool], problems: &mut Vec<Problem>) {
+/// Adds what is wrong with the tools together, and with each that the agent had not.
+pub(crate) fn check(guard: &Guard, functions: &Functions, tools: &[Tool], had: &[Tool], problems: &mut Vec<Problem>) {
     if tools.len() > TOOLS_LIMIT {
         let message = format!("must have at most {TOOLS_LIMIT} entries");
         problems.push(Problem { field: "tools".to_owned(), message });
@@ -29,6 +29,9 @@ pub(crate) fn check(guard: &Guard, functions: &Functions, tools: &[Tool], proble
             refuse("name", "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -".to_owned());
         } else if !names.insert(tool.name.as_str()) {
             refuse("name", format!("'{}' is the name of another tool too", tool.name));
+        }
+        if had.contains(tool) {
+            continue;
         }
         if tool.description.chars().count() > DESCRIPTION_LIMIT {
             refuse("description", format!("must be at most {DESCRIPTION_LIMIT} characters long"));

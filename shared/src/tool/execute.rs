@@ -7,12 +7,12 @@ use secrecy::SecretString;
 use super::{Arguments, Change, Found, Http, Kind, Lambda, Outcome, Tool, http, lambda, mcp};
 use crate::{
     app::App,
-    secret::{self, Opened, Unfilled},
+    secret::{self, Redaction, Unfilled},
     tenant::Tenant,
 };
 
 /// Calls the tool once. `key` is the same for every try of this call; `accepted` is the change of the tool with which a person approved
-/// it. What the tool says of the secrets that it was sent is taken out.
+/// it. What the tool says of the secrets that it was sent is taken out where its bytes become text, before anything of it is cut.
 pub(crate) async fn execute(
     app: &App,
     tenant: Tenant,
@@ -53,12 +53,7 @@ async fn call_http(
             return Outcome::NotSent { message: unfilled.to_string(), passing };
         }
     };
-    match http::call(app.guard(), &call(tool, request, arguments, &headers, key)).await {
-        Outcome::Answered { content, failed, passing } => {
-            Outcome::Answered { content: secrets.redact(content), failed, passing }
-        }
-        other @ (Outcome::NotSent { .. } | Outcome::Changed(_) | Outcome::Unclear { .. }) => other,
-    }
+    http::call(&app.guard().of(tenant.org()), &call(tool, request, arguments, (&headers, &secrets), key)).await
 }
 
 /// Asks the tool whether the call of this key took place.
@@ -66,34 +61,31 @@ pub(crate) async fn look_up(app: &App, tenant: Tenant, tool: &Tool, arguments: &
     // Policy `verify` is for requests only.
     let Kind::Http(request) = &tool.kind else { return Found::Unknown };
     let Ok((secrets, headers)) = headers(app, tenant, &request.headers).await else { return Found::Unknown };
-    match http::lookup(app.guard(), &call(tool, request, arguments, &headers, key)).await {
-        Found::TookPlace { content } => Found::TookPlace { content: secrets.redact(content) },
-        other @ (Found::DidNot | Found::Unknown) => other,
-    }
+    http::lookup(&app.guard().of(tenant.org()), &call(tool, request, arguments, (&headers, &secrets), key)).await
 }
 
 fn call<'a>(
     tool: &Tool,
     http: &'a Http,
     arguments: &'a Arguments,
-    headers: &'a BTreeMap<String, SecretString>,
+    (headers, secrets): (&'a BTreeMap<String, SecretString>, &'a Redaction),
     key: &'a str,
 ) -> http::Call<'a> {
-    http::Call { http, arguments, headers, idempotency_key: key, timeout: timeout(tool) }
+    http::Call { http, arguments, headers, secrets, idempotency_key: key, timeout: timeout(tool) }
 }
 
 const fn timeout(tool: &Tool) -> Duration {
     Duration::from_millis(tool.timeout_ms)
 }
 
-/// Headers with the secrets that they name.
+/// Headers with the secrets that they name, and what takes those out of an answer.
 pub(super) async fn headers(
     app: &App,
     tenant: Tenant,
     headers: &BTreeMap<String, String>,
-) -> Result<(Opened, BTreeMap<String, SecretString>), Unfilled> {
+) -> Result<(Redaction, BTreeMap<String, SecretString>), Unfilled> {
     let secrets = secret::open(app, tenant, headers.values().map(String::as_str)).await?;
     let filled = headers.iter().map(|(name, template)| Ok((name.clone(), secrets.fill(template)?)));
     let filled = filled.collect::<Result<_, Unfilled>>()?;
-    Ok((secrets, filled))
+    Ok((secrets.redaction(), filled))
 }

@@ -204,6 +204,11 @@ pub enum Outcome {
     },
     /// Nothing was called: the tool is not what it was when the agent was saved, and a person has to say what is done.
     Changed(Box<Change>),
+    /// A gateway in front of the tool answered, or may have: it may have passed the call on, and nobody knows whether it took place.
+    Gateway {
+        /// What the model is given, where nothing depends on that.
+        content: String,
+    },
     /// It was sent, and no answer came: nobody knows whether it took place.
     Unclear {
         /// What the model is told.

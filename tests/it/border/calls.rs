@@ -26,6 +26,13 @@ pub(super) struct Call {
     needs_key: bool,
 }
 
+impl Call {
+    /// Whether it takes parameters of a query.
+    pub(super) fn takes_query(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter["in"] == "query")
+    }
+}
+
 /// Every call that needs a key.
 pub(super) fn with_key() -> Vec<Call> {
     let paths = document()["paths"].as_object().unwrap().iter();
@@ -139,6 +146,18 @@ impl Call {
 }
 
 impl Request {
+    /// The same with a parameter that there is not.
+    pub(super) fn with_other_query(mut self) -> Self {
+        self.target.push_str(if self.target.contains('?') { "&colour=1" } else { "?colour=1" });
+        self
+    }
+
+    /// The same with a body that is no JSON.
+    pub(super) fn with_bad_body(mut self) -> Self {
+        self.body = "{".to_owned();
+        self
+    }
+
     /// Sends it with these things in it, and `here` where the test is about.
     pub(super) async fn send(&self, client: &Client, things: &Things, here: &str) -> Answer {
         let filled = |text: &str| {

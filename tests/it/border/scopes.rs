@@ -5,7 +5,7 @@ use serde_json::json;
 use shared::Scope;
 
 use super::{
-    calls::{self, Call},
+    calls::{self, Call, Request},
     things::Things,
 };
 use crate::harness::{Answer, Muster, on_every_backend};
@@ -163,6 +163,12 @@ fn tells(call: &Call, answer: &Answer, scope: &str) -> bool {
     }
 }
 
+/// A request for it with something wrong in its body, and in its query if it takes one.
+fn malformed(call: &Call) -> Request {
+    let request = call.request();
+    if call.takes_query() { request.with_other_query().with_bad_body() } else { request.with_bad_body() }
+}
+
 async fn a_scope_opens_what_the_table_says_and_nothing_else(muster: Muster) {
     let things = Things::made(&muster.us, "OURS").await;
     let mut all = calls::with_key();
@@ -188,6 +194,13 @@ async fn a_scope_opens_what_the_table_says_and_nothing_else(muster: Muster) {
                 };
                 if !as_expected {
                     wrong.push(format!("{} with {scope} alone: {} {:.200}", call.name, answer.code, answer.text));
+                }
+                // What is wrong with a request is told only to who may make it.
+                let told = !open
+                    && call.surface == Surface::Cotool
+                    && malformed(call).send(client, &things, "").await.code != 403;
+                if told {
+                    wrong.push(format!("{} malformed, with {scope} alone, is not refused for that", call.name));
                 }
             }
         }

@@ -104,7 +104,7 @@ async fn what_is_not_ours_is_as_if_it_were_not_there(muster: Muster) {
 }
 
 async fn a_forged_organisation_is_refused(muster: Muster) {
-    let (us, them) = (&muster.us, unlimited(&muster.them).await);
+    let (us, them) = (&unlimited(&muster.us).await, unlimited(&muster.them).await);
     let (ours, theirs) = (Things::made(us, "OURS").await, Things::made(&them, "THEIRS").await);
     let before = seen(us, &ours).await;
     for claimed in [us.org.to_string(), uuid::Uuid::now_v7().to_string(), "x".to_owned(), String::new()] {

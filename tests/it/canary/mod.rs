@@ -1,9 +1,10 @@
 //! Secrets with values that are nowhere else are taken wherever secrets go, with every log line there is: a secret of an organisation
-//! through every call and every refusal, to tools and MCP servers that repeat it; providers' keys and addresses to providers that
+//! through every call and every refusal, to tools and MCP servers that repeat it in every way; providers' keys and addresses to providers that
 //! do; signed addresses of attachments. They must then be in no answer, no log line, and in nothing that is stored; and what is told
 //! once, as a new key or an address for an upload, in nothing else. Each backend has a process of its own, as a process has one log.
 
 mod issued;
+mod kinds;
 mod providers;
 mod put;
 mod tools;
@@ -45,7 +46,7 @@ fn in_a_child(backend: &str) {
     let said = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&said).replace(&canary, "<canary>");
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    assert!(!forms(&canary).iter().any(|form| holds(&said, form)), "{text}");
+    assert!(!every_form(&canary).iter().any(|form| holds(&said, form)), "{text}");
 }
 
 /// Without its variable it is no test.
@@ -69,6 +70,7 @@ async fn child_with_a_secret() {
     answers.extend(providers::own(&muster, canary).await);
     answers.extend(tools::through_a_server(&muster, canary).await);
     answers.extend(tools::through_requests(&muster, canary).await);
+    answers.extend(kinds::through_refusals(&muster, canary).await);
     answers.extend(providers::asked(&muster, &providers, canary).await);
     answers.extend(issued::attached(&muster, canary).await);
     let (issued, others) = issued::told_once(&muster).await;
@@ -83,7 +85,7 @@ async fn child_with_a_secret() {
         assert!(holds(&log, line), "the log was not kept: no '{line}'");
     }
     assert!(holds(&log, "TRACE"), "not every line was kept");
-    for form in forms(canary) {
+    for form in every_form(canary) {
         assert!(!holds(&stored, &form), "in the store: {}", before(&stored, &form));
         assert!(!holds(&log, &form), "in the log: {}", line_with(&log, &form));
         for answer in answers.iter().chain(&others) {
@@ -160,6 +162,11 @@ fn forms(canary: &str) -> Vec<String> {
     forms
 }
 
+/// The forms of every value that must be nowhere.
+fn every_form(canary: &str) -> Vec<String> {
+    [vec![canary.to_owned()], kinds::parts(canary)].concat().iter().flat_map(|value| forms(value)).collect()
+}
+
 fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }

@@ -63,6 +63,7 @@ pub(super) async fn calls(us: &Client, canary: &str) -> Vec<Answer> {
 /// The same with the key of a model provider.
 pub(super) async fn providers(us: &Client, canary: &str) -> Vec<Answer> {
     let path = "/api/v1/providers";
+    let us = &us.new_key(json!({"requests_per_minute": 0, "in_flight": 0})).await;
     let good = json!({"id": "ours", "name": "n", "type": "openai", "api_key": canary}).to_string();
     let mut answers = Vec::new();
     let once = us.with("idempotency-key", "a provider");
@@ -93,7 +94,6 @@ pub(super) async fn providers(us: &Client, canary: &str) -> Vec<Answer> {
     let lesser = us.new_key(json!({"scopes": ["agents:write"]})).await;
     for (client, method, path, code) in [
         (us, "PUT", "/api/v1/providers/ours", 200),
-        (us, "PUT", "/api/v1/providers/other", 404),
         (us, "PUT", "/api/v1/providers/openai", 409),
         (us, "POST", path, 409),
         (&lesser, "POST", path, 403),

@@ -300,7 +300,7 @@ async fn its_models_run_on_every_surface(muster: Muster) {
     assert_eq!(us.get(&format!("/v1/agents/agent_{}", text(&made, "id"))).await.ok()["model"], "ours/fake");
     let half = json!({"name": "b", "preamble": "p", "model_ref": {"provider_id": "a/b", "model_name": ""}});
     assert_eq!(field(&us.post("/api/v1/agents", half).await.status(400)), "model_ref.provider_id");
-    let cotool = json!({"name": "c", "description": "d", "modelAlias": "ours/fake"});
+    let cotool = json!({"name": "c", "description": "d", "systemPrompt": "p", "modelAlias": "ours/fake"});
     us.post("/api/agents", cotool).await.status(200);
 }
 

@@ -2,6 +2,7 @@
 
 use model_server::Format;
 use serde_json::{Value, json};
+use shared::model::settings::Settings;
 use uuid::Uuid;
 
 use super::{agent, fields, made, path};
@@ -15,6 +16,7 @@ on_every_backend!(
     agents_are_listed_newest_first,
     a_change_makes_a_version_and_an_identical_one_none,
     a_copy_is_another_agent,
+    an_agent_that_names_what_is_gone_can_be_changed_and_copied,
     tools_are_kept_by_name,
     a_tool_that_an_agent_has_can_be_given_to_another_by_name,
     a_model_is_told_what_guides_it,
@@ -190,6 +192,49 @@ async fn a_copy_is_another_agent(muster: Muster) {
     let (one, two) = (once.send("POST", &copy_path, "").await.ok(), once.send("POST", &copy_path, "").await);
     assert_eq!(two.header("idempotency-replayed"), "true");
     assert_eq!(two.ok(), one);
+}
+
+async fn an_agent_that_names_what_is_gone_can_be_changed_and_copied(muster: Muster) {
+    let (helper, other) = (agent(&muster.us).await, agent(&muster.us).await);
+    let tool = json!({"type": "agent", "name": "helper", "agent_id": format!("agent_{helper}")});
+    let body = json!({
+        "name": "head", "model": "openai/fake", "fallback_models": ["openai/fake-y"], "budget_micro_usd": 50_000, "tools": [tool],
+    });
+    let head = text(&muster.us.post("/v1/agents", body).await.status(201), "id").replace("agent_", "");
+    muster.us.delete(&format!("/v1/agents/agent_{helper}")).await.status(204);
+    // Neither the sub-agent nor the models are there any more.
+    let muster = muster.with_models(Settings::from_lookup(|_| None));
+    let (us, native) = (&muster.us, format!("/v1/agents/agent_{head}"));
+    let changed = us.put(&path(&head), json!({"description": "alone"})).await.ok();
+    assert_eq!(
+        json!([changed["description"], changed["toolNames"], changed["modelAlias"]]),
+        json!(["alone", ["helper"], "openai/fake"])
+    );
+    let items = json!({"items": [{"id": head, "description": "both"}, {"id": other, "description": "both"}]});
+    assert_eq!(us.put("/api/agents/batch", items).await.ok()["agents"].as_array().unwrap().len(), 2);
+    let read = us.get(&path(&head)).await.ok();
+    assert_eq!(us.put(&path(&head), read.clone()).await.ok(), read, "as it was read it can be sent back");
+    let whole = us.get(&native).await.ok();
+    let same = json!({"tools": whole["tools"], "model": whole["model"], "fallback_models": whole["fallback_models"]});
+    assert_eq!(us.patch(&native, same).await.ok(), whole);
+    let copy = us.post(&format!("{}/copy", path(&head)), json!({})).await.ok();
+    assert_eq!(json!([copy["agent"]["toolNames"], copy["agent"]["modelAlias"]]), json!([["helper"], "openai/fake"]));
+    // What a change touches is looked at, and named as it is named here.
+    let refused = us.put(&path(&other), json!({"toolNames": ["helper"]})).await;
+    assert!(refused.text.contains("the tool's agent_id: is no agent of the organisation"), "{}", refused.text);
+    assert_eq!(fields(refused), ["toolNames[0]"]);
+    let items = json!({"items": [{"id": other, "toolNames": ["helper"]}]});
+    assert_eq!(fields(us.put("/api/agents/batch", items).await), ["items[0].toolNames[0]"]);
+    for (id, model) in [(&other, "openai/fake"), (&head, "openai/fake-y"), (&head, "openai/fake-l1")] {
+        assert_eq!(fields(us.put(&path(id), json!({"modelAlias": model})).await), ["modelAlias"], "{model}");
+    }
+    // No price of its other model is known here, and it has a budget.
+    let refused = us.put(&path(&head), json!({"modelAlias": "demo/scripted-l0"})).await;
+    assert!(refused.text.contains("the agent's budget_micro_usd"), "{}", refused.text);
+    assert_eq!(fields(refused), ["modelAlias"]);
+    us.patch(&native, json!({"budget_micro_usd": null})).await.ok();
+    us.put(&path(&head), json!({"modelAlias": "demo/scripted-l0"})).await.ok();
+    us.post(&format!("{native}/versions/1/restore"), json!({})).await.status(400);
 }
 
 async fn tools_are_kept_by_name(muster: Muster) {

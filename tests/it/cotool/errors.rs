@@ -2,13 +2,14 @@
 
 use serde_json::json;
 
-use super::{agent, path};
+use super::{agent, fields, path};
 use crate::harness::{Muster, on_every_backend};
 
 on_every_backend!(
     unknown_paths_and_wrong_methods_are_answered_in_the_surfaces_body,
     a_missing_key_a_foreign_one_and_a_lesser_one_are_refused,
     an_agent_that_is_not_ours_is_not_found,
+    what_is_wrong_beside_the_body_is_named_too,
 );
 
 async fn unknown_paths_and_wrong_methods_are_answered_in_the_surfaces_body(muster: Muster) {
@@ -55,4 +56,33 @@ async fn an_agent_that_is_not_ours_is_not_found(muster: Muster) {
         assert_eq!(foreign.body, json!({"error": "agent not found"}));
         muster.us.send(method, &format!("{}{rest}", path(&id)), "{}").await.ok();
     }
+}
+
+async fn what_is_wrong_beside_the_body_is_named_too(muster: Muster) {
+    let (id, other) = (agent(&muster.us).await, agent(&muster.us).await);
+    let (us, at) = (&muster.us, path(&id));
+    // Calls that take no query, or no body.
+    for (method, target, body) in [
+        ("GET", "/api/agents?colour=1".to_owned(), ""),
+        ("GET", format!("{at}?colour=1"), ""),
+        ("PUT", format!("{at}?colour=1"), "{}"),
+        ("GET", format!("{at}/versions?colour=1"), ""),
+        ("POST", format!("{at}/copy?colour=1"), ""),
+        ("POST", format!("{at}/copy"), r#"{"colour": 1}"#),
+        ("POST", format!("{at}/run-async?colour=1"), r#"{"inputs": {}}"#),
+    ] {
+        assert_eq!(fields(us.send(method, &target, body).await), ["colour"], "{method} {target}");
+    }
+    for body in ["{", "[]", "x"] {
+        assert_eq!(fields(us.send("POST", &format!("{at}/copy"), body).await), [""], "{body}");
+    }
+    assert_eq!(us.get("/api/agents").await.ok().as_array().unwrap().len(), 2, "no copy was made");
+    us.send("POST", &format!("{at}/copy"), "").await.ok();
+    // An agent that was read may be sent back, but not to another.
+    for wrong in [json!(other), json!(5), json!("x")] {
+        assert_eq!(fields(us.put(&at, json!({"id": wrong, "name": "n"})).await), ["id"]);
+    }
+    assert_eq!(us.put(&at, json!({"id": id, "name": "n"})).await.ok()["name"], "n");
+    assert_eq!(fields(us.get("/api/agent-runs?agentNameFilter=").await), ["agentNameFilter"]);
+    us.post(&format!("{at}/run-async"), json!({"inputs": {}, "attachments": null})).await.ok();
 }

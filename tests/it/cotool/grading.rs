@@ -32,6 +32,7 @@ on_every_backend!(
     what_judges_use_is_told_apart,
     a_result_is_graded_once_whatever_becomes_of_messages,
     only_what_ended_well_is_graded,
+    the_scripted_model_gives_no_verdict_unless_it_is_named,
     runs_of_batches_and_sub_agents_are_graded_although_the_agent_is_gone,
     a_chat_goes_on_while_its_result_is_graded,
     a_request_that_is_sent_again_is_answered_with_the_same_after_grading,
@@ -286,6 +287,28 @@ async fn only_what_ended_well_is_graded(muster: Muster) {
         assert_eq!((&run["status"], &run["evaluation"]), (&json!(status), &Value::Null));
     }
     assert_eq!(used(&muster, "purpose").await.iter().filter(|entry| entry["purpose"] == "judge").count(), 0);
+}
+
+async fn the_scripted_model_gives_no_verdict_unless_it_is_named(muster: Muster) {
+    let body = json!({"modelAlias": "demo/scripted-l0", "acceptanceCriteria": ["Oslo", "Rome"]});
+    let agent_id = text(&made(&muster.us, body).await, "id");
+    let run = ended(&muster, &agent_id).await;
+    let evaluation = &run["evaluation"];
+    assert_eq!((&run["status"], &evaluation["score"]), (&json!("done"), &Value::Null), "{run}");
+    assert_eq!(met(&run), [false, false]);
+    for explanation in [text(evaluation, "explanation"), text(&evaluation["results"][1], "explanation")] {
+        assert!(explanation.contains("could not be judged") && explanation.contains("no judge"), "{explanation}");
+    }
+    assert_eq!(used(&muster, "purpose").await.iter().filter(|entry| entry["purpose"] == "judge").count(), 0);
+    let listed = muster.us.get("/api/agent-runs?scoreFilters=none").await.ok();
+    assert_eq!(json!([listed["totalCount"], listed["runs"][0]["evalScore"]]), json!([1, null]));
+    // Another model judges itself where there is no better one.
+    let own = json!({"modelAlias": JUDGE, "systemPrompt": "say Oslo", "acceptanceCriteria": ["Oslo", "Rome"]});
+    let run = ended(&muster, &text(&made(&muster.us, own).await, "id")).await;
+    assert_eq!(met(&run), [true, false], "{run}");
+    // An operator may name it, as to try out what becomes of verdicts.
+    let muster = muster.with_judge("demo/scripted-l0");
+    assert!(ended(&muster, &agent_id).await["evaluation"]["score"].is_number());
 }
 
 async fn runs_of_batches_and_sub_agents_are_graded_although_the_agent_is_gone(muster: Muster) {

@@ -1,15 +1,31 @@
 //! The requests of the vendor's documents, sent over a connection as curl sends them. Each answer is held to the shape that the vendor
-//! gives it (`answers.json`, which knows nothing of our types), and to our own document.
+//! gives it (`answers.json`, which knows nothing of our types), and to our own document. Each call of this surface is among them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use functions::{Route, Routes, Surface};
+use http::Method;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
+use super::made;
 use crate::harness::{Answer, Client, Muster, assert_documented, on_every_backend, text};
+
+#[test]
+fn every_call_of_the_surface_has_a_sample_that_is_answered_well() {
+    let all = samples();
+    let of = |sample: &Sample| {
+        let bare = sample.path.split('?').next().unwrap();
+        let (route, _) = Routes::all().find(&Method::from_bytes(sample.method.as_bytes()).unwrap(), bare).ok()?;
+        Some(route.name).filter(|_| sample.status == 200)
+    };
+    let sampled: BTreeSet<&str> = all.iter().filter_map(of).collect();
+    let calls = Route::all().filter(|route| route.surface == Surface::Cotool).map(|route| route.name);
+    assert_eq!(calls.filter(|call| !sampled.contains(call)).collect::<Vec<_>>(), [""; 0]);
+}
 
 on_every_backend!(every_sample_is_answered_as_the_vendor_documents);
 
@@ -90,6 +106,13 @@ async fn every_sample_is_answered_as_the_vendor_documents(muster: Muster) {
     let shapes: Value = serde_json::from_str(include_str!("answers.json")).unwrap();
     let file = json!({"name": "a.txt", "media_type": "text/plain", "data": "aGVsbG8="});
     let file = text(&muster.us.post("/v1/files", file).await.status(201), "id").replace("file_", "");
+    let helper = text(&made(&muster.us, json!({})).await, "id");
+    let tool = json!({"type": "agent", "name": "helper", "agent_id": format!("agent_{helper}")});
+    muster
+        .us
+        .post("/v1/agents", json!({"name": "box", "model": "demo/scripted-l0", "tools": [tool]}))
+        .await
+        .status(201);
     let mut ids = BTreeMap::from([("fileId", file), ("unknownId", uuid::Uuid::now_v7().to_string())]);
     let all = samples();
     for sample in &all {
@@ -110,5 +133,5 @@ async fn every_sample_is_answered_as_the_vendor_documents(muster: Muster) {
             ids.insert(name, answer.body.pointer(pointer).unwrap().as_str().unwrap().to_owned());
         }
     }
-    assert!(all.len() > 40);
+    assert!(all.len() > 60);
 }

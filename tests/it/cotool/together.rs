@@ -11,6 +11,7 @@ use crate::harness::{Muster, on_every_backend, text};
 on_every_backend!(
     many_agents_change_together,
     one_bad_item_and_no_agent_changes,
+    an_item_is_refused_of_nobodys_agent_only_if_it_is_bad_of_any,
     agents_that_are_not_there_are_left_out_or_refused,
     a_batch_has_1_to_200_items_each_for_another_agent,
     what_changes_nothing_makes_no_version,
@@ -91,6 +92,40 @@ async fn one_bad_item_and_no_agent_changes(muster: Muster) {
     body["items"][2]["tags"] = json!([""]);
     assert_eq!(fields(muster.us.put("/api/agents/batch", body).await), ["items[0].name", "items[2].tags[0]"]);
     assert_eq!(muster.us.get("/api/agents").await.ok(), before);
+}
+
+async fn an_item_is_refused_of_nobodys_agent_only_if_it_is_bad_of_any(muster: Muster) {
+    let ours = format!("agent_{}", agent(&muster.us).await);
+    let put = async |change: Value| {
+        let mut nobody = json!({"id": "agent_00000000-0000-7000-8000-000000000000"});
+        nobody.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        muster.us.patch("/v1/agents", json!({"items": [{"id": ours, "description": change.to_string()}, nobody]})).await
+    };
+    let default = muster.app.models().default_model().to_string();
+    for good in [
+        json!({"fallback_models": [default]}),
+        json!({"budget_micro_usd": 5}),
+        json!({"model": "openai/fake-l1"}),
+        json!({"model": "openai/fake", "fallback_models": [default], "budget_micro_usd": 5}),
+    ] {
+        let changed = put(good.clone()).await.ok();
+        assert_eq!(changed["data"].as_array().unwrap().len(), 1, "{good}");
+        assert_eq!(changed["data"][0]["description"], good.to_string());
+    }
+    let before = muster.us.get(&format!("/v1/agents/{ours}")).await.ok();
+    for (bad, at) in [
+        (json!({"fallback_models": ["acme/x"]}), "fallback_models[0]"),
+        (json!({"fallback_models": [default, default]}), "fallback_models[1]"),
+        (json!({"model": default, "fallback_models": [default]}), "fallback_models[0]"),
+        (json!({"budget_micro_usd": 0}), "budget_micro_usd"),
+        // No price of it is known.
+        (json!({"model": "openai/fake-l1", "budget_micro_usd": 5}), "budget_micro_usd"),
+        (json!({"fallback_models": ["openai/fake-l1"], "budget_micro_usd": 5}), "budget_micro_usd"),
+        (json!({"max_steps": 0}), "max_steps"),
+    ] {
+        assert_eq!(put(bad.clone()).await.param(), format!("items[1].{at}"), "{bad}");
+    }
+    assert_eq!(muster.us.get(&format!("/v1/agents/{ours}")).await.ok(), before);
 }
 
 async fn agents_that_are_not_there_are_left_out_or_refused(muster: Muster) {

@@ -46,6 +46,7 @@ pub(crate) struct Line {
     calls: Mutex<BTreeMap<String, usize>>,
     lose_next: AtomicUsize,
     held: Mutex<Option<(&'static str, Arc<Semaphore>)>>,
+    refused: Mutex<Option<(&'static str, usize)>>,
 }
 
 impl Line {
@@ -56,6 +57,7 @@ impl Line {
             calls: Mutex::default(),
             lose_next: AtomicUsize::new(0),
             held: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -74,6 +76,22 @@ impl Line {
         let gate = Arc::new(Semaphore::new(0));
         *self.held.lock().unwrap() = Some((operation, gate.clone()));
         gate
+    }
+
+    /// From now on, calls of this operation are throttled, but for the first so many. `None` ends that.
+    pub(crate) fn refuse(&self, operation: Option<(&'static str, usize)>) {
+        *self.refused.lock().unwrap() = operation;
+    }
+
+    fn refuses(&self, operation: &str) -> bool {
+        match self.refused.lock().unwrap().as_mut().filter(|(refused, _)| *refused == operation) {
+            Some((_, 0)) => true,
+            Some((_, left)) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
     }
 
     /// An HTTP client over this line.
@@ -191,7 +209,7 @@ impl Tap for Line {
         if let Some((_, gate)) = gate {
             gate.acquire().await.unwrap().forget();
         }
-        if self.happens(self.faults.throttled) {
+        if self.refuses(&operation) || self.happens(self.faults.throttled) {
             let code = if self.happens(0.5) { "ProvisionedThroughputExceededException" } else { "ThrottlingException" };
             return Ok(refusal(code, Value::Null));
         }

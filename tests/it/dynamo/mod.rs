@@ -7,6 +7,7 @@ mod faults;
 mod outcomes;
 mod parts;
 mod schema;
+mod together;
 
 pub(crate) use database::Database;
 pub(crate) use faults::Faults;

@@ -70,6 +70,7 @@ const PRICES: &str = r#"{"models": [
     {"name": "openai/fake-l20", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-l20-r1", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-l500", "input": 1000000, "output": 2000000},
+    {"name": "openai/fake-u", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-y", "input": 1000000, "output": 2000000},
     {"name": "openai/fake-q", "input": 1, "output": 1}
 ]}"#;

@@ -17,6 +17,7 @@ on_every_backend!(
     a_stream_that_never_ends_is_read_until_the_answer,
     answers_that_are_none_are_unclear,
     what_a_server_refuses_is_told_to_the_model,
+    what_a_gateway_answers_is_unclear_where_a_call_must_not_be_made_twice,
     a_session_that_is_gone_is_begun_anew,
     a_call_of_a_worker_that_died_is_made_again_only_as_its_policy_says,
     a_server_that_is_away_was_sent_nothing,
@@ -109,12 +110,38 @@ async fn what_a_server_refuses_is_told_to_the_model(muster: Muster) {
     assert_eq!(outcome, "failed");
     assert!(content.starts_with("the MCP server refused the call: xxx") && content.len() < 1_100);
     for (status, policy, expected, times) in
-        [(403, "idempotent", "HTTP 403\nno", 1), (503, "idempotent", "done", 2), (503, "once", "HTTP 503\nno", 1)]
+        [(403, "idempotent", "HTTP 403\nno", 1), (503, "idempotent", "done", 2), (500, "once", "HTTP 500\nno", 1)]
     {
         let server = Raw::start(calls(1, Reply::Status(status, "no".to_owned()))).await;
         let agent = super::agent(&muster, vec![entry(&server.url(), json!({ "policy": policy }))]).await;
         let path = run(&muster, &agent, "act").await;
         assert_eq!((answered(&muster, &path).await.1.as_str(), keys(&server).len()), (expected, times), "{status}");
+    }
+}
+
+async fn what_a_gateway_answers_is_unclear_where_a_call_must_not_be_made_twice(muster: Muster) {
+    for status in [408, 502, 503, 504, 500, 429, 400] {
+        let gateway = !matches!(status, 500 | 429 | 400);
+        let told = if gateway { "unknown" } else { "failed" };
+        let tries = if status == 400 { 1 } else { 3 };
+        for (policy, times, expected) in [("read", tries, "failed"), ("idempotent", tries, "failed"), ("once", 1, told)]
+        {
+            for on_unknown in ["tell", "halt"] {
+                let server = Raw::start(calls(9, Reply::Status(status, "no".to_owned()))).await;
+                let fields = json!({"policy": policy, "on_unknown": on_unknown});
+                let agent = agent(&muster, vec![entry(&server.url(), fields)]).await;
+                let path = run(&muster, &agent, "act").await;
+                let case = format!("{policy} {on_unknown} {status}");
+                assert_eq!(keys(&server).len(), times, "{case}");
+                if (expected, on_unknown) == ("unknown", "halt") {
+                    let waiting = muster.us.get(&path).await.ok();
+                    let waits = (&json!("waiting"), &json!("outcome_unknown"));
+                    assert_eq!((&waiting["status"], &waiting["reason"]), waits, "{case}");
+                } else {
+                    assert_eq!(answered(&muster, &path).await.0, expected, "{case}");
+                }
+            }
+        }
     }
 }
 

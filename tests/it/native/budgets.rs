@@ -27,6 +27,7 @@ on_every_backend!(
     a_budget_needs_a_price,
     a_run_that_waits_for_its_answer_over_midnight_is_settled_in_its_own_day,
     nothing_is_overspent_by_runs_side_by_side_whoever_dies,
+    nothing_is_overspent_when_a_provider_bills_a_token_a_byte,
 );
 
 /// What a call of [`agent`]'s may cost at most: 2 for each of 50 tokens of the answer, and something for the prompt.
@@ -293,6 +294,27 @@ async fn a_run_that_waits_for_its_answer_over_midnight_is_settled_in_its_own_day
     assert!(today > 0 && today < reserved);
 }
 
+/// Signs that tokenizers know nothing of, a system prompt, tools and a schema: the provider bills as much as one can.
+async fn nothing_is_overspent_when_a_provider_bills_a_token_a_byte(muster: Muster) {
+    let tool = json!({"type": "http", "name": "find", "description": "Finds 𓆉.", "method": "GET", "url": "https://example.com/{of}",
+        "policy": "read", "parameters": {"type": "object", "properties": {"of": {"type": "string"}}, "required": ["of"]}});
+    let schema = json!({"type": "object", "properties": {"said": {"type": "string"}}});
+    let body = json!({"name": "dense", "model": "openai/fake-u", "max_tokens": 50, "system_prompt": "𓂀𓃠".repeat(40),
+        "tools": [tool], "output_schema": schema});
+    let agent = text(&muster.us.post("/v1/agents", body).await.status(201), "id");
+    let budget = 6_000;
+    muster.us.put("/v1/budgets", json!({"month_budget_micro_usd": budget})).await.ok();
+    let items: Value = (0..60).map(|n| json!({"message": format!("{} {n}", "𓆈".repeat(n))})).collect();
+    let path = format!("/v1/agents/{agent}/batches");
+    muster.us.post(&path, json!({ "items": items })).await.status(202);
+    muster.drain().await;
+    let (all, calls) = (runs(&muster.us).await, muster.models.stats().calls);
+    assert!(all.iter().all(|run| run["terminal"] == true) && calls > 5, "{calls} {all:?}");
+    let spent = cost(&all);
+    assert!(spent <= budget && spent * 2 > budget, "{spent}");
+    assert_eq!(committed(&muster.us, "organisation month").await, spent);
+}
+
 async fn nothing_is_overspent_by_runs_side_by_side_whoever_dies(muster: Muster) {
     let muster = muster.at_work();
     let budget = 12_000;
@@ -353,7 +375,7 @@ async fn ledgers_are_what_the_runs_say_also_when_the_store_fails() {
     let muster = Muster::on_faulty_dynamo(11).await;
     muster.us.put("/v1/budgets", json!({"month_budget_micro_usd": 1_000_000})).await.ok();
     let agent = agent(&muster.us, "openai/fake-e1").await;
-    let body = json!({"items": items(25), "budget_micro_usd": 1_500, "max_concurrency": 6});
+    let body = json!({"items": items(25), "budget_micro_usd": 3_000, "max_concurrency": 6});
     let batch = muster.us.post(&format!("/v1/agents/{agent}/batches"), body).await.status(202);
     let path = format!("/v1/batches/{}", text(&batch, "id"));
     for n in 0.. {
@@ -368,12 +390,12 @@ async fn ledgers_are_what_the_runs_say_also_when_the_store_fails() {
                 let _ = shared::engine::work_on(&muster.app, muster.receive().await, None).await;
             }
         };
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(if n < 5 { 150 } else { 20_000 }), work).await;
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(if n < 2 { 150 } else { 20_000 }), work).await;
         muster.pass(LEASE_AND_MORE_MS);
         let _ = shared::engine::reap(&muster.app).await;
     }
     let all = runs(&muster.us).await;
-    assert!(cost(&all) <= 1_500 && all.iter().any(|run| run["status"] == "done"));
+    assert!(cost(&all) <= 3_000 && all.iter().any(|run| run["status"] == "done"));
     assert_eq!(committed(&muster.us, "organisation month").await, cost(&all));
     let used = muster.us.get("/v1/usage").await.ok();
     assert_eq!(number(&used["data"][0], "cost_micro_usd"), cost(&all));

@@ -115,10 +115,24 @@ async fn a_dead_workers_place_is_its_runs_until_that_has_ended(muster: Muster) {
     assert_eq!((taken(&muster, &path).await, muster.models.stats().max_in_flight), (0, 2));
 }
 
+/// Works until so many runs of the batch wait for their provider. Who lets go of a place asks for the next run, which is a hint: what a store
+/// under load loses of it the reaper makes up for.
+async fn until_waiting(muster: &Muster, path: &str, count: u32) -> Value {
+    for _ in 0..4 {
+        muster.drain().await;
+        let stands = muster.us.get(path).await.ok();
+        if stands["counts"]["waiting"] == count {
+            return stands;
+        }
+        muster.pass(LEASE_AND_MORE_MS);
+        muster.reap().await;
+    }
+    muster.us.get(path).await.ok()
+}
+
 async fn a_run_that_waits_leaves_its_place_to_another(muster: Muster) {
     let path = batch(&muster.us, "openai/fake-e1-x429-a3600", 5, 1).await;
-    muster.drain().await;
-    let waiting = muster.us.get(&path).await.ok();
+    let waiting = until_waiting(&muster, &path, 5).await;
     assert_eq!((&waiting["counts"]["waiting"], taken(&muster, &path).await), (&json!(5), 0), "{waiting}");
     muster.pass(3_600_000 + 1_000);
     for _ in 0..4 {
@@ -133,8 +147,7 @@ async fn a_run_that_waits_leaves_its_place_to_another(muster: Muster) {
 
 async fn runs_that_waited_when_the_host_died_are_asked_for_when_it_starts(muster: Muster) {
     let path = batch(&muster.us, "openai/fake-e1-x429-a3600", 3, 2).await;
-    muster.drain().await;
-    assert_eq!(muster.us.get(&path).await.ok()["counts"]["waiting"], 3);
+    assert_eq!(until_waiting(&muster, &path, 3).await["counts"]["waiting"], 3);
     muster.lose_messages().await;
     muster.pass(3_601_000);
     assert_eq!(engine::recover(&muster.app).await.unwrap().asked, 3);
@@ -188,6 +201,10 @@ async fn places_outlive_their_holders(muster: Muster) {
     assert_eq!((killed, taken(&muster, &path).await), (50, 0));
     assert_eq!(ended["usage"]["model_calls"], 190, "a killed call is made once more");
     let stats = muster.models.stats();
+    println!(
+        "| places | runs done | holders killed | most calls at a time | most after the kills | places taken at the end |"
+    );
+    println!("| 20 | 140 | {killed} | {} | {most_after} | 0 |", stats.max_in_flight);
     assert!(stats.max_in_flight <= 20 && most_after > 10, "{most_after} after the kills: {stats:?}");
 }
 

@@ -137,14 +137,14 @@ async fn a_small_evaluation_is_waited_for(muster: Muster) {
 
 async fn cells_come_case_by_case_in_pages_and_as_lines(muster: Muster) {
     let (one, other) = (muster.us.agent("openai/fake").await, muster.us.agent("demo/scripted-l0").await);
-    let set = set_of(&muster.us, 251).await;
+    let set = set_of(&muster.us, 105).await;
     let path = started(&muster.us, &set, json!([{"agent_id": one}, {"agent_id": other}])).await;
     muster.drain().await;
     let before = cells(&muster.us, &path, 100).await;
     assert_eq!(muster.us.get(&path).await.ok()["status"], "done");
     let all = cells(&muster.us, &path, 100).await;
     assert_eq!(all, before, "what is written is what was seen before");
-    assert_eq!(all.len(), 502);
+    assert_eq!(all.len(), 210);
     for (index, cell) in all.iter().enumerate() {
         let (case, configuration) = (index / 2, index % 2);
         let place = json!([cell["index"], cell["case"], cell["configuration"], cell["custom_id"], cell["error"]]);
@@ -163,12 +163,12 @@ async fn cells_come_case_by_case_in_pages_and_as_lines(muster: Muster) {
         };
         assert_eq!(cell["findings"], findings);
     }
-    let run = muster.us.get(&format!("/v1/runs/{}", text(&all[300], "run_id"))).await.ok();
+    let run = muster.us.get(&format!("/v1/runs/{}", text(&all[100], "run_id"))).await.ok();
     let same = ["usage", "cost_micro_usd", "custom_id"];
-    assert!(same.iter().all(|field| run[*field] == all[300][*field]) && run["result"] == all[300]["output"]);
+    assert!(same.iter().all(|field| run[*field] == all[100][*field]) && run["result"] == all[100]["output"]);
     for limit in [1, 7, 99] {
-        let page = muster.us.get(&format!("{path}/results?limit={limit}&after=196")).await.ok();
-        assert_eq!(page["data"], json!(all[197..197 + limit]), "{limit}");
+        let page = muster.us.get(&format!("{path}/results?limit={limit}&after=96")).await.ok();
+        assert_eq!(page["data"], json!(all[97..97 + limit]), "{limit}");
     }
     let lines = muster.us.get(&format!("{path}/results?format=ndjson")).await;
     assert_eq!(lines.header("content-type"), "application/x-ndjson");
@@ -180,7 +180,7 @@ async fn cells_come_case_by_case_in_pages_and_as_lines(muster: Muster) {
         let param = query.split('=').next().unwrap();
         assert_eq!(muster.us.get(&format!("{path}/results?{query}")).await.param(), param, "{query}");
     }
-    for after in ["501", "70000", "18446744073709551615"] {
+    for after in ["209", "70000", "18446744073709551615"] {
         let beyond = muster.us.get(&format!("{path}/results?after={after}")).await.ok();
         assert_eq!(beyond, json!({"data": [], "has_more": false, "next_after": null}));
     }
@@ -368,7 +368,7 @@ async fn evaluations_are_listed_newest_first(muster: Muster) {
 
 async fn an_evaluation_that_nobody_looks_at_is_settled_by_the_reaper(muster: Muster) {
     let agent = muster.us.agent("openai/fake").await;
-    let set = set_of(&muster.us, 120).await;
+    let set = set_of(&muster.us, 40).await;
     let path = started(&muster.us, &set, json!([{"agent_id": agent}])).await;
     muster.pass(crate::reaper::LEASE_AND_MORE_MS);
     assert_eq!(muster.reap().await.evaluations, 1, "and its runs have not ended");
@@ -379,7 +379,7 @@ async fn an_evaluation_that_nobody_looks_at_is_settled_by_the_reaper(muster: Mus
     assert_eq!(muster.us.get("/v1/evaluations").await.ok()["data"][0]["status"], "done", "a list settles nothing");
     muster.pass(crate::reaper::HOUR_MS);
     assert_eq!(muster.reap().await.evaluations, 0, "it is not due any more");
-    assert_eq!(muster.us.get(&path).await.ok()["configurations"][0]["correct"], 96);
+    assert_eq!(muster.us.get(&path).await.ok()["configurations"][0]["correct"], 32);
 }
 
 async fn an_evaluation_of_another_organisation_is_not_found(muster: Muster) {

@@ -111,8 +111,9 @@ async fn a_stream_that_broke_goes_on_where_it_was(muster: Muster) {
     for last in 0..events.len() {
         assert_eq!(told(&stream(&muster, &run, last).await), events[last..], "after {last}");
     }
-    for beyond in [events.len(), events.len() + 1, usize::try_from(u32::MAX).unwrap()] {
-        assert_eq!(stream(&muster, &run, beyond).await.code, 204, "a client that has seen all is not to come back");
+    assert_eq!(stream(&muster, &run, events.len()).await.code, 204, "a client that has seen all is not to come back");
+    for beyond in [events.len() + 1, usize::try_from(u32::MAX).unwrap()] {
+        assert_eq!(stream(&muster, &run, beyond).await.param(), "Last-Event-ID");
     }
 }
 
@@ -255,6 +256,20 @@ async fn what_makes_no_stream_is_refused(muster: Muster) {
     for bad in ["x", "-1", "1.5", "4294967296", "1 2"] {
         let us = muster.us.with("accept", "text/event-stream").with("last-event-id", bad);
         assert_eq!(us.get(&events).await.param(), "Last-Event-ID", "{bad}");
+    }
+    // Who says to have seen what was never told would wait for ever, or miss the end.
+    for drained in [false, true] {
+        if drained {
+            muster.drain().await;
+        }
+        let last = pages(&muster, &run).await.len();
+        for never in [last + 1, 500] {
+            assert_eq!(stream(&muster, &run, never).await.param(), "Last-Event-ID", "{never} {drained}");
+            assert_eq!(muster.us.get(&format!("{events}?after={never}")).await.param(), "after", "{never} {drained}");
+        }
+        let us = muster.us.with("accept", "text/event-stream");
+        assert_eq!(us.get(&format!("{events}?after=500")).await.param(), "after");
+        assert_eq!(muster.us.get(&format!("{events}?after={last}")).await.ok()["data"], json!([]));
     }
     for (bad, field) in [("limit=0", "limit"), ("limit=501", "limit"), ("after=x", "after"), ("from=1", "from")] {
         assert_eq!(muster.us.get(&format!("{events}?{bad}")).await.param(), field);

@@ -51,9 +51,9 @@ fn prompt(word: &str) -> String {
     format!("say {word}\n{}", ".".repeat(30 - written))
 }
 
-/// The most that a call with this prompt may use, which is what a lost attempt counts for: half of the bytes, 16 tokens for each of two turns.
+/// The most that a call with this prompt may use, which is what a lost attempt counts for: a token a byte, 16 tokens for each of two turns.
 fn reserved(word: &str) -> u64 {
-    ((SYSTEM.len() + prompt(word).len()) as u64).div_ceil(2) + 2 * 16
+    (SYSTEM.len() + prompt(word).len()) as u64 + 2 * 16
 }
 
 async fn agent(muster: &Muster, model: &str, schema: Value) -> String {

@@ -7,6 +7,7 @@ mod budgets;
 mod chats;
 mod concurrency;
 mod evaluation_races;
+mod evaluation_reports;
 mod evaluations;
 mod events;
 mod file_room;

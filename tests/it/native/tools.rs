@@ -12,12 +12,15 @@ on_every_backend!(
     tools_of_one_answer_are_called_side_by_side,
     a_tool_that_is_cut_off_is_called_again_only_as_its_policy_says,
     a_tool_that_fails_for_a_while_is_called_again_if_that_is_harmless,
+    what_a_gateway_answers_is_unclear_where_a_call_must_not_be_made_twice,
     a_person_is_asked_before_a_call_and_may_say_no,
     approving_sends_the_call_once,
     a_wait_ends_when_a_person_is_asked,
     a_run_that_nobody_answers_expires,
     an_unknown_outcome_can_wait_for_a_person,
     cancelling_a_run_lists_what_was_sent,
+    cancelling_a_batch_lists_what_its_runs_had_sent,
+    every_attempt_is_listed_however_many_there_were,
     a_secret_is_sent_and_seen_nowhere_else,
     a_loop_of_the_same_call_is_stopped,
     tools_that_make_no_sense_are_refused_with_their_fields,
@@ -111,7 +114,7 @@ async fn a_tool_that_is_cut_off_is_called_again_only_as_its_policy_says(muster: 
 
 async fn a_tool_that_fails_for_a_while_is_called_again_if_that_is_harmless(muster: Muster) {
     for (policy, effects, requests, expected) in
-        [("idempotent", 1, 3, "answered"), ("read", 1, 3, "answered"), ("once", 0, 1, "failed")]
+        [("idempotent", 1, 3, "answered"), ("read", 1, 3, "answered"), ("once", 0, 1, "unknown")]
     {
         let server = Tools::start().await.unwrap();
         let url = server.url("/idempotent/it?fail=2");
@@ -120,6 +123,57 @@ async fn a_tool_that_fails_for_a_while_is_called_again_if_that_is_harmless(muste
         let found = (server.effects().len(), server.requests(), outcome(&muster, &run).await);
         assert_eq!(found, (effects, requests, expected.to_owned()), "{policy}");
     }
+}
+
+async fn what_a_gateway_answers_is_unclear_where_a_call_must_not_be_made_twice(muster: Muster) {
+    const ASKED: &str = "/did/{idempotency_key}";
+    const NOBODY: &str = "http://127.0.0.1:1/{idempotency_key}";
+    for status in [408, 502, 503, 504, 500, 429, 400] {
+        let gateway = !matches!(status, 500 | 429 | 400);
+        let told = if gateway { "unknown" } else { "failed" };
+        let found = if gateway { "answered" } else { "failed" };
+        let tries = if status == 400 { 1 } else { 3 };
+        let looked = if gateway { 2 } else { 1 };
+        for (policy, path, lookup, requests, expected) in [
+            ("read", "/idempotent", "", tries, "failed"),
+            ("idempotent", "/idempotent", "", tries, "failed"),
+            ("once", "/do", "", 1, told),
+            ("verify", "/do", ASKED, looked, found),
+            ("verify", "/do", NOBODY, 1, told),
+        ] {
+            for on_unknown in ["tell", "halt"] {
+                let server = Tools::start().await.unwrap();
+                let mut others = json!({"policy": policy, "on_unknown": on_unknown});
+                match lookup {
+                    "" => {}
+                    ASKED => others["lookup_url"] = server.url(ASKED).into(),
+                    elsewhere => others["lookup_url"] = elsewhere.into(),
+                }
+                let tool = tool(&server.url(&format!("{path}/it?status={status}")), others);
+                let agent = agent(&muster, "openai/fake-t1", vec![tool]).await;
+                let run = run(&muster, &agent).await;
+                let seen = muster.us.get(&run).await.ok();
+                let case = format!("{policy} {on_unknown} {lookup} {status}");
+                assert_eq!((server.effects().len(), server.requests()), (1, requests), "{case}");
+                if (expected, on_unknown) == ("unknown", "halt") {
+                    let waits = (&json!("waiting"), &json!("outcome_unknown"));
+                    assert_eq!((&seen["status"], &seen["reason"]), waits, "{case}");
+                } else {
+                    assert_eq!(
+                        (text(&seen, "status"), outcome(&muster, &run).await),
+                        ("done".into(), expected.into()),
+                        "{case}"
+                    );
+                }
+            }
+        }
+    }
+    // It was not passed on: the tool says so, and is called again.
+    let server = Tools::start().await.unwrap();
+    let others = json!({"policy": "verify", "lookup_url": server.url(ASKED)});
+    let agent = agent(&muster, "openai/fake-t1", vec![tool(&server.url("/do/it?fail=1"), others)]).await;
+    let run = run(&muster, &agent).await;
+    assert_eq!((server.effects().len(), outcome(&muster, &run).await.as_str()), (1, "answered"));
 }
 
 async fn a_person_is_asked_before_a_call_and_may_say_no(muster: Muster) {
@@ -205,11 +259,23 @@ async fn a_run_that_nobody_answers_expires(muster: Muster) {
     muster.reap().await;
     let path = format!("/v1/runs/{id}");
     assert_eq!(muster.us.get(&path).await.ok()["status"], "waiting");
+    let asked = muster.us.get(&format!("{path}/approvals")).await.ok()["data"][0].clone();
     muster.pass(601_000);
+    // Nobody has looked at the run since, and what a person says now comes too late all the same.
+    for decision in ["approve", "deny"] {
+        let body = json!({"approval_id": asked["id"], "decision": decision});
+        let late = muster.us.post(&format!("{path}/approvals"), body).await.status(409);
+        assert!(text(&late["error"], "message").contains("expired"), "{late}");
+    }
+    assert_eq!(muster.us.get(&format!("{path}/approvals")).await.ok()["data"], json!([]));
     muster.reap().await;
+    muster.drain().await;
     let ended = muster.us.get(&path).await.ok();
     assert_eq!((&ended["status"], &ended["reason"]), (&json!("error"), &json!("approval_expired")));
     assert_eq!(server.requests(), 0);
+    let (open, last) = left_open(&muster, &path).await;
+    assert_eq!((&last["type"], &last["reason"]), (&json!("run.error"), &json!("approval_expired")));
+    assert_eq!((&open["state"], &open["attempts"]), (&json!("awaits_approval"), &json!(0)));
 }
 
 async fn an_unknown_outcome_can_wait_for_a_person(muster: Muster) {
@@ -232,6 +298,14 @@ async fn an_unknown_outcome_can_wait_for_a_person(muster: Muster) {
     }
 }
 
+/// The only tool call that the run's last event names as one that had not ended, and that event.
+async fn left_open(muster: &Muster, path: &str) -> (Value, Value) {
+    let events = muster.us.get(&format!("{path}/events?limit=500")).await.ok()["data"].clone();
+    let last = events.as_array().unwrap().last().unwrap().clone();
+    let [open] = last["open_tool_calls"].as_array().unwrap().as_slice() else { panic!("{last}") };
+    (open.clone(), last)
+}
+
 async fn cancelling_a_run_lists_what_was_sent(muster: Muster) {
     let muster = muster.at_work();
     let server = Tools::start().await.unwrap();
@@ -244,6 +318,71 @@ async fn cancelling_a_run_lists_what_was_sent(muster: Muster) {
     let explained = muster.us.get(&format!("{path}/explain")).await.ok();
     let call = &explained["tool_calls"][0];
     assert_eq!((&call["tool"], &call["state"], &call["attempts"]), (&json!("act"), &json!("sent"), &json!(1)));
+    // Its events tell the same: that it was sent, and with the run's end that no more is known.
+    let (open, last) = left_open(&muster, &path).await;
+    assert_eq!(
+        (&last["type"], &open["state"], &open["attempts"]),
+        (&json!("run.interrupted"), &json!("sent"), &json!(1))
+    );
+    let events = muster.us.get(&format!("{path}/events?limit=500")).await.ok()["data"].clone();
+    let started = events.as_array().unwrap().iter().find(|event| event["type"] == "tool_call.started").unwrap();
+    assert_eq!(started["tool_call"], open["tool_call"]);
+}
+
+async fn cancelling_a_batch_lists_what_its_runs_had_sent(muster: Muster) {
+    let muster = muster.at_work();
+    let server = Tools::start().await.unwrap();
+    let tool = tool(&server.url("/do/it?rest=30000"), json!({"timeout_ms": 60_000}));
+    let agent = agent(&muster, "openai/fake-t1-p64", vec![tool]).await;
+    let items = [json!({"message": "one"}), json!({"message": "two"})];
+    let batch = muster.us.post(&format!("/v1/agents/{agent}/batches"), json!({ "items": items })).await.status(202);
+    let path = format!("/v1/batches/{}", text(&batch, "id"));
+    let results = muster.us.get(&format!("{path}/results")).await.ok();
+    let runs: Vec<String> = results["data"].as_array().unwrap().iter().map(|run| text(run, "run_id")).collect();
+    for run in &runs {
+        let sent =
+            |seen: &Value| seen["tool_calls"].as_array().unwrap().iter().filter(|call| call["state"] == "sent").count();
+        muster.until(&format!("/v1/runs/{run}/explain"), |seen| sent(seen) == 64).await;
+    }
+    // Saying it again lists the same, for who did not hear the first answer.
+    for _ in 0..2 {
+        let cancelled = muster.us.post(&format!("{path}/cancel"), json!({})).await;
+        assert!(matches!(cancelled.code, 200 | 202), "{}", cancelled.text);
+        let sent = &cancelled.body["already_sent"];
+        assert_eq!((&sent["tool_calls_total"], &sent["model_calls_total"]), (&json!(128), &json!(0)));
+        let listed = sent["tool_calls"].as_array().unwrap();
+        assert_eq!(listed.len(), 100);
+        let of = |run: &String| listed.iter().filter(|call| call["run_id"] == run.as_str()).count();
+        assert_eq!((of(&runs[0]), of(&runs[1])), (64, 36));
+        assert!(listed.iter().all(|call| call["state"] == "sent" && call["idempotency_key"].is_string()));
+    }
+    muster.until(&path, |seen| seen["terminal"] == true).await;
+    let other = muster.us.post(&format!("/v1/agents/{agent}/batches"), json!({ "items": items })).await.status(202);
+    muster.them.post(&format!("/v1/batches/{}/cancel", text(&other, "id")), json!({})).await.status(404);
+}
+
+async fn every_attempt_is_listed_however_many_there_were(muster: Muster) {
+    let server = Tools::start().await.unwrap();
+    let body = json!({"name": "actor", "model": "demo/scripted-l0", "max_steps": 40,
+        "tools": [tool(&server.url("/do/it"), json!({}))]});
+    let agent = text(&muster.us.post("/v1/agents", body).await.status(201), "id");
+    let rounds: Vec<String> = (0..30).map(|round| format!("call act {{\"city\": \"{round}\"}}")).collect();
+    let path = format!("/v1/runs/{}", muster.us.run(&agent, &rounds.join("\nthen\n")).await);
+    muster.drain().await;
+    let ended = muster.us.get(&path).await.ok();
+    assert_eq!((&ended["status"], &ended["usage"]["model_calls"]), (&json!("done"), &json!(31)));
+    let explained = muster.us.get(&format!("{path}/explain")).await.ok();
+    let attempts = explained["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 31);
+    let sum = |field: &str| attempts.iter().map(|attempt| attempt[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(ended["cost_micro_usd"], sum("cost_micro_usd"));
+    assert_eq!(ended["usage"]["input_tokens"], sum("input_tokens"));
+    assert!(attempts.iter().all(|attempt| attempt["outcome"] == "answered"));
+    assert!(attempts.is_sorted_by(|one, next| one["step"].as_u64() < next["step"].as_u64()), "{attempts:?}");
+    assert_eq!(
+        (&explained["attempts_left_out"]["model_calls"], &explained["attempts_left_out"]["cost_micro_usd"]),
+        (&json!(0), &json!(0))
+    );
 }
 
 async fn a_secret_is_sent_and_seen_nowhere_else(muster: Muster) {

@@ -63,11 +63,36 @@ impl Answer {
         Answer { said, finish, prompt_tokens, cached_tokens, completion_tokens }
     }
 
+    /// The same, billed as high as a provider can: a token for each byte of text in the request, and the most tokens of the answer.
+    pub(crate) fn billed_the_most(mut self, call: &Call, body: &[u8]) -> Answer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        self.prompt_tokens = TEXTS.into_iter().map(|key| text_bytes(&body[key])).sum();
+        self.completion_tokens = call.max_tokens.unwrap_or(self.completion_tokens as usize) as u64;
+        self
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.said {
             Said::Text(text) => Some(text),
             Said::ToolCalls(_) => None,
         }
+    }
+}
+
+/// Where the texts of a request are, in some format.
+const TEXTS: [&str; 4] = ["system", "messages", "tools", "response_format"];
+
+/// How many bytes the texts have, without names of fields and what they are about.
+fn text_bytes(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(key, _)| !matches!(key.as_str(), "role" | "type"))
+            .map(|(_, value)| text_bytes(value))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `POST /v1beta/models/{m}:generateContent`| Gemini; `:streamGenerateContent` streams                         |
 //! | `POST /api/chat`                         | Ollama, streamed or not                                          |
 //! | `POST /model/{m}/converse`               | Bedrock Converse; `converse-stream` streams                      |
+//! | `POST /v1/embeddings`                    | OpenAI embeddings (Mistral, OpenRouter): they count words        |
 //! | `GET  /v1/models`                        | a list with one model                                            |
 //! | `GET  /health`                           | `ok`                                                             |
 //! | `GET  /stats`                            | counters as JSON                                                 |
@@ -37,6 +38,7 @@
 //! | `g1`   | the first N attempts are answered 200 with a body that is no JSON        | 0           |
 //! | `k1`   | the first N attempts: the last call's arguments end half-way, for length | 0           |
 //! | `n`    | the reason for which an answer ends is always the one of a finished text | off         |
+//! | `u`    | bills the most: a token for each byte of text, and the most tokens of the answer | off |
 //! | `y`    | a judge: see below                                                       | off         |
 //! | `s1`   | the first N attempts: the connection is cut half-way through a stream    | 0           |
 //! | `z1`   | the first N attempts: a stream ends half-way as if it were complete      | 0           |
@@ -61,6 +63,8 @@
 //! with, or else 10 when the result contains them, and 1 when not.
 
 mod answer;
+mod embed;
+pub mod family;
 mod format;
 mod judge;
 mod reply;

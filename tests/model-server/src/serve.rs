@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     answer::{Answer, Said, hash_of},
+    embed::Asked,
     format::{Format, InPath},
     reply::{Reply, failure, garbage, streamed, whole},
     spec::Spec,
@@ -174,6 +175,11 @@ impl Shared {
         }
     }
 
+    /// The number of a request's attempt; the greatest when that does not matter.
+    fn attempt(&self, spec: &Spec, hash: u64) -> u64 {
+        if spec.counts_attempts() { count(&self.attempts, hash) } else { u64::MAX }
+    }
+
     fn to_json(&self) -> Value {
         let mut stats = self.stats.to_json();
         let prompts = locked(&self.prompts);
@@ -224,6 +230,9 @@ async fn route(shared: Arc<Shared>, request: Request<Incoming>) -> io::Result<Re
     {
         return answer(&shared, format, in_path, request).await;
     }
+    if request.method() == Method::POST && ["/v1/embeddings", "/embeddings"].contains(&path) {
+        return embed(&shared, request).await;
+    }
     Ok(match (request.method(), path) {
         (&Method::GET, "/v1/models" | "/models") => {
             let model = json!({"id": "fake", "object": "model", "created": 0, "owned_by": "model-server"});
@@ -259,22 +268,14 @@ async fn answer(shared: &Shared, format: Format, in_path: InPath, request: Reque
 
     let spec = Spec::parse(&call.model, shared.latency_ms);
     let hash = hash_of(&(call.model.as_str(), &body[..]));
-    let attempt =
-        if spec.counts_attempts() { count(&shared.attempts, hash ^ u64::from(call.stream)) } else { u64::MAX };
-    if attempt != u64::MAX {
-        if attempt <= spec.cut_first {
-            ticket.failed();
-            return Err(io::Error::other("cut on purpose"));
-        }
-        if attempt <= spec.fail_first.max(spec.garbage_first) {
-            ticket.failed();
-            return Ok(if attempt <= spec.fail_first { failure(format, &spec) } else { garbage() });
-        }
+    let attempt = shared.attempt(&spec, hash ^ u64::from(call.stream));
+    if let Some(faulty) = faulty(format, &spec, attempt) {
+        ticket.failed();
+        return faulty;
     }
-
-    let jitter_ms = if spec.jitter_ms > 0 { hash % (spec.jitter_ms + 1) } else { 0 };
-    let total = Duration::from_millis(spec.latency_ms + jitter_ms);
+    let total = spec.takes(hash);
     let answer = Answer::to(&call, &spec, hash, body.len(), attempt <= spec.truncate_first);
+    let answer = if spec.dense { answer.billed_the_most(&call, &body) } else { answer };
     shared.bill(&answer);
     if call.stream {
         shared.stats.streams.fetch_add(1, Relaxed);
@@ -284,6 +285,47 @@ async fn answer(shared: &Shared, format: Format, in_path: InPath, request: Reque
     }
     let reply = whole(StatusCode::OK, &format.render(&call.model, hash, &answer));
     let due = started + total;
+    sleep_until(due.into()).await;
+    ticket.answered(due);
+    Ok(reply)
+}
+
+/// How the attempt of that number fails, if it shall.
+fn faulty(format: Format, spec: &Spec, attempt: u64) -> Option<io::Result<Reply>> {
+    match attempt {
+        u64::MAX => None,
+        attempt if attempt <= spec.cut_first => Some(Err(io::Error::other("cut on purpose"))),
+        attempt if attempt <= spec.fail_first => Some(Ok(failure(format, spec))),
+        attempt if attempt <= spec.garbage_first => Some(Ok(garbage())),
+        _ => None,
+    }
+}
+
+async fn embed(shared: &Shared, request: Request<Incoming>) -> io::Result<Reply> {
+    let started = Instant::now();
+    let ticket = Ticket::take(&shared.stats);
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    shared.stats.request_bytes.fetch_add(body.len() as u64, Relaxed);
+    let asked: Asked = match serde_json::from_slice(&body) {
+        Ok(asked) => asked,
+        Err(error) => {
+            ticket.failed();
+            let error = Format::OpenAi.error(400, "invalid_request_error", &error.to_string());
+            return Ok(whole(StatusCode::BAD_REQUEST, &error));
+        }
+    };
+    let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    locked(&shared.last).insert(Format::OpenAi, (path, head.headers, body.clone()));
+    let spec = Spec::parse(&asked.model, shared.latency_ms);
+    let hash = hash_of(&(asked.model.as_str(), &body[..]));
+    if let Some(faulty) = faulty(Format::OpenAi, &spec, shared.attempt(&spec, hash)) {
+        ticket.failed();
+        return faulty;
+    }
+    shared.stats.input_tokens.fetch_add(asked.tokens(), Relaxed);
+    let reply = whole(StatusCode::OK, &asked.answer());
+    let due = started + spec.takes(hash);
     sleep_until(due.into()).await;
     ticket.answered(due);
     Ok(reply)

@@ -1,5 +1,7 @@
 //! How one request is to be answered, read from the model's name.
 
+use std::time::Duration;
+
 /// How one request is to be answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spec {
@@ -21,6 +23,7 @@ pub(crate) struct Spec {
     pub(crate) truncate_first: u64,
     pub(crate) says_stop: bool,
     pub(crate) judges: bool,
+    pub(crate) dense: bool,
 }
 
 /// What goes wrong half-way through a stream.
@@ -59,6 +62,7 @@ impl Spec {
             truncate_first: 0,
             says_stop: false,
             judges: false,
+            dense: false,
         };
         let name = model.rsplit(['/', ':']).next().unwrap_or(model);
         let mut parts = name.split('-');
@@ -81,6 +85,10 @@ impl Spec {
         }
         if part == "n" {
             self.says_stop = true;
+            return;
+        }
+        if part == "u" {
+            self.dense = true;
             return;
         }
         if part == "y" {
@@ -113,6 +121,12 @@ impl Spec {
             "v" => self.stream_fault = Some((StreamFault::Error, n)),
             _ => {}
         }
+    }
+
+    /// How long an answer to a request with that hash takes.
+    pub(crate) fn takes(&self, hash: u64) -> Duration {
+        let jitter_ms = if self.jitter_ms > 0 { hash % (self.jitter_ms + 1) } else { 0 };
+        Duration::from_millis(self.latency_ms + jitter_ms)
     }
 
     /// Whether attempts have to be counted to answer.

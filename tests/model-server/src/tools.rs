@@ -88,6 +88,12 @@ impl Tools {
         lock(&self.state).effects.clone()
     }
 
+    /// How many of the things that were done are of that kind.
+    #[must_use]
+    pub fn count(&self, of: impl Fn(&Effect) -> bool) -> usize {
+        lock(&self.state).effects.iter().filter(|effect| of(effect)).count()
+    }
+
     /// How many requests came, those included that did nothing.
     #[must_use]
     pub fn requests(&self) -> u32 {

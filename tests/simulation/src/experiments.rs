@@ -144,24 +144,40 @@ fn r4(seed: u64) -> Line {
     line("R4", outcome, result, &[(seen.done == 500, "500 done"), (p99 <= most, "p99 within lease + 2 reaper periods")])
 }
 
-/// The store throttles, loses answers, comes between, and gives short pages.
+/// The store throttles, loses answers, is in conflict with others, lets others come between, and gives short pages.
 fn r5(seed: u64) -> Line {
-    let (clean, _) = simulated(calm(seed, five_hundred()));
+    let (clean, untroubled) = simulated(calm(seed, five_hundred()));
     let mut plan = calm(seed, five_hundred());
-    plan.rates = Rates { throttled: 0.1, reply_lost: 0.1, slow: 0.05, short_page: 0.02, ..Rates::default() };
+    plan.rates =
+        Rates { throttled: 0.1, reply_lost: 0.1, conflict: 0.05, slow: 0.05, short_page: 0.02, ..Rates::default() };
     let (outcome, seen) = simulated(plan);
     let all = seen.ended.iter().all(|(_, status, ..)| status.terminal());
     let result = format!(
-        "{} of {} done, {} of {} store operations failed, {} extra model calls, {} s of simulated time, {} without faults",
+        "{} of {} done, of {} store operations {} failed and {} were refused, {} of them writes; without faults {} and {}; {} model calls and \
+         {} without; {} callers told 503, none another 5xx; {} s of simulated time, {} without faults",
         seen.done,
         outcome.runs,
-        outcome.counts.store_faults,
         outcome.counts.operations,
-        outcome.extra_calls,
+        outcome.counts.store_faults,
+        outcome.counts.made_conflicts,
+        outcome.counts.writes,
+        clean.counts.operations,
+        clean.counts.writes,
+        seen.asked,
+        untroubled.asked,
+        outcome.counts.heard_503,
         outcome.simulated_ms / 1_000,
         clean.simulated_ms / 1_000
     );
-    line("R5", outcome, result, &[(all, "all ended"), (seen.done >= 495, "at least 495 done")])
+    let checks = [
+        (all, "all ended"),
+        (seen.done >= 495, "at least 495 done"),
+        (outcome.counts.operations <= 3 * clean.counts.operations, "at most three times the store operations"),
+        (outcome.counts.writes <= 3 * clean.counts.writes, "at most three times the writes"),
+        (seen.asked <= 3 * untroubled.asked, "at most three times the model calls"),
+        (outcome.counts.made_conflicts * 40 > outcome.counts.operations, "conflicts were made"),
+    ];
+    line("R5", outcome, result, &checks)
 }
 
 /// Workers put runs back after every step.

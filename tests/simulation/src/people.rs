@@ -82,7 +82,7 @@ async fn take(
                 Ok(held) => {
                     let _ = told.send(Ok(()));
                     if let Some(held) = held {
-                        let _ = engine::work(&app, held, None).await;
+                        let _ = Box::pin(engine::work(&app, held, None)).await;
                     }
                     return;
                 }
@@ -92,6 +92,7 @@ async fn take(
         Wish::Batch { runs, .. } => start_batch(&world, &app, &known, &runs, &key, &attempt).await,
     };
     world.note("answered", &attempt, || format!("{outcome:?}"));
+    world.heard(&outcome);
     let _ = told.send(outcome);
 }
 
@@ -180,11 +181,13 @@ async fn cancels(world: Arc<World>, caller: Caller, number: usize, after_ms: u64
         if let Some(((id, batch), (process, app))) = wanted {
             let (told, answer) = oneshot::channel();
             let (caller, batch) = (caller.clone(), batch.filter(|_| whole));
+            let witness = world.clone();
             world.within(process, async move {
                 let outcome = match batch {
                     Some(batch) => batch::cancel(&app, &caller, batch).await.map(|_| ()),
                     None => run::cancel(&app, &caller, id).await.map(|_| ()),
                 };
+                witness.heard(&outcome);
                 let _ = told.send(outcome);
             });
             if let Ok(Ok(Ok(()))) = tokio::time::timeout(PATIENCE, answer).await {
@@ -236,6 +239,7 @@ async fn says(world: &Arc<World>, id: &str) -> bool {
     let witness = world.clone();
     world.within(process, async move {
         let outcome = decide(&witness, &app, id).await;
+        witness.heard(&outcome);
         let _ = told.send(outcome.is_ok());
     });
     tokio::time::timeout(PATIENCE, answer).await.is_ok_and(|answer| answer == Ok(true))
@@ -278,7 +282,9 @@ pub async fn looks(world: Arc<World>, known: Known) {
         let (witness, caller) = (world.clone(), known.caller.clone());
         world.within(process, async move {
             let Ok(page) = PageRequest::new(Some(100), None) else { return };
-            let Ok(page) = run::list(&app, &caller, &Filter::default(), &page).await else { return };
+            let page = run::list(&app, &caller, &Filter::default(), &page).await;
+            witness.heard(&page);
+            let Ok(page) = page else { return };
             listed(&witness, page.entries.into_iter().map(|run| run.id));
         });
     }

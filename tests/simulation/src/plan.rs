@@ -95,6 +95,8 @@ impl Wish {
 pub struct Rates {
     /// A store operation is turned away.
     pub throttled: f64,
+    /// A store operation is refused because of others, although nothing is otherwise than it was read.
+    pub conflict: f64,
     /// A store operation is done and its answer lost for good.
     pub reply_lost: f64,
     /// A store operation takes so long that others come between.
@@ -183,6 +185,7 @@ impl Plan {
         let harsh = [0.2, 1.0, 2.0][chance.within(0, 2) as usize];
         let rates = Rates {
             throttled: 0.02 * harsh,
+            conflict: 0.0,
             reply_lost: 0.015 * harsh,
             slow: 0.03 * harsh,
             short_page: 0.05,

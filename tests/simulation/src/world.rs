@@ -8,6 +8,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use shared::{
+    Error,
     clock::Timestamp,
     model::{Answer, ModelFault, Request},
     net,
@@ -50,8 +51,14 @@ pub struct Counts {
     pub lost_messages: u64,
     /// Store operations.
     pub operations: u64,
+    /// Of these, writes.
+    pub writes: u64,
     /// Writes whose condition did not hold.
     pub conflicts: u64,
+    /// Operations that were refused although their conditions held.
+    pub made_conflicts: u64,
+    /// Callers that were told to try again.
+    pub heard_503: u64,
     /// Model calls.
     pub model_calls: u64,
     /// Requests of tools.
@@ -179,6 +186,16 @@ impl World {
         if state.chance.is(0.05) { LONG_FREEZE_MS } else { state.chance.within(500, 4 * self.plan.lease_ms as u64) }
     }
 
+    /// Notes what a caller was told: an error of ours that is not about trying again must not be.
+    pub fn heard<T>(&self, outcome: &Result<T, Error>) {
+        let mut state = self.state();
+        match outcome {
+            Err(Error::Unavailable(_)) => state.counts.heard_503 += 1,
+            Err(Error::Internal(fault)) => state.ledger.wrong(format!("a caller heard an internal error: {fault}")),
+            Ok(_) | Err(_) => {}
+        }
+    }
+
     /// Something may befall the process at this operation: it dies before it or after it, or freezes.
     fn befalls(&self, state: &mut State, process: Option<&Process>) {
         let rates = &self.plan.rates;
@@ -239,6 +256,7 @@ impl Outside for World {
         let rates = &self.plan.rates;
         let process = Process::current();
         state.counts.operations += 1;
+        state.counts.writes += u64::from(matches!(operation, Operation::Write(_)));
         let mut weather =
             Weather { before_ms: state.chance.within(1, 3), after_ms: state.chance.within(0, 2), ..Weather::default() };
         if let (Operation::Write(_), Some(process)) = (operation, &process) {
@@ -249,6 +267,10 @@ impl Outside for World {
         if state.storm {
             weather.throttled = state.chance.is(rates.throttled);
             weather.reply_lost = !weather.throttled && state.chance.is(rates.reply_lost);
+            if !weather.throttled && !weather.reply_lost && state.chance.is(rates.conflict) {
+                weather.conflict = Some(state.chance.number());
+                state.counts.made_conflicts += 1;
+            }
             if state.chance.is(rates.slow) {
                 weather.before_ms += state.chance.about(400);
                 weather.after_ms += state.chance.about(400);
@@ -259,8 +281,8 @@ impl Outside for World {
             if state.chance.is(rates.lag) {
                 weather.lag_ms = state.chance.about(1_500);
             }
-            if weather.throttled || weather.reply_lost {
-                state.counts.store_faults += 1;
+            if weather.throttled || weather.reply_lost || weather.conflict.is_some() {
+                state.counts.store_faults += u64::from(weather.conflict.is_none());
                 let about = runs(operation);
                 about.into_iter().for_each(|id| state.ledger.runs.entry(id).or_default().outages += 1);
             }

@@ -23,9 +23,9 @@ fn prompt(n: usize) -> String {
     format!("say {}", word(n))
 }
 
-/// What a lost attempt counts for: half of the bytes and 16 tokens for each of two turns, and the longest answer.
+/// What a lost attempt counts for: a token for each byte of text, 16 for each of two turns, and the longest answer.
 fn lost() -> u64 {
-    ((SYSTEM.len() + prompt(0).len()) as u64).div_ceil(2) + 2 * 16 + 2 * 4_096
+    (SYSTEM.len() + prompt(0).len()) as u64 + 2 * 16 + 2 * 4_096
 }
 
 async fn agent(client: &Client, model: &str) -> String {

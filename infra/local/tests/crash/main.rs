@@ -14,6 +14,9 @@
 )]
 
 mod accepted;
+#[cfg(feature = "fault-points")]
+mod adversity;
+mod cancelled;
 mod client;
 mod evaluation;
 mod families;
@@ -26,13 +29,16 @@ mod keys;
 mod kills;
 mod malformed;
 mod model_faults;
+mod one_at_a_time;
+#[cfg(feature = "fault-points")]
+mod points;
 mod random;
 mod served;
 mod streams;
 mod together;
-#[cfg(feature = "fault-points")]
-mod tool_points;
 mod tools;
+#[cfg(feature = "fault-points")]
+mod written_points;
 
 #[expect(clippy::disallowed_methods, reason = "what a developer asks of a test")]
 fn asked(name: &str) -> Option<String> {

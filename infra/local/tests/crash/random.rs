@@ -15,6 +15,11 @@ impl Random {
         Self(seed | 1)
     }
 
+    /// Another generator, which follows from this one.
+    pub(crate) fn another(&mut self) -> Self {
+        Self(self.between(1, u64::MAX - 1) | 1)
+    }
+
     pub(crate) fn between(&mut self, least: u64, most: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

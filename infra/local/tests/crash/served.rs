@@ -80,6 +80,19 @@ impl Served {
         true
     }
 
+    /// Starts the process again with these settings if it is dead, and says whether it was. One that dies as it starts is started again.
+    #[cfg(feature = "fault-points")]
+    pub(crate) async fn revive(&mut self, settings: &[(&str, &str)]) -> bool {
+        if self.child.try_wait().unwrap().is_none() {
+            return false;
+        }
+        self.child = spawn(&self.folder, self.address, &self.model, settings);
+        while self.client.get("/health").await.is_err() && self.child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_millis(2)).await;
+        }
+        true
+    }
+
     pub(crate) async fn ready(&mut self) {
         let started = Instant::now();
         while self.client.get("/health").await.is_err() {

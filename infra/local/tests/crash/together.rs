@@ -30,7 +30,9 @@ struct Shared {
     /// Agents that always change together, by group.
     groups: Vec<Vec<String>>,
     over: AtomicBool,
-    reads: AtomicUsize,
+    /// Lists, and pairs of single agents one after the other.
+    lists: AtomicUsize,
+    agents: AtomicUsize,
 }
 
 async fn write(shared: Arc<Shared>, writer: usize) -> Vec<Sent> {
@@ -63,17 +65,42 @@ async fn write(shared: Arc<Shared>, writer: usize) -> Vec<Sent> {
     sent
 }
 
-async fn read(shared: Arc<Shared>) {
+/// Reads lists, and between them agents one after the other.
+async fn read(shared: Arc<Shared>, mut n: usize) {
     while !shared.over.load(Ordering::Relaxed) {
-        match shared.client.send("GET", "/api/agents", "", String::new()).await {
-            Ok((200, listed)) => shared.look_at(&listed),
-            Ok((503, _)) | Err(_) => sleep(Duration::from_millis(20)).await,
-            Ok((status, answer)) => panic!("{status}: {answer}"),
+        if let Some(listed) = shared.ask("/api/agents").await {
+            shared.look_at(&listed);
+        }
+        for _ in 0..10 {
+            n += 1;
+            let group = &shared.groups[n % shared.groups.len()];
+            shared.look_at_two(&group[n * 7 % group.len()], &group[n * 13 % group.len()]).await;
         }
     }
 }
 
 impl Shared {
+    /// The answer, unless this must be asked later or the process is gone.
+    async fn ask(&self, path: &str) -> Option<Value> {
+        match self.client.send("GET", path, "", String::new()).await {
+            Ok((200, answer)) => Some(answer),
+            Ok((503, _)) | Err(_) => {
+                sleep(Duration::from_millis(20)).await;
+                None
+            }
+            Ok((status, answer)) => panic!("{path}: {status}: {answer}"),
+        }
+    }
+
+    /// Agents of a group have been changed equally often: one that is read later is never behind.
+    async fn look_at_two(&self, first: &str, second: &str) {
+        let version = async |id: &str| self.ask(&format!("/v1/agents/agent_{id}")).await?["version"].as_u64();
+        let Some(before) = version(first).await else { return };
+        let Some(after) = version(second).await else { return };
+        assert!(after >= before, "a part of a batch: {first} in version {before}, then {second} in version {after}");
+        self.agents.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Every group is in the list, and all of it is as one batch made it.
     fn look_at(&self, listed: &Value) {
         let listed = listed.as_array().unwrap().iter();
@@ -83,7 +110,7 @@ impl Shared {
             let first = said[group[0].as_str()];
             assert!(group.iter().all(|id| said[id.as_str()] == first), "a part of a batch: {said:?}");
         }
-        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.lists.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What each agent was ever described as.
@@ -113,10 +140,10 @@ async fn agents_change_together_or_not_at_all_whenever_the_process_is_killed() {
         }
         groups.push(group);
     }
-    let (over, reads) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let shared = Arc::new(Shared { client: served.client.clone(), groups, over, reads });
+    let (over, lists, agents) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let shared = Arc::new(Shared { client: served.client.clone(), groups, over, lists, agents });
     let writing: Vec<_> = (0..writers).map(|n| tokio::spawn(write(Arc::clone(&shared), n))).collect();
-    let reading: Vec<_> = (0..readers).map(|_| tokio::spawn(read(Arc::clone(&shared)))).collect();
+    let reading: Vec<_> = (0..readers).map(|n| tokio::spawn(read(Arc::clone(&shared), n))).collect();
     for _ in 0..kills {
         sleep(Duration::from_millis(random.between(200, 1_500))).await;
         served.kill();
@@ -153,7 +180,11 @@ async fn agents_change_together_or_not_at_all_whenever_the_process_is_killed() {
         unanswered += usize::from(!acknowledged);
     }
     assert!(done > 0 && unanswered > 0, "{done} done, {unanswered} not answered");
-    println!("| agents | kills | batches | done | nothing of them | not answered | lists read | fractured |");
-    let (agents, reads) = (history.len(), shared.reads.load(Ordering::Relaxed));
-    println!("| {agents} | {kills} | {} | {done} | {nothing} | {unanswered} | {reads} | 0 |", sent.len());
+    let [lists, pairs] = [&shared.lists, &shared.agents].map(|reads| reads.load(Ordering::Relaxed));
+    assert!(lists > 0 && pairs > 0, "{lists} lists, {pairs} agents after one another");
+    println!(
+        "| agents | kills | batches | done | nothing of them | not answered | lists read | pairs of agents | fractured |"
+    );
+    let (count, agents) = (sent.len(), history.len());
+    println!("| {agents} | {kills} | {count} | {done} | {nothing} | {unanswered} | {lists} | {pairs} | 0 |");
 }

@@ -4,11 +4,12 @@
 use genai::{
     Error,
     chat::{ChatResponse, MessageContent, StopReason, ToolCall as WireCall, Usage},
+    embed::EmbedResponse,
 };
 use serde_json::Value;
 
 use super::{endpoint::is_chat_completions, fault};
-use crate::model::{Answer, Finish, ModelFault, Request, Tokens, ToolCall, call_id, settings::Vendor};
+use crate::model::{Answer, Embedded, Finish, ModelFault, Request, Tokens, ToolCall, call_id, settings::Vendor};
 
 /// The answer of a call that was not streamed.
 ///
@@ -60,6 +61,19 @@ pub(super) fn written(arguments: &Value) -> String {
 /// The text without what is between its parts.
 pub(super) fn text_of(content: &MessageContent) -> String {
     content.texts().concat()
+}
+
+/// The vectors of so many texts, each in its text's place.
+///
+/// # Errors
+/// When they are others than those.
+pub(super) fn embedded(response: EmbedResponse, texts: usize) -> Result<Embedded, ModelFault> {
+    let tokens = tokens(&response.usage);
+    let mut embeddings = response.embeddings;
+    embeddings.sort_by_key(|embedding| embedding.index);
+    let in_order = embeddings.iter().enumerate().all(|(place, embedding)| embedding.index == place);
+    let vectors = embeddings.into_iter().map(|embedding| embedding.vector).collect();
+    Embedded::checked(vectors, tokens, texts).filter(|_| in_order).ok_or_else(fault::incomprehensible)
 }
 
 /// What an answer is made of.

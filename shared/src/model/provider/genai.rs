@@ -3,23 +3,17 @@
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::OnceLock, time::Duration};
 
 use futures_util::future::BoxFuture;
-use genai::{
-    Client, ModelIden, ServiceTarget,
-    adapter::AdapterKind,
-    resolver::{AuthData, Endpoint},
-};
+use genai::Client;
 use reqwest::ClientBuilder;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::{
-    answer,
-    endpoint::endpoint,
-    fault::{self, Redaction, refused},
-    stream, wire,
+    fault::{self, refused},
+    target::Target,
 };
 use crate::{
     model::{
-        Answer, ModelFault, Provider, Request,
+        Answer, Embedded, ModelFault, Provider, Request,
         settings::{Access, Settings, SettingsError, Vendor},
     },
     net::{self, Guard},
@@ -29,14 +23,6 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 const USER_AGENT: &str = concat!("muster/", env!("CARGO_PKG_VERSION"));
-
-/// One vendor's address and key.
-struct Target {
-    vendor: Vendor,
-    endpoint: SecretString,
-    key: Option<SecretString>,
-    redaction: Redaction,
-}
 
 /// All network providers behind one client. `Debug` names only the vendors.
 pub struct Genai {
@@ -63,7 +49,7 @@ impl Genai {
         let mut targets = BTreeMap::new();
         for (&vendor, access) in &settings.access {
             if vendor != Vendor::Demo && vendor.usable(access) {
-                let target = target(vendor, access, settings.aws_region.as_deref())
+                let target = Target::new(vendor, access, settings.aws_region.as_deref())
                     .ok_or(SettingsError::BaseUrl(vendor.base_url_variable().unwrap_or_default()))?;
                 targets.insert(vendor, target);
             }
@@ -91,7 +77,7 @@ impl Genai {
         if !vendor.usable(access) {
             return Err(refused("the provider has no api_key"));
         }
-        let target = target(vendor, access, self.aws_region.as_deref())
+        let target = Target::new(vendor, access, self.aws_region.as_deref())
             .ok_or_else(|| refused("the custom_url of the provider cannot be called"))?;
         let client = match access.base_url {
             None => Cow::Borrowed(self.client()?),
@@ -113,6 +99,21 @@ impl Genai {
         let (vendor, model) = split(request.model.as_str())?;
         let target = self.targets.get(&vendor).ok_or_else(|| refused("this model is not configured"))?;
         target.exchange(self.client()?, self.idle, model, request).await
+    }
+
+    /// The texts as vectors by the model of that name, which may take so many milliseconds.
+    ///
+    /// # Errors
+    /// What the failure means.
+    pub(in crate::model) async fn embed(
+        &self,
+        name: &str,
+        texts: &[String],
+        timeout_ms: u64,
+    ) -> Result<Embedded, ModelFault> {
+        let (vendor, model) = split(name)?;
+        let target = self.targets.get(&vendor).ok_or_else(|| refused("this model is not configured"))?;
+        target.embed(self.client()?, model, texts, timeout_ms).await
     }
 }
 
@@ -138,6 +139,18 @@ impl fmt::Debug for Own<'_> {
     }
 }
 
+impl Own<'_> {
+    /// As [`Genai::embed`], by the model that it spells so.
+    pub(in crate::model) async fn embed(
+        &self,
+        model: &str,
+        texts: &[String],
+        timeout_ms: u64,
+    ) -> Result<Embedded, ModelFault> {
+        self.target.embed(&self.client, model, texts, timeout_ms).await
+    }
+}
+
 impl Provider for Own<'_> {
     fn call<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, ModelFault>> {
         #[cfg(feature = "simulation")]
@@ -156,60 +169,6 @@ impl Provider for Genai {
             return Box::pin(async move { outside.model(request).await });
         }
         Box::pin(self.exchange(request))
-    }
-}
-
-fn target(vendor: Vendor, access: &Access, aws_region: Option<&str>) -> Option<Target> {
-    let endpoint = endpoint(vendor, access.base_url.as_ref().map(ExposeSecret::expose_secret), aws_region)?;
-    let redaction = Redaction::new(access.key.as_ref(), &endpoint);
-    Some(Target { vendor, endpoint: endpoint.into(), key: access.key.clone(), redaction })
-}
-
-impl Target {
-    async fn exchange(
-        &self,
-        client: &Client,
-        idle: Duration,
-        model: &str,
-        request: &Request,
-    ) -> Result<Answer, ModelFault> {
-        let vendor = self.vendor;
-        let (conversation, options) =
-            (wire::conversation(vendor, model, request)?, wire::options(vendor, model, request));
-        let service = self.service(model);
-        let call = async {
-            if request.deltas.is_some() {
-                let options = stream::options(options, idle);
-                let streamed = client.exec_chat_stream(service, conversation, Some(&options)).await;
-                let streamed = streamed.map_err(|error| fault::of(&error, &self.redaction))?;
-                return stream::answer(vendor, request, streamed.stream, &self.redaction).await;
-            }
-            let fault =
-                |error| answer::rescued(vendor, request, &error).ok_or_else(|| fault::of(&error, &self.redaction));
-            let response = client.exec_chat(service, conversation, Some(&options)).await;
-            response.map_or_else(fault, |response| answer::whole(vendor, request, response))
-        };
-        let limit = Duration::from_millis(request.timeout_ms);
-        tokio::time::timeout(limit, call).await.unwrap_or_else(|_elapsed| Err(fault::timeout(request.timeout_ms)))
-    }
-
-    fn service(&self, model: &str) -> ServiceTarget {
-        let kind = match self.vendor {
-            // The chat completions format with the key left out.
-            Vendor::OpenAi if self.key.is_none() => AdapterKind::Omlx,
-            Vendor::OpenAi => AdapterKind::OpenAI,
-            Vendor::Anthropic => AdapterKind::Anthropic,
-            Vendor::Gemini => AdapterKind::Gemini,
-            Vendor::Mistral => AdapterKind::Mistral,
-            Vendor::Bedrock => AdapterKind::BedrockApi,
-            Vendor::OpenRouter => AdapterKind::OpenRouter,
-            Vendor::Ollama | Vendor::Demo => AdapterKind::Ollama,
-        };
-        ServiceTarget {
-            endpoint: Endpoint::from_owned(self.endpoint.expose_secret()),
-            auth: self.key.as_ref().map_or(AuthData::None, |key| AuthData::from_single(key.expose_secret())),
-            model: ModelIden::new(kind, model),
-        }
     }
 }
 

@@ -5,6 +5,7 @@ mod endpoint;
 mod fault;
 mod genai;
 mod stream;
+mod target;
 mod wire;
 
 pub(crate) use self::endpoint::endpoint;

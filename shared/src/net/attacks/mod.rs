@@ -13,10 +13,14 @@ use super::{
     lookup::stub::Stub,
     stand_in::{Asked, Server, reply},
 };
-use crate::tool::{
-    Http, Method, Outcome,
-    http::{Call, Found, call, lookup},
-    mcp,
+use crate::{
+    file,
+    secret::Redaction,
+    tool::{
+        Http, Method, Outcome,
+        http::{Call, Found, call, lookup},
+        mcp,
+    },
 };
 
 /// The server that the operator allows; the canary is at 127.0.0.1.
@@ -36,15 +40,42 @@ fn http(method: Method, url: &str) -> Http {
 
 async fn tool(guard: &Guard, method: Method, url: &str) -> Outcome {
     let (http, arguments, headers) = (http(method, url), Map::new(), BTreeMap::<String, SecretString>::new());
-    let timeout = Duration::from_secs(10);
-    call(guard, &Call { http: &http, arguments: &arguments, headers: &headers, idempotency_key: "key", timeout }).await
+    let (secrets, timeout) = (Redaction::default(), Duration::from_secs(10));
+    call(
+        guard,
+        &Call {
+            http: &http,
+            arguments: &arguments,
+            headers: &headers,
+            secrets: &secrets,
+            idempotency_key: "key",
+            timeout,
+        },
+    )
+    .await
 }
 
 async fn tool_lookup(guard: &Guard, url: &str) -> Found {
     let (http, arguments, headers) = (http(Method::Post, url), Map::<String, Value>::new(), BTreeMap::new());
-    let timeout = Duration::from_secs(10);
-    lookup(guard, &Call { http: &http, arguments: &arguments, headers: &headers, idempotency_key: "key", timeout })
-        .await
+    let (secrets, timeout) = (Redaction::default(), Duration::from_secs(10));
+    lookup(
+        guard,
+        &Call {
+            http: &http,
+            arguments: &arguments,
+            headers: &headers,
+            secrets: &secrets,
+            idempotency_key: "key",
+            timeout,
+        },
+    )
+    .await
+}
+
+/// What is behind the URL of an attachment, if it can be had.
+async fn attachment(guard: &Guard, url: &str) -> Result<super::Answer, String> {
+    let guarded = guard.check(url).map_err(|refusal| refusal.to_string())?;
+    file::fetch(guard, &guarded, 1 << 20, Duration::from_secs(10)).await
 }
 
 /// A server that sends whoever asks for `/<status>/<URL>` to that URL with that status.
@@ -84,13 +115,15 @@ async fn through_every_field(names: &Arc<Stub>, redirector: &Server, url: &str) 
         assert!(matches!(outcome, Outcome::NotSent { .. }), "{url}: {outcome:?}");
         assert_eq!(tool_lookup(guard, url).await, Found::Unknown, "{url}");
         assert!(mcp::listed(guard, url).await.is_err(), "{url}");
+        assert!(attachment(guard, url).await.is_err(), "{url}");
     }
     let [_, guard] = &guards;
     let outcome = tool(guard, Method::Get, &to(redirector, 302, url)).await;
     assert!(matches!(outcome, Outcome::Answered { failed: true, .. }), "redirect to {url}: {outcome:?}");
     let away = mcp::listed(guard, &to(redirector, 307, url)).await;
     assert_eq!(away, Err("the MCP server answered HTTP 307 Temporary Redirect".to_owned()), "redirect to {url}");
-    3 * guards.len() + 2
+    assert!(attachment(guard, &to(redirector, 302, url)).await.is_err(), "redirect to {url}");
+    4 * guards.len() + 3
 }
 
 #[tokio::test]
@@ -131,6 +164,7 @@ async fn no_redirect_leads_to_the_canary() {
             let outcomes = futures_util::future::join_all(outcomes).await;
             let failed = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Answered { failed: true, .. }));
             assert!(failed, "{url}: {outcomes:?}");
+            assert!(attachment(&guard, &url).await.is_err(), "{url}");
         }
     }
     assert_eq!(canary.connections().await, 0);
@@ -152,6 +186,7 @@ async fn a_name_is_looked_up_once_and_what_is_connected_to_is_what_was_judged() 
             "{first}: {outcome:?}"
         );
         assert_eq!(names.asked(), 1, "{first}");
+        assert!(attachment(&guard, &format!("http://rebinding.test:{port}/")).await.is_err(), "{first}");
         for _ in 0..10 {
             let outcome = tool(&guard, Method::Get, &format!("http://rebinding.test:{port}/")).await;
             assert!(matches!(outcome, Outcome::NotSent { .. }), "{outcome:?}");
@@ -215,8 +250,9 @@ async fn the_canary_is_reached_when_it_is_allowed() {
     for host in ["127.0.0.1", "2130706433", "0x7f.1", "localhost", "api.example.test"] {
         let url = format!("http://{host}:{}/", canary.addr.port());
         assert!(matches!(tool(&guard, Method::Get, &url).await, Outcome::Answered { failed: false, .. }), "{url}");
+        assert!(attachment(&guard, &url).await.is_ok(), "{url}");
     }
-    assert_eq!(canary.connections().await, 5);
+    assert_eq!(canary.connections().await, 10);
 }
 
 #[tokio::test]

@@ -223,7 +223,7 @@ impl Guard {
     pub(super) async fn addresses(&self, url: &GuardedUrl) -> Result<Vec<SocketAddr>, Fault> {
         let port = url.url.port_or_known_default().ok_or("no port")?;
         let found = match url.url.host().ok_or("no host")? {
-            Host::Domain(name) => self.lookup.addresses(name).await?,
+            Host::Domain(name) => self.lookup.addresses(self.of, name).await?,
             Host::Ipv4(address) => vec![address.into()],
             Host::Ipv6(address) => vec![address.into()],
         };

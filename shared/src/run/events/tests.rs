@@ -140,7 +140,7 @@ impl World {
             let rest = self.read(&mut Fold::after(u32::try_from(after).unwrap()));
             assert_eq!(rest, whole[after..], "after {after}");
         }
-        let ends = whole.iter().filter(|event| matches!(event.happened, Happened::Ended(_))).count();
+        let ends = whole.iter().filter(|event| matches!(event.happened, Happened::Ended { .. })).count();
         assert_eq!(ends, usize::from(self.run.status.terminal()));
     }
 }
@@ -192,7 +192,7 @@ fn a_run_is_told_from_its_creation_to_its_end() {
             Happened::Sent { .. } => "sent",
             Happened::Asked(_) => "asked",
             Happened::Returned { .. } => "returned",
-            Happened::Ended(result) => {
+            Happened::Ended { result, open: _ } => {
                 assert_eq!(result.as_deref(), Some("done"));
                 "ended"
             }

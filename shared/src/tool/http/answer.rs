@@ -1,36 +1,30 @@
 //! What a model is given of a tool's answer: text, within a limit, and of headers the content type alone.
 
-use http::{StatusCode, header};
+use http::header;
 
-use crate::{net::Answer, tool::answer::within_limit};
+use crate::{net::Answer, secret::Redaction, tool::answer::within_limit};
 
 /// The answer of a call that succeeded.
-pub(super) fn content(answer: Answer) -> String {
-    match (body(&answer), answer.cut) {
+pub(super) fn content(secrets: &Redaction, answer: Answer) -> String {
+    match (body(secrets, &answer), answer.cut) {
         (text, _) if text.is_empty() => format!("HTTP {}, without content", answer.status.as_u16()),
         (text, cut) => within_limit(text, cut),
     }
 }
 
 /// The answer of a call that failed: its status, and what it says.
-pub(super) fn failed_content(answer: Answer) -> String {
+pub(super) fn failed_content(secrets: &Redaction, answer: Answer) -> String {
     let status = answer.status.as_u16();
     if answer.status.is_redirection() {
         return format!("HTTP {status}: a redirect, which was not followed");
     }
-    within_limit(format!("HTTP {status}\n{}", body(&answer)), answer.cut)
+    within_limit(format!("HTTP {status}\n{}", body(secrets, &answer)), answer.cut)
 }
 
-/// Whether the same call may succeed later.
-pub(super) fn passes(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
-}
-
-fn body(answer: &Answer) -> String {
+fn body(secrets: &Redaction, answer: &Answer) -> String {
     let media = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media: String = media.chars().take(100).collect();
-    text(answer, &media.to_ascii_lowercase()).unwrap_or_else(|| {
+    let media: String = secrets.clean(media.as_bytes(), false).chars().take(100).collect();
+    text(secrets, answer, &media.to_ascii_lowercase()).unwrap_or_else(|| {
         let more = if answer.cut { "more than " } else { "" };
         let media = if media.is_empty() { "of unknown type" } else { &media };
         format!("[Binary content, {media}, {more}{} bytes]", answer.body.len())
@@ -38,7 +32,7 @@ fn body(answer: &Answer) -> String {
 }
 
 /// The body as text, if it is text. What is labelled as text and has bytes of another encoding is read as far as it can be.
-fn text(answer: &Answer, media: &str) -> Option<String> {
+fn text(secrets: &Redaction, answer: &Answer, media: &str) -> Option<String> {
     let coded = answer.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity");
     let pictures = ["image/", "audio/", "video/", "font/"].iter().any(|kind| media.starts_with(kind));
     if coded || answer.body.contains(&0) || (pictures && !media.starts_with("image/svg")) {
@@ -47,15 +41,23 @@ fn text(answer: &Answer, media: &str) -> Option<String> {
     let whole = answer.body.utf8_chunks().all(|chunk| chunk.invalid().is_empty());
     let only_its_end = answer.cut && std::str::from_utf8(&answer.body).is_err_and(|error| error.error_len().is_none());
     let labelled = media.starts_with("text/") || media.contains("json") || media.contains("xml");
-    (whole || only_its_end || labelled).then(|| String::from_utf8_lossy(&answer.body).into_owned())
+    (whole || only_its_end || labelled).then(|| secrets.clean(&answer.body, answer.cut))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
     use super::*;
     use crate::tool::{ANSWER_LIMIT_BYTES, answer::CUT};
+
+    fn content(answer: Answer) -> String {
+        super::content(&Redaction::default(), answer)
+    }
+
+    fn failed_content(answer: Answer) -> String {
+        super::failed_content(&Redaction::default(), answer)
+    }
 
     fn answer(status: u16, headers: &[(HeaderName, &'static str)], body: &[u8]) -> Answer {
         let headers: HeaderMap =

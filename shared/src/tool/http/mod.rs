@@ -18,8 +18,11 @@ use serde_json::{Map, Value};
 pub(super) use self::check::check_headers;
 pub use self::check::check_http;
 use self::template::Template;
-use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome};
-use crate::net::{Answer, Failure, Guard, GuardedUrl, Sending};
+use super::{ANSWER_LIMIT_BYTES, Http, Method, Outcome, answer::refused};
+use crate::{
+    net::{Answer, Failure, Guard, GuardedUrl, Sending},
+    secret::Redaction,
+};
 
 /// What takes the call's idempotency key in a `lookup_url`.
 const KEY_PLACEHOLDER: &str = "idempotency_key";
@@ -28,17 +31,19 @@ const KEY_HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// One call of a tool.
 #[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
+pub(crate) struct Call<'a> {
     /// How the tool is called.
-    pub http: &'a Http,
+    pub(crate) http: &'a Http,
     /// The arguments, valid by the tool's schema.
-    pub arguments: &'a Map<String, Value>,
+    pub(crate) arguments: &'a Map<String, Value>,
     /// The tool's headers, secrets filled in.
-    pub headers: &'a BTreeMap<String, SecretString>,
+    pub(crate) headers: &'a BTreeMap<String, SecretString>,
+    /// What takes those secrets out of what the tool says.
+    pub(crate) secrets: &'a Redaction,
     /// The same at every try of this call.
-    pub idempotency_key: &'a str,
+    pub(crate) idempotency_key: &'a str,
     /// How long it may take, connecting included.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// What the tool knows of a call.
@@ -56,18 +61,18 @@ pub enum Found {
 }
 
 /// Calls the tool, once.
-pub async fn call(guard: &Guard, call: &Call<'_>) -> Outcome {
+pub(crate) async fn call(guard: &Guard, call: &Call<'_>) -> Outcome {
     let (url, sending) = match prepare(guard, call) {
         Ok(prepared) => prepared,
         Err(message) => return Outcome::NotSent { message, passing: false },
     };
     match guard.send(&url, sending).await {
         Ok(answer) if answer.status.is_success() => {
-            Outcome::Answered { content: answer::content(answer), failed: false, passing: false }
+            Outcome::Answered { content: answer::content(call.secrets, answer), failed: false, passing: false }
         }
         Ok(answer) => {
-            let passing = answer::passes(answer.status);
-            Outcome::Answered { content: answer::failed_content(answer), failed: true, passing }
+            let status = answer.status;
+            refused(status, answer::failed_content(call.secrets, answer))
         }
         Err(failure @ Failure::Redirect) => {
             Outcome::Answered { content: failure.to_string(), failed: true, passing: false }
@@ -80,10 +85,10 @@ pub async fn call(guard: &Guard, call: &Call<'_>) -> Outcome {
 }
 
 /// Asks the tool's `lookup_url` whether this call took place.
-pub async fn lookup(guard: &Guard, call: &Call<'_>) -> Found {
+pub(crate) async fn lookup(guard: &Guard, call: &Call<'_>) -> Found {
     let Ok((url, sending)) = prepare_lookup(guard, call) else { return Found::Unknown };
     match guard.send(&url, sending).await {
-        Ok(answer) if answer.status.is_success() => Found::TookPlace { content: answer::content(answer) },
+        Ok(answer) if answer.status.is_success() => Found::TookPlace { content: answer::content(call.secrets, answer) },
         Ok(Answer { status, .. }) if matches!(status.as_u16(), 404 | 410) => Found::DidNot,
         Ok(_) | Err(_) => Found::Unknown,
     }

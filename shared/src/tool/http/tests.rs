@@ -24,6 +24,7 @@ struct Tool {
     http: Http,
     arguments: Map<String, Value>,
     headers: BTreeMap<String, SecretString>,
+    secrets: Redaction,
     timeout: Duration,
 }
 
@@ -33,13 +34,14 @@ impl Tool {
             http: Http { method, url: url.to_owned(), headers: BTreeMap::new(), lookup_url: None },
             arguments: json!({"id": "a/b", "n": 7, "tags": ["x", "y z"]}).as_object().unwrap().clone(),
             headers: BTreeMap::from([("X-Api-Key".to_owned(), SecretString::from("the secret"))]),
+            secrets: Redaction::default(),
             timeout: Duration::from_secs(5),
         }
     }
 
     fn as_call(&self) -> Call<'_> {
-        let (http, arguments, headers) = (&self.http, &self.arguments, &self.headers);
-        Call { http, arguments, headers, idempotency_key: "key-1", timeout: self.timeout }
+        let (http, arguments, headers, secrets) = (&self.http, &self.arguments, &self.headers, &self.secrets);
+        Call { http, arguments, headers, secrets, idempotency_key: "key-1", timeout: self.timeout }
     }
 
     async fn call(&self) -> Outcome {
@@ -93,21 +95,26 @@ async fn a_tool_may_name_the_key_and_the_content_type_itself() {
 }
 
 #[tokio::test]
-async fn a_status_from_400_is_a_failure_and_some_pass() {
+async fn a_status_from_400_is_a_failure_some_pass_and_some_are_a_gateways() {
     for (status, passing) in [
-        (400, false),
-        (401, false),
-        (404, false),
-        (408, true),
-        (409, false),
-        (429, true),
-        (500, true),
-        (501, true),
-        (503, true),
+        (400, Some(false)),
+        (401, Some(false)),
+        (404, Some(false)),
+        (408, None),
+        (409, Some(false)),
+        (429, Some(true)),
+        (500, Some(true)),
+        (501, Some(true)),
+        (503, None),
     ] {
         let server = Server::start(HERE, move |_| reply(&format!("{status} No"), "", "why")).await;
         let outcome = Tool::at(Method::Post, &format!("http://{}/", server.addr)).call().await;
-        assert_eq!(outcome, Outcome::Answered { content: format!("HTTP {status}\nwhy"), failed: true, passing });
+        let content = format!("HTTP {status}\nwhy");
+        let expected = match passing {
+            Some(passing) => Outcome::Answered { content, failed: true, passing },
+            None => Outcome::Gateway { content },
+        };
+        assert_eq!(outcome, expected);
     }
 }
 

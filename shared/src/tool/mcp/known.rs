@@ -3,6 +3,8 @@
 use http::StatusCode;
 use serde_json::Value;
 
+use crate::tool::answer::passes;
+
 /// What is known of the call of a tool.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Called {
@@ -51,10 +53,4 @@ impl Trouble {
             Self::TooMuch | Self::Foreign | Self::TooMany(_) => false,
         }
     }
-}
-
-/// Whether what was answered with this status may succeed later. That a session is gone is one of these.
-pub(super) fn passes(status: StatusCode) -> bool {
-    status.is_server_error()
-        || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS)
 }

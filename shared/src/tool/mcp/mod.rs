@@ -114,15 +114,15 @@ async fn prepare(app: &App, tenant: Tenant, server: &Mcp, timeout: Duration) -> 
         Refused { message: unfilled.to_string(), passing }
     })?;
     let filled = http::headers(&filled).map_err(lasting)?;
-    Ok(Wire::new(app.guard(), url, filled, secrets, timeout))
+    Ok(Wire::new(app.guard().of(tenant.org()), url, filled, secrets, timeout))
 }
 
 /// How many tools the server at this URL lists, for tests of the guard.
 #[cfg(test)]
 pub(crate) async fn listed(guard: &crate::net::Guard, url: &str) -> Result<usize, String> {
     let url = guard.check(url).map_err(|refusal| refusal.to_string())?;
-    let (headers, secrets) = (::http::HeaderMap::new(), crate::secret::Opened::default());
-    let wire = Wire::new(guard, url, headers, secrets, Duration::from_secs(10));
+    let (headers, secrets) = (::http::HeaderMap::new(), crate::secret::Redaction::default());
+    let wire = Wire::new(guard.clone(), url, headers, secrets, Duration::from_secs(10));
     let session = Session::open(wire).await.map_err(|trouble| trouble.to_string())?;
     session.tools().await.map(|tools| tools.len()).map_err(|trouble| trouble.to_string())
 }

@@ -17,10 +17,10 @@ use tokio::time::timeout_at;
 
 use super::{
     content,
-    known::{Called, Trouble, passes},
+    known::{Called, Trouble},
     wire::{ANSWER_READ_LIMIT_BYTES, Wire},
 };
-use crate::tool::{Arguments, Outcome};
+use crate::tool::{Arguments, Outcome, answer::refused};
 
 /// The most tools that a server may list, and the most pages that it may list them in.
 pub(super) const LISTED_LIMIT: usize = 1_000;
@@ -135,5 +135,5 @@ fn refusal(status: StatusCode, text: &str) -> Outcome {
     } else {
         format!("HTTP {}\n{}", status.as_u16(), content::short(text))
     };
-    Outcome::Answered { content, failed: true, passing: passes(status) }
+    refused(status, content)
 }

@@ -1,7 +1,8 @@
 //! How MCP's messages get to the server: each by a request of its own through the network guard, and its answer read until the
 //! message that was asked for is there. What is known of a call afterwards is kept here, since only here it shows whether it was sent.
 //!
-//! The headers with secrets are put in here, and what a server repeats of them is taken out here: nothing above sees any.
+//! The headers with secrets are put in here, and what a server repeats of them is taken out here, whatever it is a part of: nothing
+//! above sees any.
 
 use std::{
     collections::HashMap,
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     net::{Failure, Guard, GuardedUrl, Sending, Streamed},
-    secret::Opened,
+    secret::Redaction,
 };
 
 /// The most that is read of what answers a call, in bytes.
@@ -59,7 +60,7 @@ struct Inner {
     guard: Guard,
     url: GuardedUrl,
     headers: HeaderMap,
-    secrets: Opened,
+    secrets: Redaction,
     deadline: Instant,
     state: Mutex<State>,
 }
@@ -73,8 +74,14 @@ struct State {
 }
 
 impl Wire {
-    pub(super) fn new(guard: &Guard, url: GuardedUrl, headers: HeaderMap, secrets: Opened, timeout: Duration) -> Self {
-        let (guard, deadline, state) = (guard.clone(), Instant::now() + timeout, Mutex::default());
+    pub(super) fn new(
+        guard: Guard,
+        url: GuardedUrl,
+        headers: HeaderMap,
+        secrets: Redaction,
+        timeout: Duration,
+    ) -> Self {
+        let (deadline, state) = (Instant::now() + timeout, Mutex::default());
         Self { inner: Arc::new(Inner { guard, url, headers, secrets, deadline, state }) }
     }
 
@@ -206,15 +213,18 @@ impl Wire {
             self.state().trouble = Some(Trouble::Silent);
             return Err(StreamableHttpError::SessionExpired);
         }
-        let mut body = Vec::new();
-        while body.len() < REFUSAL_LIMIT_BYTES {
-            let Ok(Some(piece)) = streamed.next().await else { break };
-            body.extend_from_slice(&piece);
+        let (mut body, mut whole) = (Vec::new(), false);
+        while !whole && body.len() < REFUSAL_LIMIT_BYTES {
+            match streamed.next().await {
+                Ok(Some(piece)) => body.extend_from_slice(&piece),
+                Ok(None) if !streamed.cut => whole = true,
+                Ok(None) | Err(_) => break,
+            }
         }
         let said = self.json(&body).and_then(|said| said.get("error").cloned());
         let said = said.and_then(|said| serde_json::from_value::<ErrorData>(said).ok());
-        let text =
-            said.as_ref().map_or_else(|| String::from_utf8_lossy(&body).into_owned(), |said| said.message.to_string());
+        let raw = || self.inner.secrets.clean(&body, !whole);
+        let text = said.as_ref().map_or_else(raw, |said| said.message.to_string());
         self.note(message, Called::Refused(status, text));
         let locked = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
         let error = match (said, &message.id) {
@@ -235,26 +245,32 @@ impl Wire {
         let mut value = Some(text)
             .filter(|text| values(text) <= VALUES_LIMIT)
             .and_then(|text| serde_json::from_slice(text).ok())?;
-        if !self.inner.secrets.is_empty() {
-            self.redact(&mut value);
-        }
+        self.redact(&mut value);
         Some(value)
     }
 
     fn redact(&self, value: &mut Value) {
+        let clean = |text: &str| self.inner.secrets.clean(text.as_bytes(), false);
         match value {
-            Value::String(text) => *text = self.inner.secrets.redact(std::mem::take(text)),
+            Value::String(text) => *text = clean(text),
             Value::Array(items) => items.iter_mut().for_each(|item| self.redact(item)),
             Value::Object(fields) => {
                 let taken = std::mem::take(fields).into_iter();
                 *fields = taken
                     .map(|(name, mut field)| {
                         self.redact(&mut field);
-                        (self.inner.secrets.redact(name), field)
+                        (clean(&name), field)
                     })
                     .collect();
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::Number(number) => {
+                let digits = number.to_string();
+                let left = clean(&digits);
+                if left != digits {
+                    *value = Value::String(left);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
         }
     }
 }

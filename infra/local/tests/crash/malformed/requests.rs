@@ -24,6 +24,8 @@ pub(super) struct Things {
     pub(super) batch: String,
     pub(super) file: String,
     pub(super) key: String,
+    pub(super) test_set: String,
+    pub(super) evaluation: String,
 }
 
 /// Every call of the document.
@@ -181,9 +183,12 @@ impl Calls {
     }
 }
 
+/// The id of a provider that is there.
+pub(super) const PROVIDER: &str = "acme";
+
 /// The path with ids in it, mostly of what is there.
 fn filled(random: &mut Random, path: &str, things: &Things) -> String {
-    let Things { agent, run, batch, file, key } = things;
+    let Things { agent, run, batch, file, key, test_set, evaluation } = things;
     let mut target = path.to_owned();
     let all = [
         ("agent_id", agent),
@@ -192,7 +197,16 @@ fn filled(random: &mut Random, path: &str, things: &Things) -> String {
         ("batch_id", batch),
         ("file_id", file),
         ("key_id", key),
+        ("test_set_id", test_set),
+        ("testset_id", test_set),
+        ("evaluation_id", evaluation),
+        // A session may be called what a run is called.
+        ("session_id", run),
     ];
+    let known =
+        |name: &str| ["version", "name", "provider_id"].contains(&name) || all.iter().any(|(known, _)| *known == name);
+    let mut names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    assert!(names.all(known), "what is meant by {path}?");
     for (name, id) in all {
         let plain = id.split_once('_').unwrap().1;
         let id: &str = if path.starts_with("/v1/") { id } else { plain };
@@ -201,6 +215,7 @@ fn filled(random: &mut Random, path: &str, things: &Things) -> String {
     }
     target = target.replace("{version}", any(random, &["1", "0", "-1", "99999999999", "x"]));
     target = target.replace("{name}", any(random, &["A", "a b", "%00", "x%2fy"]).replace(' ', "%20").as_str());
+    target = target.replace("{provider_id}", any(random, &[PROVIDER, "openai", "nobody", "%00"]));
     match below(random, 40) {
         0 => target.push_str(any(random, &["/", "//", "/x", "%00", ";x", "/..", "/%2e%2e/%2e%2e"])),
         1 => target = target.replace('/', "//"),
