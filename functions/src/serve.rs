@@ -134,8 +134,14 @@ impl Routes {
         if let Some((route, parameters)) = self.by_method.get(method).and_then(fits) {
             return parameters.map(|parameters| (route, parameters)).ok_or(Error::NotFound("path"));
         }
-        let others = self.by_method.iter().filter(|(_, router)| router.at(path).is_ok());
-        let mut allowed: Vec<&str> = others.map(|(method, _)| method.as_str()).collect();
+        let at = |(method, router): (&'_ Method, &matchit::Router<&'static Route>)| {
+            router.at(path).ok().map(|found| (method.to_string(), found.value.path))
+        };
+        let others: Vec<(String, &str)> = self.by_method.iter().filter_map(at).collect();
+        // What some routes have as it stands is no other's parameter.
+        let plain = others.iter().any(|(_, its)| *its == path);
+        let those = others.into_iter().filter(|(_, its)| !plain || *its == path);
+        let mut allowed: Vec<String> = those.map(|(method, _)| method).collect();
         allowed.sort_unstable();
         match allowed.as_slice() {
             [] => Err(Error::NotFound("path")),

@@ -52,7 +52,7 @@ crate::route::routes! { Coagent;
     /// 409 when an agent that was made on this surface has the name, until that is deleted or called otherwise.
     coagent_create_agent = POST "/api/v1/agents" => agents::create_agent {
         body: CreateAgent,
-        answer: 201 AgentView,
+        answer: 201 AgentView | 404,
         access: [write api_keys, write agents, write runs, use models],
     }
     /// Get an agent: `agent_` may stand before its id
