@@ -13,7 +13,7 @@ use self::progress::progress;
 pub(crate) use self::{
     places::{after, asked_for_by_itself, fill},
     progress::{look_at, settle},
-    start::{check_shared, first_row},
+    start::{ask_for_first, check_shared, first_row, take_away},
 };
 pub use self::{
     progress::{Counts, Progress},

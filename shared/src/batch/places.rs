@@ -19,7 +19,7 @@ const OTHERS_LOOKED_AT: u16 = 100;
 
 impl Batch {
     /// How many of its runs may be in hand at a time.
-    pub(crate) fn places(&self) -> usize {
+    pub(super) fn places(&self) -> usize {
         let most = self.max_concurrency.and_then(|most| usize::try_from(most).ok());
         most.unwrap_or(usize::MAX).min(usize::from(self.items))
     }

@@ -212,19 +212,28 @@ pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Batch> {
     engine::fault::point("K1");
     match app.store().save_batch(&batch, None, claim).await {
         Err(store::Error::Conflict { .. }) => {
-            // Nothing refers to them. What stays is the reaper's.
-            if let Err(error) = app.store().unstage_runs(batch.tenant(), &batch.run_ids()).await {
-                tracing::warn!(error = ?error, batch = %batch.id, "runs of a batch that lost a race were not taken away");
-            }
+            take_away(app, &batch).await;
             return Err(Claim::in_progress());
         }
         other => other?,
     }
     engine::fault::point("K2");
+    ask_for_first(app, &batch).await;
+    Ok(batch)
+}
+
+/// Asks for workers for as many runs of a new batch as there are places.
+pub(crate) async fn ask_for_first(app: &App, batch: &Batch) {
     let mut first = batch.run_ids();
     first.truncate(batch.places());
     engine::ask_for_workers(app, batch.tenant(), &first).await;
-    Ok(batch)
+}
+
+/// Takes away the runs that were written for a batch that is not accepted: nothing refers to them. What stays is the reaper's.
+pub(crate) async fn take_away(app: &App, batch: &Batch) {
+    if let Err(error) = app.store().unstage_runs(batch.tenant(), &batch.run_ids()).await {
+        tracing::warn!(error = ?error, batch = %batch.id, "runs of a batch that lost a race were not taken away");
+    }
 }
 
 /// A new batch of the items that did not end well, with their custom ids, on the agent's current version; not yet accepted.

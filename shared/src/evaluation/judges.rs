@@ -156,12 +156,9 @@ async fn begin_one(app: &App, hold: &Hold, evaluation: &Evaluation, number: usiz
     let accepted = hold.change(app, row.into_iter().collect(), accepted).await?;
     engine::fault::point("E6");
     if accepted.is_some() {
-        let mut first = batch.run_ids();
-        first.truncate(batch.places());
-        engine::ask_for_workers(app, tenant, &first).await;
-    } else if let Err(error) = app.store().unstage_runs(tenant, &batch.run_ids()).await {
-        // What stays is the reaper's.
-        tracing::warn!(error = ?error, batch = %batch.id, "runs of judges that are not wanted were not taken away");
+        batch::ask_for_first(app, &batch).await;
+    } else {
+        batch::take_away(app, &batch).await;
     }
     Ok(accepted)
 }

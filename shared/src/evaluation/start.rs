@@ -279,11 +279,8 @@ pub async fn start(app: &App, caller: &Caller, planned: Planned, claim: Claim) -
     let batches: Vec<Batch> = batches.into_iter().map(|(batch, _)| batch).collect();
     match app.store().save_new_evaluation(&evaluation, &batches, claim).await {
         Err(store::Error::Conflict { .. }) => {
-            // Nothing refers to them. What stays is the reaper's.
             for batch in &batches {
-                if let Err(error) = app.store().unstage_runs(tenant, &batch.run_ids()).await {
-                    tracing::warn!(error = ?error, batch = %batch.id, "runs of a batch that lost a race were not taken away");
-                }
+                batch::take_away(app, batch).await;
             }
             return Err(Claim::in_progress());
         }
@@ -291,9 +288,7 @@ pub async fn start(app: &App, caller: &Caller, planned: Planned, claim: Claim) -
     }
     engine::fault::point("E2");
     for batch in &batches {
-        let mut first = batch.run_ids();
-        first.truncate(batch.places());
-        engine::ask_for_workers(app, tenant, &first).await;
+        batch::ask_for_first(app, batch).await;
     }
     Ok(evaluation)
 }

@@ -38,38 +38,27 @@ fn http(method: Method, url: &str) -> Http {
     Http { method, url: url.to_owned(), headers: BTreeMap::new(), lookup_url: Some(url.to_owned()) }
 }
 
+/// What goes with a call of which only the URL is of interest.
+#[derive(Default)]
+struct Plain {
+    arguments: Map<String, Value>,
+    headers: BTreeMap<String, SecretString>,
+    secrets: Redaction,
+}
+
+impl Plain {
+    fn call<'a>(&'a self, http: &'a Http) -> Call<'a> {
+        let Self { arguments, headers, secrets } = self;
+        Call { http, arguments, headers, secrets, idempotency_key: "key", timeout: Duration::from_secs(10) }
+    }
+}
+
 async fn tool(guard: &Guard, method: Method, url: &str) -> Outcome {
-    let (http, arguments, headers) = (http(method, url), Map::new(), BTreeMap::<String, SecretString>::new());
-    let (secrets, timeout) = (Redaction::default(), Duration::from_secs(10));
-    call(
-        guard,
-        &Call {
-            http: &http,
-            arguments: &arguments,
-            headers: &headers,
-            secrets: &secrets,
-            idempotency_key: "key",
-            timeout,
-        },
-    )
-    .await
+    call(guard, &Plain::default().call(&http(method, url))).await
 }
 
 async fn tool_lookup(guard: &Guard, url: &str) -> Found {
-    let (http, arguments, headers) = (http(Method::Post, url), Map::<String, Value>::new(), BTreeMap::new());
-    let (secrets, timeout) = (Redaction::default(), Duration::from_secs(10));
-    lookup(
-        guard,
-        &Call {
-            http: &http,
-            arguments: &arguments,
-            headers: &headers,
-            secrets: &secrets,
-            idempotency_key: "key",
-            timeout,
-        },
-    )
-    .await
+    lookup(guard, &Plain::default().call(&http(Method::Post, url))).await
 }
 
 /// What is behind the URL of an attachment, if it can be had.
