@@ -45,6 +45,9 @@ pub enum Unusable {
     /// The model that shall grade is none.
     #[error("MUSTER_JUDGE_MODEL: {0}")]
     Judge(#[source] UnknownModel),
+    /// The model that shall make embeddings is none.
+    #[error("MUSTER_EMBEDDING_MODEL: {0}")]
+    Embedding(#[source] UnknownModel),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[source] Fault),
@@ -66,6 +69,7 @@ struct Parts {
     room: Room,
     models: Models,
     judge: Option<ModelName>,
+    embedding: Option<ModelName>,
     guard: Guard,
     functions: Functions,
     sealer: Sealer,
@@ -93,9 +97,10 @@ impl App {
     ) -> Result<Self, Unusable> {
         let sealer = Sealer::new(&config.pepper)?;
         let models = Models::new(&config.models)?;
-        let judge =
-            config.judge_model.as_deref().map(|name| models.resolve(name)).transpose().map_err(Unusable::Judge)?;
-        let judge = judge.or_else(|| models.keyed_default());
+        let named = |name: &Option<String>| name.as_deref().map(|name| models.resolve(name)).transpose();
+        let judge = named(&config.judge_model).map_err(Unusable::Judge)?.or_else(|| models.keyed_default());
+        let embedding = named(&config.embedding_model).map_err(Unusable::Embedding)?;
+        let embedding = embedding.or_else(|| models.keyed_embedding());
         let guard = Guard::new(&config.allow_cidrs).map_err(Unusable::Tls)?;
         let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));
         let owner = config.sole_epoch.clone().unwrap_or_else(|| crate::id::process(clock.now()));
@@ -111,6 +116,7 @@ impl App {
                 room,
                 models,
                 judge,
+                embedding,
                 guard,
                 functions: Functions::default(),
                 sealer,
@@ -179,6 +185,12 @@ impl App {
     /// the only default is the scripted model. That one judges nothing, unless the operator chose it: with no other there is none.
     pub(crate) fn judge_model(&self, own: &ModelName) -> Option<ModelName> {
         self.parts.judge.as_ref().or_else(|| Some(own).filter(|own| !self.models().is_scripted(own))).cloned()
+    }
+
+    /// The model whose embeddings say how alike texts are, where the answers are of a run of that model: the operator's choice, or the deployment's
+    /// default one. The scripted model compares its own answers alone, unless the operator chose it: with no other there is none.
+    pub(crate) fn embedding_model(&self, own: &ModelName) -> Option<ModelName> {
+        self.parts.embedding.as_ref().or_else(|| Some(own).filter(|own| self.models().is_scripted(own))).cloned()
     }
 
     /// Through which everything goes that users name: tools, webhooks, files.

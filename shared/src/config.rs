@@ -42,6 +42,8 @@ pub struct Config {
     /// The model that grades results against acceptance criteria; `None` is the deployment's default model, and the run's own
     /// where that is the scripted one, which judges nothing unless it is named here.
     pub judge_model: Option<String>,
+    /// The model whose embeddings say how alike texts are; `None` is the deployment's default one.
+    pub embedding_model: Option<String>,
     /// How long a worker holds a run without renewing, in milliseconds; it renews after a third of it.
     pub lease_ms: i64,
     /// How long a model may take for one answer, in milliseconds.
@@ -95,6 +97,7 @@ impl Config {
             pepper,
             models: settings::Settings::from_lookup(variable),
             judge_model: variable("MUSTER_JUDGE_MODEL").map(|name| name.trim().to_owned()),
+            embedding_model: variable("MUSTER_EMBEDDING_MODEL").map(|name| name.trim().to_owned()),
             lease_ms: number("MUSTER_LEASE_MS", LEASE_MS)?,
             model_timeout_ms: number("MUSTER_MODEL_TIMEOUT_MS", MODEL_TIMEOUT_MS)?,
             sync_runs,

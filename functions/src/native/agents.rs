@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::{
     App, Error, Result, Scope,
-    agent::{self, AgentVersion, Change, Draft, Guidance, Metadata, Outside},
+    agent::{self, AgentVersion, Change, Draft, Metadata},
     id::AgentId,
 };
 
@@ -74,10 +74,8 @@ pub(super) struct CreateAgent {
 impl From<CreateAgent> for Draft {
     fn from(body: CreateAgent) -> Self {
         Self {
-            name: body.name,
             description: body.description,
             system_prompt: body.system_prompt,
-            model: body.model,
             fallback_models: body.fallback_models,
             max_steps: body.max_steps.unwrap_or(agent::MAX_STEPS),
             max_tokens: body.max_tokens,
@@ -89,8 +87,7 @@ impl From<CreateAgent> for Draft {
             output_schema: body.output_schema,
             inputs: inputs::inputs(body.inputs),
             metadata: body.metadata,
-            guidance: Guidance::default(),
-            outside: Outside::default(),
+            ..Self::new(body.name, body.model)
         }
     }
 }

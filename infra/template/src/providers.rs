@@ -19,9 +19,10 @@ pub(crate) fn variables() -> String {
     settings().map(variable).chain([OTHERS.to_owned()]).collect()
 }
 
-/// What such a function knows besides: prices, the model that grades, and the functions that tools may be.
+/// What such a function knows besides: prices, the models that grade and compare, and the functions that tools may be.
 const OTHERS: &str = "          MUSTER_PRICES: !Ref Prices
           MUSTER_JUDGE_MODEL: !Ref JudgeModel
+          MUSTER_EMBEDDING_MODEL: !Ref EmbeddingModel
           MUSTER_TOOL_FUNCTIONS: !Join [\",\", !Ref ToolFunctions]
           MUSTER_FUNCTION_SCOPE: !Sub \"arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:\"
 ";

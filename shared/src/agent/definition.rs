@@ -90,6 +90,9 @@ pub struct Definition<M = ModelName> {
     /// What it carries for services outside this project.
     #[serde(default, skip_serializing_if = "is_default")]
     pub outside: Outside,
+    /// Its model is told nothing, and says how alike two texts are: so are agents that nobody made, who compare answers of evaluations.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compares: bool,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -120,6 +123,7 @@ impl<M> Definition<M> {
             metadata: Metadata::new(),
             guidance: Guidance::default(),
             outside: Outside::default(),
+            compares: false,
         }
     }
 }
@@ -235,6 +239,7 @@ impl<M> Definition<M> {
             metadata: self.metadata,
             guidance: self.guidance,
             outside: self.outside,
+            compares: self.compares,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     app::App,
     clock::Timestamp,
     error::Result,
+    evaluation,
     file::Taken,
     message::Record,
     model::{Answer, FaultKind, ModelFault, ModelName, Request, Tokens, price::Price, retry::Next as Retry},
@@ -110,7 +111,11 @@ pub(super) async fn call(
         fault::point("K5");
         adversity::told(&request);
         held.pieces.clear();
-        let outcome = match beside(app, held, whose.call(app, &request)).await? {
+        let (tenant, compares) = (held.tenant(), agent.definition.compares);
+        let asked = async {
+            if compares { evaluation::compare(app, tenant, &request).await } else { whose.call(app, &request).await }
+        };
+        let outcome = match beside(app, held, asked).await? {
             Beside::Ended(outcome) => outcome,
             Beside::Stopped => {
                 held.run.ends_now(app.now());

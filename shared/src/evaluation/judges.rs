@@ -1,13 +1,16 @@
-//! The judges' phase. When the runs of a configuration have ended, the judge is asked about each answer what each of its case's judged
-//! validations asks, in a batch of its own. Whoever finds that due takes the evaluation for a while and writes the judge's runs; one
-//! transaction accepts them and names their batch in the evaluation's row. A cancel is a write of the same row, so none begin after it.
+//! The judges' phase. When the runs of a configuration have ended, models are asked about each answer what each of its case's judged
+//! validations asks: a judge for a score, or one that makes embeddings how alike it is to a sentence. That is a batch of its own. Whoever finds
+//! it due takes the evaluation for a while and writes the batch's runs; one transaction accepts them and names their batch in the evaluation's
+//! row. A cancel is a write of the same row, so none begin after it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     Configuration, Evaluation, Judge, Judges, Opinion,
     hold::{self, Hold},
-    judge, verdicts,
+    judge,
+    questions::{About, Question, judged, questions},
+    similarity, verdicts,
 };
 use crate::{
     agent::{self, Metadata, Mode},
@@ -18,74 +21,10 @@ use crate::{
     id::{BatchId, RunId},
     message::{Record, Slot},
     model::ModelName,
-    provider,
     run::{self, DEADLINE_MS, InBatch, Pinned, Run, Status, Usage},
     store::{Versioned, evaluations::Place},
-    tenant::Tenant,
-    test_set::{Case, Kind},
+    test_set::Case,
 };
-
-/// The most judged validations that the cases of an evaluation may have together: each is an item of a batch.
-const JUDGED_LIMIT: usize = batch::ITEMS_LIMIT;
-/// What the test set is called in requests.
-const SET: &str = "test_set_id";
-
-/// What a judge is asked: about the answer to a case, what a validation of it asks.
-struct Question<'a> {
-    /// The case's number among those that are looked at.
-    case: usize,
-    /// The validation's number.
-    validation: usize,
-    answer: &'a str,
-    criteria: &'a str,
-    model: Option<&'a str>,
-}
-
-/// What the judge is asked about these answers, in order: the same whoever asks, for answers do not change.
-fn questions<'a>(cases: &'a [Case], answers: &'a [Option<String>]) -> Vec<Question<'a>> {
-    let mut questions = Vec::new();
-    for (case, (of, answer)) in cases.iter().zip(answers).enumerate() {
-        let Some(answer) = answer else { continue };
-        for (validation, one) in of.validations.iter().enumerate() {
-            if let Kind::LlmV0 { llm_criteria: criteria, model_reference } = &one.kind {
-                questions.push(Question { case, validation, answer, criteria, model: model_reference.as_deref() });
-            }
-        }
-    }
-    questions
-}
-
-/// How many validations of the case a judge decides.
-fn judged(case: &Case) -> usize {
-    case.validations.iter().filter(|validation| matches!(validation.kind, Kind::LlmV0 { .. })).count()
-}
-
-/// Whether a judge decides a validation of one of these cases.
-///
-/// # Errors
-/// [`Error::Invalid`] when there are too many, or none judges where none is named; [`Error::UnknownModel`] when one that is named is gone.
-pub(super) async fn check(app: &App, tenant: Tenant, cases: &[Case], configurations: &[Pinned]) -> Result<bool> {
-    let number = cases.iter().map(judged).fold(0, usize::saturating_add);
-    if number > JUDGED_LIMIT {
-        let message = format!("has {number} validations that a judge decides, and may have at most {JUDGED_LIMIT}");
-        return Err(Error::invalid(SET, message));
-    }
-    let kinds = || cases.iter().flat_map(|case| &case.validations).map(|validation| &validation.kind);
-    if kinds().any(|kind| matches!(kind, Kind::SemanticSimilarity { .. })) {
-        return Err(Error::invalid(SET, "has validations of the kind semantic_similarity, which cannot be tried yet"));
-    }
-    let models: BTreeSet<&str> = kinds().filter_map(Kind::names_model).map(|(_, model)| model).collect();
-    for model in models {
-        provider::resolve(app, tenant, SET, model).await?;
-    }
-    let unsaid = kinds().any(|kind| matches!(kind, Kind::LlmV0 { model_reference: None, .. }));
-    let without = configurations.iter().position(|pinned| app.judge_model(&pinned.model).is_none());
-    if let Some(index) = without.filter(|_| unsaid) {
-        let message = "no model may judge its answers where a validation names none: MUSTER_JUDGE_MODEL is not set";
-        return Err(Error::invalid(format!("configurations[{index}]"), message));
-    }
-    Ok(number > 0)
-}
 
 /// Begins with the judges of the configurations whose runs have ended, unless somebody else does. Answers the evaluation as it is then.
 pub(super) async fn begin(app: &App, evaluation: Evaluation, progress: &[Progress]) -> Result<Evaluation> {
@@ -123,25 +62,14 @@ async fn begin_one(app: &App, hold: &Hold, evaluation: &Evaluation, number: usiz
     let configuration = evaluation.configurations.get(number).ok_or_else(missing)?;
     let runs = app.store().batch(tenant, configuration.batch_id).await?.ok_or_else(missing)?.value;
     let first = app.store().run(tenant, RunId::of_batch(runs.id, 0)).await?.ok_or_else(missing)?.value;
-    let Judge { agent_id, model } = configuration.judge.clone().ok_or_else(missing)?;
-    let agent = agent::version(app, tenant, agent_id, agent::UNNAMED_VERSION).await?;
-    let pinned = Pinned {
-        tenant,
-        key_id: evaluation.key_id,
-        key_budget: first.key_budget,
-        model,
-        mode: Mode::Auto,
-        max_steps: judge::CALLS,
-        // What an evaluation's runs may cost is said for what the agents do.
-        budget_micro_usd: None,
-        deadline_at: now.plus_ms(DEADLINE_MS),
-        metadata: Metadata::new(),
-        origin: evaluation.origin,
-        agent,
+    let panel = Panel {
+        judge: pin(app, evaluation, &first, configuration.judge.as_ref()).await?,
+        comparer: pin(app, evaluation, &first, configuration.comparer.as_ref()).await?,
     };
     let shared = Shared { max_concurrency: runs.max_concurrency, ..Shared::default() };
-    let batch = batch::first_row(app, &pinned, BatchId::new(now), 0, shared);
-    let (before, items) = stage(app, evaluation, number, &batch, &pinned).await?;
+    let speaker = panel.judge.as_ref().or(panel.comparer.as_ref()).ok_or_else(missing)?;
+    let batch = batch::first_row(app, speaker, BatchId::new(now), 0, shared);
+    let (before, items) = stage(app, evaluation, number, &batch, &panel).await?;
     let batch = Batch { evaluation: Some(evaluation.id), items, ..batch };
     engine::fault::point("E5");
     let judges = Judges { batch_id: (items > 0).then_some(batch.id), before };
@@ -163,14 +91,40 @@ async fn begin_one(app: &App, hold: &Hold, evaluation: &Evaluation, number: usiz
     Ok(accepted)
 }
 
-/// Writes the judge's runs. Answers how many there are before those of each row of verdicts, and how many in all; none are needed when the
+/// Who is asked about the answers of a configuration.
+struct Panel {
+    judge: Option<Pinned>,
+    comparer: Option<Pinned>,
+}
+
+/// The judge, with what its runs share with those that it is asked about, of which one is given.
+async fn pin(app: &App, evaluation: &Evaluation, about: &Run, judge: Option<&Judge>) -> Result<Option<Pinned>> {
+    let Some(Judge { agent_id, model }) = judge.cloned() else { return Ok(None) };
+    let agent = agent::version(app, evaluation.tenant(), agent_id, agent::UNNAMED_VERSION).await?;
+    Ok(Some(Pinned {
+        tenant: evaluation.tenant(),
+        key_id: evaluation.key_id,
+        key_budget: about.key_budget,
+        model,
+        mode: Mode::Auto,
+        max_steps: agent.definition.max_steps,
+        // What an evaluation's runs may cost is said for what the agents do.
+        budget_micro_usd: None,
+        deadline_at: app.now().plus_ms(DEADLINE_MS),
+        metadata: Metadata::new(),
+        origin: evaluation.origin,
+        agent,
+    }))
+}
+
+/// Writes the runs of the panel. Answers how many there are before those of each row of verdicts, and how many in all; none are needed when the
 /// test set is gone, for then nothing can be said of the answers.
 async fn stage(
     app: &App,
     evaluation: &Evaluation,
     number: usize,
     batch: &Batch,
-    pinned: &Pinned,
+    panel: &Panel,
 ) -> Result<(Vec<u16>, u16)> {
     let (mut before, mut items) = (Vec::new(), 0_u16);
     for first in (0..evaluation.cases).step_by(verdicts::TOGETHER) {
@@ -187,7 +141,7 @@ async fn stage(
         let mut staged = Vec::new();
         for question in questions(&cases, &answers) {
             let case = cases.get(question.case).ok_or_else(too_many)?;
-            staged.push(staged_run(app, batch, pinned, items, case, &question)?);
+            staged.push(staged_run(app, batch, panel, items, case, &question)?);
             items = items.checked_add(1).ok_or_else(too_many)?;
         }
         app.store().stage_runs(evaluation.tenant(), &staged).await?;
@@ -202,13 +156,17 @@ fn too_many() -> Error {
 fn staged_run(
     app: &App,
     batch: &Batch,
-    pinned: &Pinned,
+    panel: &Panel,
     index: u16,
     case: &Case,
     question: &Question<'_>,
 ) -> Result<(Run, Slot)> {
-    let text =
-        judge::told(&case.prompt, question.answer, question.criteria).map_err(|error| Error::Internal(error.into()))?;
+    let (pinned, text) = match question.about {
+        About::Criteria(criteria) => (&panel.judge, judge::told(&case.prompt, question.answer, criteria)),
+        About::Sentence(sentence) => (&panel.comparer, similarity::told(question.answer, sentence)),
+    };
+    let pinned = pinned.as_ref().ok_or_else(|| Error::Internal("nobody is there to be asked".into()))?;
+    let text = text.map_err(|error| Error::Internal(error.into()))?;
     let custom_id = case.custom_id.clone();
     let in_batch =
         InBatch { id: batch.id, index, custom_id, budget_micro_usd: None, max_concurrency: batch.max_concurrency };
@@ -297,11 +255,12 @@ pub(super) async fn opinions(
     let runs: Vec<Run> = runs.into_iter().map(|found| found.value).collect();
     let said = run::outputs_of(app, evaluation.tenant(), &runs).await?;
     for (question, (run, said)) in questions.iter().zip(runs.iter().zip(said)) {
-        let opinion = match said.filter(|_| run.status == Status::Done) {
-            Some(said) => judge::opinion(&said).unwrap_or_else(Opinion::Failed),
-            None => Opinion::Failed(verdicts::why_none(run)),
+        let opinion = match (said.filter(|_| run.status == Status::Done), question.about) {
+            (Some(said), About::Criteria(_)) => judge::opinion(&said),
+            (Some(said), About::Sentence(_)) => similarity::read(&said).map(Opinion::Similarity),
+            (None, _) => Err(verdicts::why_none(run)),
         };
-        opine(question, opinion, run.usage);
+        opine(question, opinion.unwrap_or_else(Opinion::Failed), run.usage);
     }
     Ok(found)
 }

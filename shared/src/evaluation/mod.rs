@@ -11,8 +11,10 @@ mod figures;
 mod hold;
 mod judge;
 mod judges;
+mod questions;
 mod read;
 mod settle;
+mod similarity;
 mod start;
 mod verdict;
 mod verdicts;
@@ -31,9 +33,9 @@ pub use self::{
     },
     verdict::{Asked, Finding, Opinion, Said, Verdict, verdict},
 };
-pub(crate) use self::{cell::Judged, settle::look_at};
+pub(crate) use self::{cell::Judged, settle::look_at, similarity::compare};
 use crate::{
-    agent::Metadata,
+    agent::{AgentVersion, Metadata},
     batch::{Counts, Progress},
     clock::Timestamp,
     id::{AgentId, BatchId, EvaluationId, KeyId, OrgId, RunId, TestSetId},
@@ -93,12 +95,15 @@ pub struct Configuration {
     /// Who judges its answers where a validation names no model; `None` when no case asks for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     judge: Option<Judge>,
+    /// The same of who compares its answers with sentences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    comparer: Option<Judge>,
     /// The judge's runs about its answers, when they have begun: after its runs have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judges: Option<Judges>,
 }
 
-/// A judge, as it was when the evaluation was started.
+/// Who judges or compares, as it was when the evaluation was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Judge {
     /// An agent that no list has.
@@ -106,7 +111,13 @@ struct Judge {
     model: ModelName,
 }
 
-/// The runs of the judge about the answers of a configuration: one for each validation that it decides of an answer that there is.
+impl Judge {
+    fn of(agent: &AgentVersion) -> Self {
+        Self { agent_id: agent.agent_id, model: agent.definition.model.clone() }
+    }
+}
+
+/// The runs about the answers of a configuration: one for each validation that a model decides of an answer that there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judges {
     /// Their batch; `None` when there is no answer to judge.
@@ -201,9 +212,9 @@ impl Evaluation {
         Tenant::of(self.org)
     }
 
-    /// Whether a judge decides a validation of one of its cases.
+    /// Whether a model decides a validation of one of its cases.
     fn judged(&self) -> bool {
-        self.configurations.iter().any(|configuration| configuration.judge.is_some())
+        self.configurations.iter().any(|of| of.judge.is_some() || of.comparer.is_some())
     }
 
     /// How many cells its matrix has: cases × configurations.

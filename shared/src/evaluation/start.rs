@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Configuration, Evaluation, Judge, Standing, judge, judges};
+use super::{Configuration, Evaluation, Judge, Standing, questions};
 use crate::{
     agent::{self, AgentVersion, Metadata},
     app::App,
@@ -128,7 +128,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
     let now = app.now();
     let id = EvaluationId::new(now);
     let shared = shares(max_concurrency, budget_micro_usd, pinned.len());
-    let judged = judges::check(app, caller.tenant(), &cases, &pinned).await?;
+    let needed = questions::check(app, caller.tenant(), &cases, &pinned).await?;
     let mut batches = Vec::with_capacity(pinned.len());
     for (pinned, shared) in pinned.into_iter().zip(shared) {
         batch::check_shared(app, &pinned, shared).await?;
@@ -137,17 +137,17 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
     }
     let mut configurations = Vec::with_capacity(batches.len());
     for (batch, pinned) in &batches {
-        // Where no other model may judge, each validation names one: that was looked at.
-        let model = app.judge_model(&pinned.model).unwrap_or_else(|| pinned.model.clone());
-        let judge = judged.then(|| Arc::new(judge::agent(pinned.tenant, model, now)));
-        unnamed.extend(judge.clone());
+        let agents = questions::agents(app, needed, pinned);
+        unnamed.extend(agents.iter().flatten().cloned());
+        let [judge, comparer] = agents.map(|agent| agent.map(|agent| Judge::of(&agent)));
         configurations.push(Configuration {
             agent_id: batch.agent_id,
             agent_version: batch.agent_version,
             agent_name: pinned.agent.definition.name.clone(),
             model: batch.model.clone(),
             batch_id: batch.id,
-            judge: judge.map(|judge| Judge { agent_id: judge.agent_id, model: judge.definition.model.clone() }),
+            judge,
+            comparer,
             judges: None,
         });
     }

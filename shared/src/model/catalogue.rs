@@ -28,6 +28,12 @@ const DEFAULTS: [(Vendor, &str); 4] = [
     (Vendor::Gemini, "gemini/gemini-2.5-flash"),
     (Vendor::Mistral, "mistral/mistral-large-2512"),
 ];
+/// What makes embeddings by default, by vendor: a current, cheap model of each that has any.
+const DEFAULTS_FOR_EMBEDDINGS: [(Vendor, &str); 3] = [
+    (Vendor::OpenAi, "openai/text-embedding-3-small"),
+    (Vendor::Gemini, "gemini/gemini-embedding-001"),
+    (Vendor::Mistral, "mistral/mistral-embed"),
+];
 /// The most tokens that OpenAI makes of an image: 2,833 and 5,667 for each of at most 8 tiles with gpt-4o-mini ("Images and vision", costs);
 /// with its newer models it is at most 2,500.
 const OPENAI_IMAGE_TOKENS: u64 = 2_833 + 8 * 5_667;
@@ -150,8 +156,18 @@ impl Models {
     /// A cheap model of the first provider with a key.
     #[must_use]
     pub fn keyed_default(&self) -> Option<ModelName> {
-        let first = DEFAULTS.into_iter().find(|(vendor, _)| self.keyed.contains(vendor));
-        first.map(|(_, name)| ModelName(name.to_owned()))
+        self.first_keyed(&DEFAULTS)
+    }
+
+    /// A cheap model of embeddings of the first provider with a key that has any.
+    #[must_use]
+    pub fn keyed_embedding(&self) -> Option<ModelName> {
+        self.first_keyed(&DEFAULTS_FOR_EMBEDDINGS)
+    }
+
+    fn first_keyed(&self, defaults: &[(Vendor, &str)]) -> Option<ModelName> {
+        let first = defaults.iter().find(|(vendor, _)| self.keyed.contains(vendor));
+        first.map(|(_, name)| ModelName((*name).to_owned()))
     }
 
     /// Whether it is the scripted model, which knows nothing.

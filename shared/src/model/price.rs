@@ -66,6 +66,8 @@ pub struct Entry {
     pub price: Option<Price>,
     /// The most tokens of one answer, when known.
     pub max_output_tokens: Option<u32>,
+    /// Whether it makes embeddings, and cannot be told anything.
+    pub embeds: bool,
 }
 
 /// The models that are known by name, and their prices.
@@ -96,13 +98,15 @@ struct Row {
     long_prompt: Option<LongPrompt>,
     #[serde(default)]
     max_output_tokens: Option<u32>,
+    #[serde(default)]
+    embeds: bool,
 }
 
 impl From<Row> for Entry {
     fn from(row: Row) -> Self {
-        let Row { name, aliases, input, cached_input, output, long_prompt, max_output_tokens } = row;
+        let Row { name, aliases, input, cached_input, output, long_prompt, max_output_tokens, embeds } = row;
         let price = input.zip(output).map(|(input, output)| Price { input, cached_input, output, long_prompt });
-        Self { name, aliases, price, max_output_tokens }
+        Self { name, aliases, price, max_output_tokens, embeds }
     }
 }
 
@@ -149,9 +153,9 @@ impl PriceList {
         self.entries.get(name).or_else(|| self.entries.get(without_date(name)?))
     }
 
-    /// All entries, by name.
+    /// All entries, by name, of models that can be told something.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.values()
+        self.entries.values().filter(|entry| !entry.embeds)
     }
 }
 
@@ -194,10 +198,10 @@ mod tests {
     #[test]
     fn the_built_in_list_is_well_formed() {
         let list = PriceList::new(None).unwrap();
-        for entry in list.entries() {
+        for entry in list.entries.values() {
             let price = entry.price.expect("a listed model has a price");
             assert!(price.cached_input.is_none_or(|cached| cached <= price.input), "{}", entry.name);
-            assert!(price.input <= price.output, "{}", entry.name);
+            assert!(if entry.embeds { price.output == 0 } else { price.input <= price.output }, "{}", entry.name);
             for alias in &entry.aliases {
                 assert_eq!(list.canonical(alias), Some(entry.name.as_str()), "the alias {alias} is not unique");
             }

@@ -34,6 +34,7 @@ fn app(store: &Store, pepper: &str) -> App {
         pepper: SecretString::from(pepper),
         models: Settings::from_lookup(|_| None),
         judge_model: None,
+        embedding_model: None,
         lease_ms: LEASE_MS,
         model_timeout_ms: MODEL_TIMEOUT_MS,
         sync_runs: SyncRuns::InProcess { limit_ms: 1_000 },

@@ -395,14 +395,17 @@ async fn a_request_that_is_sent_again_is_answered_with_the_same_after_grading(mu
 
 async fn an_unknown_judge_makes_no_application(muster: Muster) {
     for (name, expected) in [
-        ("nobody/x", "MUSTER_JUDGE_MODEL: model 'nobody/x' is not available"),
-        ("gpt-5-mini-x", "MUSTER_JUDGE_MODEL: model 'gpt-5-mini-x' is not available"),
-        ("mistral/x", "MUSTER_JUDGE_MODEL: model 'mistral/x' is not available: MISTRAL_API_KEY is not set"),
+        ("nobody/x", "model 'nobody/x' is not available"),
+        ("gpt-5-mini-x", "model 'gpt-5-mini-x' is not available"),
+        ("mistral/x", "model 'mistral/x' is not available: MISTRAL_API_KEY is not set"),
     ] {
-        let config = Config { judge_model: Some(name.to_owned()), ..muster.app.config().clone() };
-        let (queue, files) = (Queue::Embedded(Embedded::new().0), Files::Folder(Folder::new("none".into())));
-        let (store, limiter) = (muster.app.store().clone(), Limiter::in_memory());
-        let refused = App::new(config, Clock::System, store, queue, files, limiter).unwrap_err();
-        assert_eq!(refused.to_string(), expected);
+        let (config, named) = (muster.app.config().clone(), Some(name.to_owned()));
+        let judge = (Config { judge_model: named.clone(), ..config.clone() }, "MUSTER_JUDGE_MODEL");
+        for (config, variable) in [judge, (Config { embedding_model: named, ..config }, "MUSTER_EMBEDDING_MODEL")] {
+            let (queue, files) = (Queue::Embedded(Embedded::new().0), Files::Folder(Folder::new("none".into())));
+            let (store, limiter) = (muster.app.store().clone(), Limiter::in_memory());
+            let refused = App::new(config, Clock::System, store, queue, files, limiter).unwrap_err();
+            assert_eq!(refused.to_string(), format!("{variable}: {expected}"));
+        }
     }
 }

@@ -140,6 +140,7 @@ impl Muster {
                 _ => None,
             }),
             judge_model: None,
+            embedding_model: None,
             lease_ms: LEASE_MS,
             model_timeout_ms: MODEL_TIMEOUT_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },
@@ -174,6 +175,12 @@ impl Muster {
     /// The same with that model as the judge of results.
     pub(crate) fn with_judge(self, model: &str) -> Self {
         let config = Config { judge_model: Some(model.to_owned()), ..self.app.config().clone() };
+        self.with(config)
+    }
+
+    /// The same with that model for embeddings.
+    pub(crate) fn with_embeddings(self, model: &str) -> Self {
+        let config = Config { embedding_model: Some(model.to_owned()), ..self.app.config().clone() };
         self.with(config)
     }
 

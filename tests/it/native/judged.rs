@@ -27,7 +27,7 @@ on_every_backend!(
 
 const JUDGE: &str = "openai/fake-y";
 
-fn judge(criteria: &str) -> Value {
+pub(super) fn judge(criteria: &str) -> Value {
     json!({"llm_v0": {"llm0": {"llm_criteria": criteria}}})
 }
 
@@ -37,16 +37,16 @@ fn by(model: &str) -> Value {
 }
 
 /// A case of which the agent says that.
-fn case(says: &str, validations: &[Value]) -> Value {
+pub(super) fn case(says: &str, validations: &[Value]) -> Value {
     json!({"message": format!("say {says}"), "validations": validations})
 }
 
-async fn set(muster: &Muster, cases: Value) -> String {
+pub(super) async fn set(muster: &Muster, cases: Value) -> String {
     text(&muster.us.post("/v1/test_sets", json!({"name": "set", "items": cases})).await.status(201), "id")
 }
 
 /// Starts an evaluation of the cases with an agent of each of these models.
-async fn evaluation(muster: &Muster, cases: Value, models: &[&str]) -> String {
+pub(super) async fn evaluation(muster: &Muster, cases: Value, models: &[&str]) -> String {
     let set = set(muster, cases).await;
     let mut configurations = Vec::new();
     for model in models {
@@ -56,7 +56,7 @@ async fn evaluation(muster: &Muster, cases: Value, models: &[&str]) -> String {
 }
 
 /// Works on all that is queued, and looks at the evaluation, until it has ended.
-async fn ended(muster: &Muster, path: &str) -> Value {
+pub(super) async fn ended(muster: &Muster, path: &str) -> Value {
     for _ in 0..10 {
         muster.drain().await;
         let seen = muster.us.get(path).await.ok();
@@ -67,12 +67,12 @@ async fn ended(muster: &Muster, path: &str) -> Value {
     panic!("{path} does not end");
 }
 
-fn why_not(cell: &Value, validation: usize) -> String {
+pub(super) fn why_not(cell: &Value, validation: usize) -> String {
     text(&cell["findings"][validation], "why_not")
 }
 
 /// What all of these cells together have used, of input and output tokens.
-fn tokens(cells: &[Value]) -> (u64, u64) {
+pub(super) fn tokens(cells: &[Value]) -> (u64, u64) {
     let sum = |field: &str| cells.iter().map(|cell| cell["usage"][field].as_u64().unwrap()).sum();
     (sum("input_tokens"), sum("output_tokens"))
 }

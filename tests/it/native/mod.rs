@@ -5,6 +5,7 @@ mod attachments;
 mod batches;
 mod budgets;
 mod chats;
+mod compared;
 mod concurrency;
 mod evaluation_races;
 mod evaluation_reports;
