@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn only_failures_in_a_row_end_a_tick_and_the_last_is_told() {
-        let fails = |n: u32| Some(Error::Unavailable(n.to_string()));
+        let fails = |n: u32| Some(Error::Unavailable(n.to_string().into()));
         let mut trouble = Trouble::default();
         for n in 0..4 {
             trouble.note(fails(n));
@@ -231,7 +231,7 @@ mod tests {
             trouble.note(fails(n));
         }
         assert!(!trouble.bearable());
-        assert!(matches!(trouble.outcome(), Err(Error::Unavailable(last)) if last == "8"));
+        assert!(matches!(trouble.outcome(), Err(Error::Unavailable(last)) if last.to_string() == "8"));
         assert!(Trouble::default().outcome().is_ok());
     }
 }
