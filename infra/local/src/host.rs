@@ -36,6 +36,9 @@ use crate::http;
 const RUNS_AT_A_TIME: usize = 10_000;
 /// How often a run that may be why earlier processes died is looked at.
 const SUSPECT_PERIOD: Duration = Duration::from_millis(20);
+/// How often a message is delivered when the store fails, and how long after one time the next is: as a queue service has it.
+const DELIVERIES: u32 = 10;
+const REDELIVERY: Duration = Duration::from_secs(1);
 /// How often the reaper looks.
 const REAPER_PERIOD: Duration = Duration::from_secs(1);
 /// How long runs in flight may take to end when the process is asked to stop; then they go on after the next start.
@@ -201,14 +204,26 @@ async fn work(app: App, mut queue: Receiver, stopped: watch::Receiver<bool>) {
         let Ok(place) = places.clone().acquire_many_owned(wanted).await else { break };
         let app = app.clone();
         tokio::spawn(async move {
-            if let Err(error) = engine::work_on(&app, chunk, None).await {
-                tracing::error!(error = ?error, "a message was not worked on; the reaper will send it again");
-            }
+            deliver(&app, chunk).await;
             drop(place);
         });
     }
     let all = u32::try_from(RUNS_AT_A_TIME).unwrap_or(u32::MAX);
     let _ = places.acquire_many(all).await;
+}
+
+/// Works on what a message names: once more after a while when the store fails, and then once more.
+async fn deliver(app: &App, chunk: Chunk) {
+    for delivery in 1..=DELIVERIES {
+        match engine::work_on(app, chunk.clone(), None).await {
+            Ok(()) => return,
+            Err(shared::Error::Unavailable(_)) if delivery < DELIVERIES => sleep(REDELIVERY).await,
+            Err(error) => {
+                tracing::error!(error = ?error, "a message was not worked on; the reaper will send it again");
+                return;
+            }
+        }
+    }
 }
 
 /// Works on runs one after the other, on each until it has got a step further: should one end the process, the others are not in

@@ -138,21 +138,19 @@ pub(crate) async fn look_at(app: &App, tenant: Tenant, id: BatchId) -> Result<Ve
         // Another look has settled it meanwhile.
         return Ok(Vec::new());
     }
+    let (queued, limited) = (progress.counts.queued > 0, batch.max_concurrency.is_some());
+    // Before the row says that the batch was looked at: what cannot be read now is tried again at once.
+    let untaken = if queued && !limited { app.store().runs(tenant, &batch.run_ids()).await? } else { Vec::new() };
     let batch = Batch { next_check_at: app.now().plus_ms(app.config().lease_ms), ..batch };
     match app.store().save_batch(&batch, Some(rev), None).await {
         // A conflict is another who writes the row: it is still due.
         Ok(()) | Err(store::Error::Conflict { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    if progress.counts.queued == 0 {
-        return Ok(Vec::new());
-    }
-    if batch.max_concurrency.is_some() {
+    if queued && limited {
         fill(app, &batch).await?;
-        return Ok(Vec::new());
     }
-    let runs = app.store().runs(tenant, &batch.run_ids()).await?;
-    Ok(runs.into_iter().flatten().filter(|run| !run.value.accepted).collect())
+    Ok(untaken.into_iter().flatten().filter(|run| !run.value.accepted).collect())
 }
 
 async fn cancel_runs(app: &App, batch: &Batch) -> Result<()> {

@@ -62,7 +62,7 @@ impl Hard {
                 return runs;
             }
             assert!(
-                started.elapsed() < Duration::from_secs(by_form(180, 1_200)),
+                started.elapsed() < Duration::from_secs(by_form(180, 600)),
                 "they do not end: {}",
                 self.served.log()
             );

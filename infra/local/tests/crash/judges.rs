@@ -75,7 +75,7 @@ async fn check(served: &Served, path: &str, ended: &Value, cases: usize) -> u64 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_judged_whenever_the_process_is_killed() {
-    let (cases, kills) = by_form((110, 6), (500, 30));
+    let (cases, kills, life_ms) = by_form((110, 6, (50, 400)), (500, 30, (200, 900)));
     let mut random = Random::seeded();
     let mut served = Served::start().await;
     let client = served.client.clone();
@@ -85,7 +85,7 @@ async fn answers_are_judged_whenever_the_process_is_killed() {
         (ended(&client, &path).await, path)
     });
     for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(50, 400))).await;
+        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
         served.kill();
         served.start_again(None).await;
     }
