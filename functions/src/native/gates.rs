@@ -38,7 +38,8 @@ pub(super) struct GateQuery {
     /// The most that all runs of the evaluation may cost together, in micro-USD.
     #[schemars(range(min = 1))]
     budget_micro_usd: Option<u64>,
-    /// The evaluation that an earlier call of this change has begun: it is waited for instead of another one. Thresholds may be others than then.
+    /// The evaluation that an earlier call of this change has begun: it is waited for instead of another one. Thresholds may be
+    /// others than then; `max_concurrency` and `budget_micro_usd` change nothing any more.
     gate_evaluation: Option<String>,
     /// How many seconds of the call may be waited for its end: 0 to 25, 25 unless given.
     #[schemars(range(max = 25))]
