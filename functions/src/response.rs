@@ -258,6 +258,7 @@ fn log(error: &Error, status: StatusCode) {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::GateFailed(_)
         | Error::InProgress
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. }

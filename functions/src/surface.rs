@@ -77,7 +77,7 @@ impl Surface {
             Error::NotFound(_) => StatusCode::NOT_FOUND,
             Error::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Error::Conflict(_) | Error::InProgress => StatusCode::CONFLICT,
-            Error::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::IdempotencyMismatch | Error::GateFailed(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Error::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Error::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -121,6 +121,7 @@ pub(crate) fn retry_after_s(error: &Error) -> Option<u64> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::GateFailed(_)
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. }
         | Error::Internal(_) => None,

@@ -1,6 +1,6 @@
 //! What can go wrong, by what a client can do about it. Knows no status code and no body: those are the surfaces'.
 
-use crate::{store, tenant::Scope};
+use crate::{evaluation::GateFailure, store, tenant::Scope};
 
 /// The core's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -55,6 +55,9 @@ pub enum Error {
     /// The thing is not in a state that allows this.
     #[error("{0}")]
     Conflict(String),
+    /// A change was tried and does not come to what was asked of it; nothing was changed.
+    #[error("{0}")]
+    GateFailed(GateFailure),
     /// A request with the same idempotency key is under way.
     #[error("a request with this Idempotency-Key is in progress; try again")]
     InProgress,
@@ -110,6 +113,7 @@ impl Error {
             | Self::NotFound(_)
             | Self::MethodNotAllowed { .. }
             | Self::Conflict(_)
+            | Self::GateFailed(_)
             | Self::InProgress
             | Self::IdempotencyMismatch
             | Self::TooLarge { .. }
@@ -131,6 +135,7 @@ impl Error {
             | Self::NotFound(_)
             | Self::MethodNotAllowed { .. }
             | Self::Conflict(_)
+            | Self::GateFailed(_)
             | Self::IdempotencyMismatch
             | Self::TooLarge { .. }
             | Self::Internal(_) => false,

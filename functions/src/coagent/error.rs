@@ -65,9 +65,11 @@ pub(crate) fn of_run(run: &Run, status: StatusCode) -> ErrorBody {
 
 const fn code(error: &Error) -> Code {
     match error {
-        Error::Invalid(_) | Error::MethodNotAllowed { .. } | Error::IdempotencyMismatch | Error::TooLarge { .. } => {
-            Code::InvalidRequest
-        }
+        Error::Invalid(_)
+        | Error::MethodNotAllowed { .. }
+        | Error::GateFailed(_)
+        | Error::IdempotencyMismatch
+        | Error::TooLarge { .. } => Code::InvalidRequest,
         Error::UnknownModel { .. } => Code::ModelNotFound,
         Error::Unauthorized => Code::Unauthorized,
         Error::Forbidden { .. } => Code::Forbidden,
@@ -103,6 +105,7 @@ fn details(error: &Error) -> Option<Value> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::GateFailed(_)
         | Error::InProgress
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. }

@@ -41,6 +41,7 @@ const fn error_type(error: &Error) -> ErrorType {
         Error::Invalid(_)
         | Error::UnknownModel { .. }
         | Error::MethodNotAllowed { .. }
+        | Error::GateFailed(_)
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. } => ErrorType::InvalidInput,
         Error::Unauthorized => ErrorType::Unauthorized,
@@ -67,6 +68,7 @@ fn info(error: &Error) -> Option<Value> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::GateFailed(_)
         | Error::InProgress
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. }

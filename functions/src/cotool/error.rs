@@ -52,6 +52,7 @@ fn issues(error: &Error) -> Option<Vec<Issue>> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::GateFailed(_)
         | Error::InProgress
         | Error::IdempotencyMismatch
         | Error::TooLarge { .. }

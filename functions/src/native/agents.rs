@@ -10,6 +10,7 @@ use shared::{
 };
 
 use super::{
+    gates::{self, GateQuery},
     inputs::{self, InputView},
     views::{ListQuery, ModeView, PageView, ToolModeView},
 };
@@ -138,7 +139,7 @@ pub(super) struct UpdateAgent {
 }
 
 impl UpdateAgent {
-    fn change(&self) -> Change<'_> {
+    pub(super) fn change(&self) -> Change<'_> {
         Change::new(|draft| self.apply(draft))
     }
 
@@ -242,6 +243,10 @@ pub(super) async fn get_agent(app: &App, request: Request) -> Result<Response> {
 
 pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
+    let gate = request.query::<GateQuery>()?.gate()?;
+    if let Some(gate) = gate {
+        return Box::pin(gates::update_agent(app, &caller, &request, gate)).await;
+    }
     let id = request.id("agent_id")?;
     let body: UpdateAgent = request.json()?;
     let agent = agent::update(app, &caller, id, &body.change()).await?;

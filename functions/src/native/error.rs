@@ -3,7 +3,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shared::{Error, error::Problem};
+use shared::{
+    Error,
+    error::Problem,
+    evaluation::{GateFailure, Missed},
+};
 
 /// The body of an error.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -68,6 +72,7 @@ const fn kind(error: &Error) -> (ErrorType, &'static str) {
         Error::NotFound(_) => (ErrorType::NotFound, "not_found"),
         Error::MethodNotAllowed { .. } => (ErrorType::InvalidRequest, "method_not_allowed"),
         Error::Conflict(_) => (ErrorType::Conflict, "conflict"),
+        Error::GateFailed(_) => (ErrorType::InvalidRequest, "gate_failed"),
         Error::InProgress => (ErrorType::Conflict, "in_progress"),
         Error::IdempotencyMismatch => (ErrorType::InvalidRequest, "idempotency_mismatch"),
         Error::TooLarge { .. } => (ErrorType::InvalidRequest, "too_large"),
@@ -89,6 +94,7 @@ fn param(error: &Error) -> Option<String> {
         | Error::NotFound(_)
         | Error::MethodNotAllowed { .. }
         | Error::Conflict(_)
+        | Error::GateFailed(_)
         | Error::InProgress
         | Error::TooLarge { .. }
         | Error::RateLimited { .. }
@@ -102,6 +108,10 @@ fn details(error: &Error) -> Option<Value> {
         Error::Invalid(problems) => Some(json!({ "problems": problems.iter().map(problem).collect::<Vec<_>>() })),
         Error::UnknownModel { name, known, .. } => Some(json!({ "model": name, "known_models": known })),
         Error::Forbidden { missing, .. } if !missing.is_empty() => Some(json!({ "missing_scopes": missing })),
+        Error::GateFailed(GateFailure { evaluation_id, missed }) => {
+            let missed: Vec<Value> = missed.iter().map(threshold).collect();
+            Some(json!({ "evaluation_id": evaluation_id.prefixed(), "missed": missed }))
+        }
         Error::MethodNotAllowed { allowed } => Some(json!({ "allowed": allowed.split(", ").collect::<Vec<_>>() })),
         Error::TooLarge { limit_bytes } => Some(json!({ "limit_bytes": limit_bytes })),
         Error::RateLimited { limit, retry_after_ms, .. } => {
@@ -120,4 +130,8 @@ fn details(error: &Error) -> Option<Value> {
 
 fn problem(Problem { field, message }: &Problem) -> Value {
     json!({ "field": field, "message": message })
+}
+
+fn threshold(Missed { threshold, limit, figure }: &Missed) -> Value {
+    json!({ "threshold": threshold, "limit": limit, "figure": figure.ok(), "reason": figure.err() })
 }

@@ -40,6 +40,7 @@ pub(super) struct EvaluationView {
 /// A configuration: an agent's version and a model; and what came of it. What is said of correctness is `null` until the evaluation is done.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ConfigurationView {
+    /// Of a gate, that of the changed agent, which no list has: `metadata.gate` is the agent's.
     pub(super) agent_id: String,
     pub(super) agent_version: u32,
     pub(super) agent_name: String,

@@ -12,6 +12,7 @@ mod evaluations;
 mod events;
 mod explain;
 mod files;
+mod gates;
 mod inputs;
 mod keys;
 mod messages;
@@ -37,6 +38,7 @@ use self::{
     events::{EventsQuery, EventsView, StreamedEvent},
     explain::ExplainView,
     files::{CreateFile, FileView, UploadQuery},
+    gates::GateQuery,
     keys::{CreateKey, KeyView, NewKeyView, RotateKey},
     messages::MessagesView,
     models::{LimitsView, ModelsView},
@@ -97,10 +99,17 @@ crate::route::routes! { Native;
         access: [write api_keys, read agents, write runs],
     }
     /// Change an agent: makes a new version, unless nothing changes
+    ///
+    /// With `gate` it is changed only if the changed agent does well enough on a test set: it is run on each case of that set first, with its
+    /// tools. When the evaluation has ended, each threshold is held against its figure, not against the figure's interval. When all are met
+    /// the agent is changed, and the header `gate-evaluation` names the evaluation. When one is not, or its figure is not known, the answer
+    /// is 422 `gate_failed` and says which and why. When the agent was changed meanwhile it is 409. 202 is the evaluation that has not
+    /// ended: send the same again with its id as `gate_evaluation`. A change that changes nothing is not tried.
     update_agent = PATCH "/v1/agents/{agent_id}" => agents::update_agent {
+        query: GateQuery,
         body: UpdateAgent,
-        answer: 200 AgentView,
-        access: [write api_keys, write agents, write runs, use models],
+        answer: 200 AgentView | 202 EvaluationView,
+        access: [write api_keys, write agents, write runs, write messages, send queue, use models],
     }
     /// Change 1 to 200 agents together: all of them or none
     ///

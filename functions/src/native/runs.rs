@@ -19,7 +19,7 @@ use super::{
 use crate::{Request, Response, auth, claims, response, wait};
 
 /// The longest `wait`, in seconds.
-const WAIT_LIMIT_S: u64 = 25;
+pub(super) const WAIT_LIMIT_S: u64 = 25;
 
 /// What a run shall be: a `message` or `inputs`, and what it changes about the agent.
 #[derive(Debug, Deserialize, JsonSchema)]

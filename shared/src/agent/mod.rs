@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use change::Change;
+pub use change::{Change, PlannedChange, make, plan_change};
 pub use definition::{
     Definition, Draft, FALLBACK_MODELS_LIMIT, MAX_STEPS, MAX_STEPS_LIMIT, MAX_TOKENS, MAX_TOKENS_LIMIT, Metadata, Mode,
 };
@@ -30,7 +30,7 @@ pub use prompts::{
 };
 pub use registered::tools_named;
 pub use together::{OfAgent, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
-pub(crate) use unnamed::UNNAMED_VERSION;
+pub(crate) use unnamed::{UNNAMED_VERSION, candidate};
 pub use unnamed::{keep_unnamed, unnamed};
 
 use crate::{
@@ -221,8 +221,7 @@ pub async fn plan_copy(app: &App, caller: &Caller, id: AgentId) -> Result<AgentV
     plan_like(app, caller, now.definition.to_draft(), Some(&now.definition)).await
 }
 
-/// Changes the agent. A change that changes nothing makes no version. Servers that are given anew are
-/// asked for their tools, and what they say is pinned; those that stay as they were keep their pins. Only what the change touches is checked.
+/// Changes the agent, as it is then: see [`plan_change`] and [`make`].
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Invalid`], [`Error::UnknownModel`].
@@ -231,18 +230,10 @@ pub async fn update(app: &App, caller: &Caller, id: AgentId, change: &Change<'_>
     let (mut pins, mut registered) = (Pins::default(), None);
     for attempt in 1..=TRIES {
         let now = current(app, caller.tenant(), id).await?;
-        let draft = change.made_of(app, caller.tenant(), &now.definition, &mut registered).await?;
-        let mut definition = draft.checked(app, caller.tenant(), Some(&now.definition)).await?;
-        pins.pin(app, caller.tenant(), &mut definition.tools).await.map_err(Error::Invalid)?;
-        if definition == now.definition {
-            return Ok(now);
-        }
-        let number = now.number.saturating_add(1);
-        let next = AgentVersion { agent_id: id, number, created_at: now.created_at, updated_at: app.now(), definition };
-        match point_to(app, caller.tenant(), &next, Some(now.number), Vec::new()).await {
-            Ok(_) => return Ok(Arc::new(next)),
+        let planned = change.planned(app, caller.tenant(), now, (&mut pins, &mut registered)).await?;
+        match make(app, caller, planned).await {
             Err(Error::Conflict(_)) => random::pause(attempt).await,
-            Err(error) => return Err(error),
+            other => return other,
         }
     }
     Err(Error::Unavailable("the agent is being changed by others all the time".into()))

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
 use super::{
-    AgentVersion, Change, Draft, TRIES,
+    AgentVersion, Change, Draft, PlannedChange, TRIES,
     registered::{self, Registered},
 };
 use crate::{
@@ -91,12 +91,6 @@ fn check(changes: &[OfAgent<'_>]) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
 }
 
-/// An agent as it is, and as it shall be unless that is the same.
-struct Planned {
-    from: Arc<AgentVersion>,
-    to: Option<Arc<AgentVersion>>,
-}
-
 /// What was asked of others for a change that may have to be tried again.
 #[derive(Default)]
 struct LookedUp {
@@ -112,7 +106,7 @@ async fn plan(
     changes: &[OfAgent<'_>],
     unknown: Unknown,
     LookedUp { pins, registered }: &mut LookedUp,
-) -> Result<Vec<Planned>> {
+) -> Result<Vec<PlannedChange>> {
     let ids: Vec<AgentId> = changes.iter().filter_map(|(id, _)| *id).collect();
     let buckets = app.store().agent_buckets(tenant, &ids).await?;
     let (mut planned, mut problems) = (Vec::with_capacity(changes.len()), Vec::new());
@@ -128,8 +122,8 @@ async fn plan(
             continue;
         };
         let from = super::version(app, tenant, id, number).await?;
-        match changed(app, tenant, &from, change, (pins, registered)).await {
-            Ok(to) => planned.push(Planned { from, to }),
+        match change.planned(app, tenant, from, (pins, registered)).await {
+            Ok(change) => planned.push(change),
             Err(error) => problems.extend(below(index, error)?),
         }
     }
@@ -155,24 +149,6 @@ fn current(buckets: &[Bucket], id: AgentId) -> Option<u32> {
     buckets.iter().find(|bucket| bucket.is_of(id))?.current(id)
 }
 
-async fn changed(
-    app: &App,
-    tenant: Tenant,
-    from: &AgentVersion,
-    change: &Change<'_>,
-    (pins, registered): (&mut Pins, &mut Option<Registered>),
-) -> Result<Option<Arc<AgentVersion>>> {
-    let draft = change.made_of(app, tenant, &from.definition, registered).await?;
-    let mut definition = draft.checked(app, tenant, Some(&from.definition)).await?;
-    pins.pin(app, tenant, &mut definition.tools).await.map_err(Error::Invalid)?;
-    if definition == from.definition {
-        return Ok(None);
-    }
-    let number = from.number.saturating_add(1);
-    let (agent_id, created_at, updated_at) = (from.agent_id, from.created_at, app.now());
-    Ok(Some(Arc::new(AgentVersion { agent_id, number, created_at, updated_at, definition })))
-}
-
 /// What is wrong with an item, with its place; another error is the whole request's.
 fn below(index: usize, error: Error) -> Result<Vec<Problem>> {
     let at = |field: &str| match field {
@@ -188,7 +164,7 @@ fn below(index: usize, error: Error) -> Result<Vec<Problem>> {
 }
 
 /// Makes the new versions the current ones; `false` when one of the agents was changed meanwhile, and nothing is written.
-async fn write(app: &App, tenant: Tenant, planned: &[Planned]) -> Result<bool> {
+async fn write(app: &App, tenant: Tenant, planned: &[PlannedChange]) -> Result<bool> {
     let mut new: Vec<&AgentVersion> = planned.iter().filter_map(|change| change.to.as_deref()).collect();
     if new.is_empty() {
         return Ok(true);

@@ -140,7 +140,7 @@ impl Summary {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "up to 2^53 micro-USD, 9 milliards of dollars, it is exact")]
-const fn in_micro_usd(cost: u64) -> f64 {
+pub(super) const fn in_micro_usd(cost: u64) -> f64 {
     cost as f64
 }
 

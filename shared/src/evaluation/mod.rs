@@ -8,6 +8,7 @@
 
 mod cell;
 mod figures;
+mod gate;
 mod hold;
 mod judge;
 mod judges;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     cell::Cell,
     figures::{Interval, Outcome, Price, Summary, Unpriced, nearest_rank, unbeaten, wilson},
+    gate::{GATE, GateFailure, Missed, Thresholds, Trial, try_change},
     read::{bare_cells, cancel, cells, column, get, list, own, tell},
     start::{
         CELLS_LIMIT, CONFIGURATIONS_LIMIT, MAX_CONCURRENCY_LIMIT, NewConfiguration, NewEvaluation, Planned, Tried,

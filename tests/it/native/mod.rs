@@ -13,6 +13,7 @@ mod evaluations;
 mod events;
 mod file_room;
 mod files;
+mod gates;
 mod ground_truth;
 mod judged;
 mod keys;

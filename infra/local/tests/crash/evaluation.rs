@@ -183,3 +183,37 @@ async fn no_point_of_an_evaluation_is_one_where_it_is_lost() {
         assert_eq!(verdicts.len(), 2 * cases);
     }
 }
+
+/// Dies while the change is tried: nothing is changed by that, and the same change goes on with the same evaluation afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_whose_process_dies_while_its_change_is_tried_is_changed_afterwards() {
+    let mut served = Served::start().await;
+    let client = served.client.clone();
+    let agent = agent(&client, "demo/scripted-l0").await;
+    let set = set(&client, 30).await;
+    let path = format!("/v1/agents/{agent}");
+    let gate = format!("{path}?gate={set}&min_correctness=0.66");
+    let change = json!({"model": "openai/fake-l400"}).to_string();
+    let before = client.get(&path).await.unwrap();
+    let trying = tokio::spawn({
+        let (client, gate, change) = (client.clone(), gate.clone(), change.clone());
+        async move { client.send("PATCH", &gate, "", change).await }
+    });
+    let found = loop {
+        let list = client.get("/v1/evaluations").await.unwrap();
+        match list["data"].as_array().unwrap().as_slice() {
+            [one] => break one.clone(),
+            _ => sleep(Duration::from_millis(5)).await,
+        }
+    };
+    served.kill();
+    assert!(trying.await.unwrap().is_err(), "it had not ended");
+    served.start_again(None).await;
+    assert_eq!(client.get(&path).await.unwrap(), before);
+    assert_eq!(found["metadata"], json!({"gate": agent}));
+    let again = format!("{gate}&gate_evaluation={}", found["id"].as_str().unwrap());
+    let (status, made) = client.send("PATCH", &again, "", change).await.unwrap();
+    assert_eq!(json!([status, made["version"], made["model"]]), json!([200, 2, "openai/fake-l400"]), "{made}");
+    let all = client.get("/v1/evaluations").await.unwrap();
+    assert_eq!(all["data"].as_array().unwrap().len(), 1);
+}
