@@ -14,6 +14,7 @@ mod judges;
 mod read;
 mod settle;
 mod start;
+mod tried;
 mod verdict;
 mod verdicts;
 
@@ -24,11 +25,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     cell::Cell,
     figures::{Interval, Outcome, Price, Summary, Unpriced, nearest_rank, unbeaten, wilson},
-    read::{bare_cells, cancel, cells, column, get, list, own, tell},
-    start::{
-        CELLS_LIMIT, CONFIGURATIONS_LIMIT, MAX_CONCURRENCY_LIMIT, NewConfiguration, NewEvaluation, Planned, Tried,
-        plan, start,
-    },
+    read::{bare_cells, cancel, cells, column, get, list, own, own_prompt, tell},
+    start::{CELLS_LIMIT, CONFIGURATIONS_LIMIT, MAX_CONCURRENCY_LIMIT, NewEvaluation, Planned, plan, start},
+    tried::{NewConfiguration, Source, Tried},
     verdict::{Asked, Finding, Opinion, Said, Verdict, verdict},
 };
 pub(crate) use self::{cell::Judged, settle::look_at};
@@ -86,6 +85,9 @@ pub struct Configuration {
     pub agent_version: u32,
     /// What that version calls it.
     pub agent_name: String,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Source,
     /// The model that is called.
     pub model: ModelName,
     /// The batch of its runs: run `n` is of case `n`.

@@ -8,7 +8,7 @@ mod chats;
 mod concurrency;
 mod evaluation_races;
 mod evaluation_reports;
-mod evaluations;
+pub(crate) mod evaluations;
 mod events;
 mod file_room;
 mod files;
