@@ -173,11 +173,10 @@ crate::route::routes! { Coagent;
     /// Get a run of a test set: how far it is, what came of each configuration, and of each case with each
     ///
     /// An evaluation that was started on the native surface can be read here too. The shape of the answer is our own choice. It has at most
-    /// 5 MiB: our own limit.
+    /// 5 MiB: our own limit. Who only looks whether it has ended asks for few cells.
     coagent_get_testset_run = GET "/api/v1/testsets/{testset_id}/runs/{run_id}" => testset_runs::get_testset_run {
         query: PartQuery,
         answer: 200 TestsetRunView,
         access: [write api_keys, read agents, write runs, write messages, send queue, use models],
-        wait: Long,
     }
 }

@@ -58,10 +58,61 @@ fn cost(prompt: &str, question: &str, answer: &str) -> usize {
     ((prompt.len() + question.len()).div_ceil(4) * 250_000 + answer.len().div_ceil(4) * 2_000_000).div_ceil(1_000_000)
 }
 
+/// What is known of a configuration beforehand.
+struct Known {
+    /// How it is told which agent, version, preamble and model it is.
+    who: Value,
+    prompt: &'static str,
+    /// How many sentences of its prompt its model looks at.
+    knows: usize,
+    /// How many cases it passes: the first ones.
+    correct: usize,
+}
+
+impl Known {
+    /// What it costs together, in micro-USD.
+    fn cost(&self) -> usize {
+        QUESTIONS.iter().zip(&said(self.knows)).map(|(question, answer)| cost(self.prompt, question, answer)).sum()
+    }
+
+    /// What is told of its cell of that case, but for the run.
+    fn cell(&self, case: usize, number: usize) -> Value {
+        let right = case < self.correct;
+        let pattern = match (case, self.knows) {
+            (2, 3) => json!({"holds": true, "why_not": null}),
+            _ => json!({"holds": false, "why_not": "the pattern does not match"}),
+        };
+        let exact = json!({"holds": false, "why_not": "the answer is another text"});
+        let findings = match (right, case) {
+            (true, _) => json!([]),
+            (false, 2) => json!([pattern, exact]),
+            (false, _) => json!([pattern]),
+        };
+        let output = &said(self.knows)[case];
+        let cost_usd = cost(self.prompt, QUESTIONS[case], output) as f64 / 1e6;
+        json!({
+            "case": case, "case_id": json!(["no", "it", null, "es"])[case], "configuration": number,
+            "verdict": if right { "correct" } else { "wrong" }, "findings": findings, "error": null, "output": output,
+            "cost_usd": cost_usd, "judge_cost_usd": 0.0,
+        })
+    }
+
+    /// What is told of it is that.
+    fn check(&self, told: &Value) {
+        let who = json!([told["agent_id"], told["agent_version"], told["preamble"], told["model_ref"]]);
+        assert_eq!(who, self.who);
+        let (correct, cost_usd) = (self.correct as f64, self.cost() as f64 / 1e6);
+        let figures = json!([told["ended"], told["correct"], told["attempts"], told["correctness"], told["cost_usd"]]);
+        assert_eq!(figures, json!([4, self.correct, 4, correct / 4.0, cost_usd]));
+        assert!(near(&told["price_per_correct_usd"], (self.correct > 0).then(|| cost_usd / correct)), "{told}");
+        assert_eq!(told["no_price_reason"], json!((self.correct == 0).then_some("nothing_correct")));
+    }
+}
+
 async fn the_matrix_is_what_is_known_beforehand(muster: Muster) {
     let (set, agent) = (capitals(&muster.us).await, knowing(&muster.us, SHORT).await);
-    let lookup = json!({"provider_id": "demo", "model_name": "scripted-lookup-l0"});
-    let plain = json!({"provider_id": "demo", "model_name": "scripted-l0"});
+    let model = |name: &str| json!({"provider_id": "demo", "model_name": name});
+    let (lookup, plain) = (model("scripted-lookup-l0"), model("scripted-l0"));
     let configurations = json!([
         {"agent_id": agent},
         {"agent_id": agent, "preamble": LONG},
@@ -73,67 +124,31 @@ async fn the_matrix_is_what_is_known_beforehand(muster: Muster) {
     let path = started(&muster.us, &set, body).await;
     muster.drain().await;
     let told = muster.us.get(&path).await.ok();
-    let own = (Value::Null, json!(1));
-    let given = (json!(LONG), Value::Null);
-    // How many sentences its prompt has that its model looks at, which prompt that is, and how often it is right.
     let known = [
-        (1, SHORT, 1, json!(agent), &own, &lookup),
-        (3, LONG, 2, json!(agent), &given, &lookup),
-        (0, SHORT, 0, json!(agent), &own, &plain),
-        (0, LONG, 0, json!(agent), &given, &plain),
-        (3, LONG, 2, Value::Null, &given, &lookup),
+        Known { who: json!([agent, 1, null, lookup]), prompt: SHORT, knows: 1, correct: 1 },
+        Known { who: json!([agent, null, LONG, lookup]), prompt: LONG, knows: 3, correct: 2 },
+        Known { who: json!([agent, 1, null, plain]), prompt: SHORT, knows: 0, correct: 0 },
+        Known { who: json!([agent, null, LONG, plain]), prompt: LONG, knows: 0, correct: 0 },
+        Known { who: json!([null, null, LONG, lookup]), prompt: LONG, knows: 3, correct: 2 },
     ];
-    let ids = json!(["no", "it", null, "es"]);
-    let mut total = 0;
-    for (number, (knows, prompt, correct, agent, (preamble, version), model)) in known.into_iter().enumerate() {
-        let of = &told["configurations"][number];
-        let who = json!([of["agent_id"], of["agent_version"], of["preamble"], of["model_ref"]]);
-        assert_eq!(who, json!([agent, version, preamble, model]));
-        let mut all = 0;
-        for (case, (question, output)) in QUESTIONS.iter().zip(said(knows)).enumerate() {
-            let costs = cost(prompt, question, &output);
-            all += costs;
-            let right = case < correct;
-            let pattern = if case == 2 && knows == 3 {
-                json!({"holds": true, "why_not": null})
-            } else {
-                json!({"holds": false, "why_not": "the pattern does not match"})
-            };
-            let exact = json!({"holds": false, "why_not": "the answer is another text"});
-            let findings = match (right, case) {
-                (true, _) => json!([]),
-                (false, 2) => json!([pattern, exact]),
-                (false, _) => json!([pattern]),
-            };
-            let mut cell = told["cells"][case * 5 + number].clone();
-            assert!(cell["run_id"].as_str().unwrap().parse::<uuid::Uuid>().is_ok() && cell["run_ms"].is_u64());
-            cell.as_object_mut().unwrap().retain(|name, _| !["run_id", "run_ms"].contains(&name.as_str()));
-            let expected = json!({
-                "case": case, "case_id": ids[case],
-                "configuration": number, "verdict": if right { "correct" } else { "wrong" }, "findings": findings,
-                "error": null, "output": output, "cost_usd": costs as f64 / 1e6, "judge_cost_usd": 0.0,
-            });
-            assert_eq!(cell, expected);
-        }
-        total += all;
-        let figures = json!([of["ended"], of["correct"], of["attempts"], of["correctness"], of["cost_usd"]]);
-        assert_eq!(figures, json!([4, correct, 4, correct as f64 / 4.0, all as f64 / 1e6]));
-        let price = (correct > 0).then(|| all as f64 / correct as f64 / 1e6);
-        assert!(near(&of["price_per_correct_usd"], price), "{of}");
-        assert_eq!(of["no_price_reason"], json!((correct == 0).then_some("nothing_correct")));
+    for (number, of) in known.iter().enumerate() {
+        of.check(&told["configurations"][number]);
     }
-    assert_eq!(told["cells"].as_array().unwrap().len(), 20);
-    let unbeaten: Vec<Value> = (0..5).map(|number| told["configurations"][number]["unbeaten"].clone()).collect();
-    // One right answer of a short prompt is cheaper than each of two of a long one; what is never right is beaten by all that is.
-    let cheap = |knows: usize, prompt: &str, right: usize| {
-        let of = |(question, answer): (&&str, &String)| cost(prompt, question, answer);
-        QUESTIONS.iter().zip(&said(knows)).map(of).sum::<usize>() as f64 / right as f64
-    };
-    assert!(cheap(1, SHORT, 1) > cheap(3, LONG, 2), "so the short prompt is beaten by the long one");
+    let cells = told["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 20);
+    for (index, mut cell) in cells.iter().cloned().enumerate() {
+        assert!(cell["run_id"].as_str().unwrap().parse::<uuid::Uuid>().is_ok() && cell["run_ms"].is_u64(), "{cell}");
+        cell.as_object_mut().unwrap().retain(|name, _| !["run_id", "run_ms"].contains(&name.as_str()));
+        assert_eq!(cell, known[index % 5].cell(index / 5, index % 5));
+    }
+    // Two right answers of a long prompt cost less than twice the one of a short one; what is never right is beaten by all that is.
+    assert!(known[1].cost() < 2 * known[0].cost());
+    let unbeaten: Vec<&Value> = (0..5).map(|number| &told["configurations"][number]["unbeaten"]).collect();
     assert_eq!(json!(unbeaten), json!([false, true, false, false, true]));
     let head = ["status", "case_count", "max_concurrency", "budget_usd", "cost_usd", "judge_cost_usd"];
-    let head: Vec<Value> = head.iter().map(|field| told[*field].clone()).collect();
-    assert_eq!(json!(head), json!(["done", 4, 10, 1.5, total as f64 / 1e6, 0.0]));
+    let head: Vec<&Value> = head.iter().map(|field| &told[*field]).collect();
+    let total = known.iter().map(Known::cost).sum::<usize>() as f64 / 1e6;
+    assert_eq!(json!(head), json!(["done", 4, 10, 1.5, total, 0.0]));
     assert_eq!(format!("{SETS}/{}/runs/{}", text(&told, "testset_id"), text(&told, "run_id")), path);
     let at = (text(&told, "created_at"), text(&told, "ended_at"));
     assert!(at.0.ends_with('Z') && !at.0.contains('.') && at.1.len() == at.0.len(), "{at:?}");
