@@ -12,6 +12,7 @@ mod cotool;
 mod decode;
 #[cfg(feature = "lambda")]
 mod deployment;
+mod evaluations;
 #[cfg(feature = "lambda")]
 pub mod first_key;
 #[cfg(feature = "lambda")]

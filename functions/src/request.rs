@@ -145,7 +145,14 @@ impl Request {
     /// # Errors
     /// [`Error::NotFound`], as for an unknown one, when it is no id.
     pub fn id<T: PathId>(&self, name: &str) -> Result<T> {
-        let text = self.parameter(name)?;
+        self.id_of(self.parameter(name)?)
+    }
+
+    /// The id that this text is, as the surface writes it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], as for an unknown one, when it is no id.
+    pub fn id_of<T: PathId>(&self, text: &str) -> Result<T> {
         let id = match self.envelope.surface {
             Surface::Native => T::parse_prefixed(text),
             Surface::Coagent => T::parse_prefixed(text).or_else(|| text.parse().ok()),
@@ -206,7 +213,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> String {
         .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
 }
 
-/// An id that may stand in a path.
+/// An id that may stand in a request.
 pub trait PathId: FromStr {
     /// What it is the id of, as in "agent not found".
     const KIND: &'static str;

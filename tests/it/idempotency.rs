@@ -49,6 +49,12 @@ async fn creating(muster: &Muster) -> Vec<(String, Value, &'static str, usize)> 
             "/v1/evaluations",
             1,
         ),
+        (
+            format!("/api/v1/testsets/{}/run", set.replace("ts_", "")),
+            json!({"configurations": [{"preamble": "a"}]}),
+            "/v1/evaluations",
+            1,
+        ),
         (cotera, json!([{"message": "a"}, {"message": "b"}]), "/v1/runs", 2),
     ]
 }

@@ -15,7 +15,7 @@ const NAME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml");
 const RESOURCE_LIMIT: usize = 500;
 
 /// So many functions are still to come, each with its role, its log and its permission.
-const ROOM_FOR: usize = 16;
+const ROOM_FOR: usize = 14;
 
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the tests have no configuration of their own")]

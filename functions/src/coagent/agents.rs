@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use shared::{
-    App, Error, Result, Scope,
+    App, Result, Scope,
     agent::{self, AgentVersion, Draft},
 };
 
+use super::error::in_our_words;
 use crate::{Request, Response, auth, claims, model_ref::ModelRef, response};
 
 /// What an agent shall be.
@@ -78,7 +79,7 @@ pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
         let body: CreateAgent = request.json()?;
-        let agent = agent::plan(app, &caller, body.draft(app)).await.map_err(named)?;
+        let agent = agent::plan(app, &caller, body.draft(app)).await.map_err(in_our_words)?;
         let response = response::created(&AgentView::from(&agent));
         agent::create_named(app, &caller, &agent, claims::answered(claim, &response)).await?;
         Ok(response)
@@ -90,9 +91,4 @@ pub(super) async fn get_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent = agent::get(app, &caller, request.id("agent_id")?).await?;
     Ok(response::ok(&AgentView::from(agent.as_ref())))
-}
-
-/// An error of the core with the system prompt as it is called here.
-pub(super) fn named(error: Error) -> Error {
-    error.with_fields(|field| if field == "system_prompt" { "preamble".to_owned() } else { field.to_owned() })
 }

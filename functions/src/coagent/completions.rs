@@ -11,7 +11,7 @@ use shared::{
     timeline,
 };
 
-use super::{agents, error};
+use super::error::{self, in_our_words};
 use crate::{Request, Response, auth, claims, model_ref::ModelRef, response, wait};
 
 /// The most bytes of `log_meta`: our own limit.
@@ -79,9 +79,9 @@ pub(super) async fn complete(app: &App, request: Request) -> Result<Response> {
         body.check()?;
         let model = ModelRef::named(app, body.model_ref.as_ref());
         let CompletionBody { run_id, preamble, prompt, log_meta, .. } = body;
-        let agent = agent::unnamed(app, &caller, preamble.unwrap_or_default(), model).await.map_err(agents::named)?;
+        let agent = agent::unnamed(app, &caller, preamble.unwrap_or_default(), model).await.map_err(in_our_words)?;
         let new = NewRun::of(agent.agent_id, Prompt::Message(prompt), Origin::CoAgent);
-        let planned = run::plan_on(app, &caller, &agent, new).await.map_err(named)?;
+        let planned = run::plan_on(app, &caller, &agent, new).await.map_err(in_our_words)?;
         // Both before the run is accepted: without it they mean nothing, and it not much without them.
         agent::keep_unnamed(app, &caller, &agent).await?;
         if run_id.is_some() || log_meta.is_some() {
@@ -127,14 +127,4 @@ fn failing(run: &Run) -> StatusCode {
     } else {
         StatusCode::BAD_GATEWAY
     }
-}
-
-/// An error of the core with the message as it is called here.
-fn named(error: Error) -> Error {
-    let named = |field: &str| match field {
-        "message" => "prompt".to_owned(),
-        "model" => "model_ref".to_owned(),
-        field => field.to_owned(),
-    };
-    error.with_fields(named)
 }

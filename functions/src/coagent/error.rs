@@ -45,6 +45,25 @@ pub(crate) fn body(error: &Error) -> ErrorBody {
     ErrorBody { error: ErrorView { code: code(error), message: error.to_string(), details: details(error) } }
 }
 
+/// The error with its fields as they are called here, where the core has other words.
+pub(super) fn in_our_words(error: Error) -> Error {
+    error.with_fields(|field| match field.rsplit_once('.') {
+        Some((at, last)) => format!("{at}.{}", our_word(last)),
+        None => our_word(field).to_owned(),
+    })
+}
+
+fn our_word(field: &str) -> &str {
+    match field {
+        "budget_micro_usd" => "budget_usd",
+        "message" => "prompt",
+        "model" => "model_ref",
+        "system_prompt" => "preamble",
+        "test_set_id" => "testset_id",
+        same => same,
+    }
+}
+
 /// The body that says why a run has no answer, with this status.
 pub(crate) fn of_run(run: &Run, status: StatusCode) -> ErrorBody {
     let code = match status {

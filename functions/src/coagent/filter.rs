@@ -1,17 +1,15 @@
 //! JMESPath over a session's entries, for expressions that strangers write: what could grow beyond measure is refused before it is evaluated.
 
-use std::{
-    io::{self, Write},
-    thread,
-};
+use std::thread;
 
 use jmespath::{
     Variable,
     ast::{Ast, KeyValuePair},
 };
-use serde::Serialize;
 use serde_json::Value;
 use shared::{Error, Result};
+
+use super::part::written;
 
 /// The longest expression, in bytes: the parser goes one call deeper for each of some of them.
 pub(super) const LENGTH_LIMIT: usize = 500;
@@ -67,32 +65,6 @@ fn chosen(pre: &str, entries: Value, most_bytes: usize) -> Result<Vec<u8>> {
         }
     };
     list.ok_or_else(|| invalid(format!("yields more than {most_bytes} bytes")))
-}
-
-/// JSON, unless it is longer than that.
-pub(super) fn written(value: &(impl Serialize + ?Sized), most_bytes: usize) -> Option<Vec<u8>> {
-    let mut bounded = Bounded { bytes: Vec::new(), most: most_bytes };
-    serde_json::to_writer(&mut bounded, value).ok().map(|()| bounded.bytes)
-}
-
-/// Bytes that end when there are too many.
-struct Bounded {
-    bytes: Vec<u8>,
-    most: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
-        if self.bytes.len().saturating_add(more.len()) > self.most {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(more);
-        Ok(more.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn check(ast: &Ast, entries: &Value) -> Result<(), String> {

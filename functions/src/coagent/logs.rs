@@ -15,11 +15,11 @@ use shared::{
     timeline::{self, Entry, Span, Summary},
 };
 
-use super::filter;
+use super::{
+    filter,
+    part::{self, ANSWER_LIMIT_BYTES},
+};
 use crate::{Request, Response, auth, response};
-
-/// The most that one answer may have, in bytes: what a Lambda function can answer, with some room.
-const ANSWER_LIMIT_BYTES: usize = 5 * 1024 * 1024;
 
 /// What can happen in a session: the vendor's words.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -258,17 +258,11 @@ fn span(from: Option<u64>, to: Option<u64>) -> Span {
 pub(super) async fn get_logs(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let LogsQuery { from, to, limit, offset } = request.query()?;
-    if limit == Some(0) {
-        return Err(Error::invalid("limit", "must be at least 1"));
-    }
+    let limit = part::limit(limit)?;
     let entries = timeline::entries(app, &caller, request.parameter("session_id")?, span(from, to));
     let entries = Box::pin(entries).await?;
-    let wanted: Vec<Map<String, Value>> = entries.into_iter().skip(offset).take(limit.unwrap_or(usize::MAX)).collect();
-    let written = filter::written(&wanted, ANSWER_LIMIT_BYTES);
-    let written = written.ok_or_else(|| {
-        Error::invalid("limit", "the entries are more than 5 MiB: ask for fewer, with limit and offset")
-    })?;
-    Ok(response::with_bytes(StatusCode::OK, written.into()))
+    let wanted: Vec<Map<String, Value>> = entries.into_iter().skip(offset).take(limit).collect();
+    part::answer(&wanted, "entries")
 }
 
 pub(super) async fn filter_logs(app: &App, request: Request) -> Result<Response> {

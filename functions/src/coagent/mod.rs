@@ -6,8 +6,12 @@ pub(crate) mod error;
 mod filter;
 mod health;
 mod logs;
+mod part;
 mod providers;
+mod testset_run_views;
+mod testset_runs;
 mod testsets;
+mod usd;
 
 use serde_json::{Map, Value};
 
@@ -16,8 +20,11 @@ use self::{
     completions::{CompletionBody, CompletionView},
     health::Health,
     logs::{FilterQuery, LogBody, LogsQuery, RecordedView, SessionsQuery},
+    part::PartQuery,
     providers::{ChangedView, ProviderBody, ProviderModelsView, ProviderView, ProvidersView},
-    testsets::{CasesQuery, CreateTestset, TestsetsView, WholeTestsetView},
+    testset_run_views::TestsetRunView,
+    testset_runs::{CreateTestsetRun, StartedView},
+    testsets::{CreateTestset, TestsetsView, WholeTestsetView},
 };
 
 crate::route::routes! { Coagent;
@@ -149,8 +156,27 @@ crate::route::routes! { Coagent;
     ///
     /// An answer has at most 5 MiB: our own limit.
     coagent_get_testset = GET "/api/v1/testsets/{testset_id}" => testsets::get_testset {
-        query: CasesQuery,
+        query: PartQuery,
         answer: 200 WholeTestsetView,
         access: [write api_keys, write runs, read messages]
+    }
+    /// Run a test set: each of its cases with each configuration
+    ///
+    /// It is an evaluation of the native surface, and goes on by itself. What a configuration may say together is our own choice: an agent as
+    /// it is now, with another preamble, another model, or both; or, without an agent, a preamble and a model, as a completion has them.
+    /// 404 (`MODEL_NOT_FOUND`) for a model that cannot be called.
+    coagent_create_testset_run = POST "/api/v1/testsets/{testset_id}/run" => testset_runs::create_testset_run {
+        body: CreateTestsetRun,
+        answer: 201 StartedView,
+        access: [write api_keys, write agents, write runs, write messages, send queue, use models],
+    }
+    /// Get a run of a test set: how far it is, what came of each configuration, and of each case with each
+    ///
+    /// An evaluation that was started on the native surface can be read here too. The shape of the answer is our own choice. It has at most
+    /// 5 MiB: our own limit. Who only looks whether it has ended asks for few cells.
+    coagent_get_testset_run = GET "/api/v1/testsets/{testset_id}/runs/{run_id}" => testset_runs::get_testset_run {
+        query: PartQuery,
+        answer: 200 TestsetRunView,
+        access: [write api_keys, read agents, write runs, write messages, send queue, use models],
     }
 }

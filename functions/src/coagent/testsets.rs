@@ -1,6 +1,5 @@
 //! Test sets on CoAgent's surface. The shape of a case is the vendor's validations within our own.
 
-use http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +12,7 @@ use shared::{
     test_set::{self, Case, TestSet, Validation},
 };
 
-use super::filter;
+use super::part::{self, PartQuery};
 use crate::{
     Request, Response, auth, claims, decode, response,
     validations::{self, KindView},
@@ -23,8 +22,6 @@ use crate::{
 const CASES: &str = "cases";
 /// The most test sets of a list: our own limit.
 const SETS_LIMIT: usize = 1_000;
-/// The most that one answer may have, in bytes: what a Lambda function can answer, with some room.
-const ANSWER_LIMIT_BYTES: usize = 5 * 1024 * 1024;
 
 /// What a test set shall be.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -88,18 +85,6 @@ pub(super) struct WholeTestsetView {
     #[serde(flatten)]
     set: TestsetView,
     cases: Vec<TestCase>,
-}
-
-/// Which of its cases: our own addition.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CasesQuery {
-    /// At most so many; all unless given.
-    #[schemars(range(min = 1))]
-    limit: Option<usize>,
-    /// Without so many at the beginning.
-    #[serde(default)]
-    offset: usize,
 }
 
 impl From<&TestSet> for TestsetView {
@@ -184,15 +169,8 @@ pub(super) async fn list_testsets(app: &App, request: Request) -> Result<Respons
 pub(super) async fn get_testset(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let id: TestSetId = request.id("testset_id")?;
-    let CasesQuery { limit, offset } = request.query()?;
-    if limit == Some(0) {
-        return Err(Error::invalid("limit", "must be at least 1"));
-    }
-    let (set, cases) = test_set::with_cases(app, &caller, id, offset, limit.unwrap_or(usize::MAX)).await?;
+    let part: PartQuery = request.query()?;
+    let (set, cases) = test_set::with_cases(app, &caller, id, part.offset(), part.limit()?).await?;
     let whole = WholeTestsetView { set: (&set).into(), cases: cases.into_iter().map(TestCase::from).collect() };
-    let written = filter::written(&whole, ANSWER_LIMIT_BYTES);
-    let written = written.ok_or_else(|| {
-        Error::invalid("limit", "the cases are more than 5 MiB: ask for fewer, with limit and offset")
-    })?;
-    Ok(response::with_bytes(StatusCode::OK, written.into()))
+    part::answer(&whole, CASES)
 }

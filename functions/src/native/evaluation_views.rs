@@ -4,12 +4,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use shared::{
     agent::Metadata,
-    batch::Progress,
-    evaluation::{self, Cell, Configuration, Finding, Interval, Phase, Settled, Standing, Summary, Unpriced, Verdict},
-    run::Usage,
+    evaluation::{Cell, Finding, Interval, Phase, Standing},
 };
 
 use super::{batches::CountsView, views::UsageView};
+use crate::evaluations::{self, Figures};
 
 /// An evaluation: how far it is, and what came of each configuration.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -40,7 +39,8 @@ pub(super) struct EvaluationView {
 /// A configuration: an agent's version and a model; and what came of it. What is said of correctness is `null` until the evaluation is done.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ConfigurationView {
-    /// Of a gate, that of the changed agent, which no list has: `metadata.gate` is the agent's.
+    /// The agent's; of one that no list has when it was started with a preamble on the CoAgent surface, or for a gate: `metadata.gate` is
+    /// then the agent's.
     pub(super) agent_id: String,
     pub(super) agent_version: u32,
     pub(super) agent_name: String,
@@ -93,31 +93,18 @@ impl From<Interval> for IntervalView {
     }
 }
 
-/// What is known of the cost of all of these together.
-fn cost<'a>(of: impl Iterator<Item = &'a Usage>) -> Option<u64> {
-    let mut all = Usage::default();
-    of.for_each(|usage| all.add(usage));
-    all.cost_micro_usd()
-}
-
 impl EvaluationView {
     pub(super) fn new(standing: &Standing) -> Self {
-        let Standing { evaluation, progress, judges } = standing;
-        let phase = standing.phase();
-        let figures = Figures::of(evaluation.settled.as_ref(), evaluation.configurations.len());
-        let each = evaluation.configurations.iter().zip(progress).zip(judges.iter().zip(figures));
-        let configurations = each.map(|((configuration, runs), (judges, figures))| {
-            ConfigurationView::new(configuration, runs, judges.as_ref(), figures)
-        });
+        let (evaluation, phase) = (&standing.evaluation, standing.phase());
         Self {
             id: evaluation.id.prefixed(),
             test_set_id: evaluation.test_set_id.prefixed(),
             status: phase.name(),
             terminal: phase == Phase::Done,
             cases: evaluation.cases,
-            configurations: configurations.collect(),
-            cost_micro_usd: cost(progress.iter().map(|runs| &runs.usage)),
-            judge_cost_micro_usd: cost(judges.iter().flatten().map(|judges| &judges.usage)),
+            configurations: Figures::of(standing).into_iter().map(ConfigurationView::from).collect(),
+            cost_micro_usd: evaluations::cost_micro_usd(standing),
+            judge_cost_micro_usd: evaluations::judge_cost_micro_usd(standing),
             max_concurrency: evaluation.max_concurrency,
             budget_micro_usd: evaluation.budget_micro_usd,
             metadata: evaluation.metadata.clone(),
@@ -127,38 +114,9 @@ impl EvaluationView {
     }
 }
 
-/// What is known of a configuration at the end.
-#[derive(Debug, Clone, Copy)]
-struct Figures {
-    summary: Option<Summary>,
-    /// Why nothing is said of correctness.
-    why_not: Option<&'static str>,
-    unbeaten: Option<bool>,
-}
-
-impl Figures {
-    /// Those of each configuration.
-    fn of(settled: Option<&Settled>, number: usize) -> Vec<Self> {
-        let Some(Settled { test_set_deleted, summaries, .. }) = settled else {
-            return vec![Self { summary: None, why_not: Some("not_ended"), unbeaten: None }; number];
-        };
-        let why_not = test_set_deleted.then_some("test_set_deleted");
-        let summaries: Vec<Summary> = summaries.iter().map(|one| one.summary).collect();
-        let unbeaten = evaluation::unbeaten(&summaries);
-        let figures = |(summary, unbeaten): (Summary, Option<bool>)| Self {
-            summary: Some(summary),
-            why_not,
-            unbeaten: unbeaten.filter(|_| why_not.is_none()),
-        };
-        summaries.into_iter().zip(unbeaten).map(figures).collect()
-    }
-}
-
-impl ConfigurationView {
-    fn new(configuration: &Configuration, runs: &Progress, judges: Option<&Progress>, figures: Figures) -> Self {
-        let Figures { summary, why_not, unbeaten } = figures;
-        let judged = summary.filter(|_| why_not.is_none());
-        let price = judged.map(|summary| summary.price());
+impl From<Figures<'_>> for ConfigurationView {
+    fn from(figures: Figures<'_>) -> Self {
+        let Figures { configuration, runs, price, .. } = figures;
         Self {
             agent_id: configuration.agent_id.prefixed(),
             agent_version: configuration.agent_version,
@@ -167,19 +125,19 @@ impl ConfigurationView {
             batch_id: configuration.batch_id.prefixed(),
             judge_batch_id: configuration.judges.as_ref().and_then(|judges| judges.batch_id).map(|id| id.prefixed()),
             counts: runs.counts.into(),
-            correct: judged.map(|summary| summary.correct),
+            correct: figures.correct,
             attempts: runs.usage.model_calls,
-            correctness: judged.map(|summary| f64::from(summary.correct) / f64::from(summary.cases)),
-            correctness_interval: judged.and_then(|summary| summary.interval()).map(Into::into),
+            correctness: figures.correctness,
+            correctness_interval: figures.correctness_interval.map(Into::into),
             usage: UsageView::from(&runs.usage),
-            cost_micro_usd: runs.usage.cost_micro_usd(),
-            judge_cost_micro_usd: cost(judges.map(|judges| &judges.usage).into_iter()),
-            price_per_correct_micro_usd: price.and_then(Result::ok).map(|price| price.micro_usd),
-            price_per_correct_interval: price.and_then(Result::ok).map(|price| price.interval.into()),
-            no_price_reason: why_not.or_else(|| price.and_then(Result::err).map(Unpriced::name)),
-            p50_ms: summary.and_then(|summary| summary.p50_ms),
-            p95_ms: summary.and_then(|summary| summary.p95_ms),
-            unbeaten,
+            cost_micro_usd: figures.cost_micro_usd,
+            judge_cost_micro_usd: figures.judge_cost_micro_usd,
+            price_per_correct_micro_usd: price.map(|price| price.micro_usd),
+            price_per_correct_interval: price.map(|price| price.interval.into()),
+            no_price_reason: figures.no_price_reason,
+            p50_ms: figures.p50_ms,
+            p95_ms: figures.p95_ms,
+            unbeaten: figures.unbeaten,
         }
     }
 }
@@ -229,10 +187,7 @@ impl From<&Finding> for FindingView {
 impl CellView {
     /// The cell at that place.
     pub(super) fn new(index: usize, cell: Cell) -> Self {
-        let findings = match &cell.verdict {
-            Verdict::Wrong(findings) => findings.iter().map(FindingView::from).collect(),
-            Verdict::Pending | Verdict::Correct | Verdict::NoAnswer => Vec::new(),
-        };
+        let findings = cell.findings().iter().map(FindingView::from).collect();
         Self {
             index,
             case: cell.case,

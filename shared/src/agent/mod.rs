@@ -31,7 +31,7 @@ pub use prompts::{
 pub use registered::tools_named;
 pub use together::{OfAgent, UPDATED_TOGETHER_LIMIT, Unknown, update_many};
 pub(crate) use unnamed::{UNNAMED_VERSION, candidate};
-pub use unnamed::{keep_unnamed, unnamed};
+pub use unnamed::{keep_unnamed, unnamed, unnamed_copy};
 
 use crate::{
     app::App,

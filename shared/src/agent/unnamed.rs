@@ -1,10 +1,10 @@
-//! Agents that nobody made: a call that brings its own prompt and model runs on one whose id follows from both, and a change of an agent is tried
-//! on one whose id follows from all that it shall be. No pointer names its only version, so no list shows it, and nobody can change it,
-//! delete it or run it by its id.
+//! Agents that nobody made: a call that brings its own prompt and model runs on one whose id follows from both, one that brings its own prompt
+//! for an agent on a copy, and a change of an agent is tried on one whose id follows from all that it shall be. No pointer names its only
+//! version, so no list shows it, and nobody can change it, delete it or run it by its id.
 
 use std::sync::Arc;
 
-use super::{AgentVersion, Draft, PlannedChange};
+use super::{AgentVersion, Draft, PlannedChange, current};
 use crate::{
     app::App,
     error::{Error, Result},
@@ -30,6 +30,23 @@ pub async fn unnamed(app: &App, caller: &Caller, system_prompt: String, model: S
     let definition = Draft { system_prompt, ..Draft::new(NAME, model) }.checked(app, caller.tenant(), None).await?;
     let (said, model) = (definition.system_prompt.as_bytes(), definition.model.as_str().as_bytes());
     let agent_id = AgentId::of_content(&[org.uuid().as_bytes(), said, model]);
+    let now = app.now();
+    Ok(Arc::new(AgentVersion { agent_id, number: UNNAMED_VERSION, created_at: now, updated_at: now, definition }))
+}
+
+/// The current version of this agent with another system prompt, checked, and not yet kept: see [`keep_unnamed`]. The same prompt for the same
+/// version makes the same.
+///
+/// # Errors
+/// [`crate::Error::NotFound`], [`crate::Error::Invalid`], [`crate::Error::Forbidden`].
+pub async fn unnamed_copy(app: &App, caller: &Caller, of: AgentId, system_prompt: String) -> Result<Arc<AgentVersion>> {
+    caller.require(Scope::RunsWrite)?;
+    let (tenant, copied) = (caller.tenant(), current(app, caller.tenant(), of).await?);
+    let draft = Draft { system_prompt, ..copied.definition.to_draft() };
+    let definition = draft.checked(app, tenant, Some(&copied.definition)).await?;
+    let (version, said) = (copied.number.to_be_bytes(), definition.system_prompt.as_bytes());
+    let agent_id =
+        AgentId::of_content(&[tenant.org().uuid().as_bytes(), b"copy", of.uuid().as_bytes(), &version, said]);
     let now = app.now();
     Ok(Arc::new(AgentVersion { agent_id, number: UNNAMED_VERSION, created_at: now, updated_at: now, definition }))
 }

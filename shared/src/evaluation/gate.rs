@@ -154,13 +154,14 @@ pub async fn try_change(
         return Ok(Some(id));
     }
     let Trial { test_set_id, max_concurrency, budget_micro_usd } = trial;
+    let of = planned.from().agent_id;
     let new = NewEvaluation {
         test_set_id,
-        configurations: vec![NewConfiguration { agent: Tried::Unnamed(candidate), model: None }],
+        configurations: vec![NewConfiguration { agent: Tried::Candidate { of, candidate }, model: None }],
         origin: Origin::Native,
         max_concurrency,
         budget_micro_usd,
-        metadata: Metadata::from([(GATE.to_owned(), planned.from().agent_id.prefixed())]),
+        metadata: Metadata::from([(GATE.to_owned(), of.prefixed())]),
     };
     let planned = plan(app, caller, new).await.map_err(|error| error.with_fields(of_gate))?;
     Ok(Some(start(app, caller, planned, Claim::none()).await?.id))

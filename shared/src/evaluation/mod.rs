@@ -17,6 +17,7 @@ mod read;
 mod settle;
 mod similarity;
 mod start;
+mod tried;
 mod verdict;
 mod verdicts;
 
@@ -28,11 +29,9 @@ pub use self::{
     cell::Cell,
     figures::{Interval, Outcome, Price, Summary, Unpriced, nearest_rank, unbeaten, wilson},
     gate::{GATE, GateFailure, Missed, Thresholds, Trial, try_change},
-    read::{bare_cells, cancel, cells, column, get, list, own, tell},
-    start::{
-        CELLS_LIMIT, CONFIGURATIONS_LIMIT, MAX_CONCURRENCY_LIMIT, NewConfiguration, NewEvaluation, Planned, Tried,
-        plan, start,
-    },
+    read::{bare_cells, cancel, cells, column, get, list, own, own_prompt, tell},
+    start::{CELLS_LIMIT, CONFIGURATIONS_LIMIT, MAX_CONCURRENCY_LIMIT, NewEvaluation, Planned, plan, start},
+    tried::{NewConfiguration, Source, Tried},
     verdict::{Asked, Finding, Opinion, Said, Verdict, verdict},
 };
 pub(crate) use self::{cell::Judged, settle::look_at, similarity::compare};
@@ -90,6 +89,9 @@ pub struct Configuration {
     pub agent_version: u32,
     /// What that version calls it.
     pub agent_name: String,
+    /// Where it comes from.
+    #[serde(default)]
+    pub source: Source,
     /// The model that is called.
     pub model: ModelName,
     /// The batch of its runs: run `n` is of case `n`.

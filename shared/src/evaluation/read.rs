@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::{Cell, Evaluation, Judged, Standing, settle, verdicts};
+use super::{Cell, Configuration, Evaluation, Judged, Source, Standing, settle, verdicts};
 use crate::{
-    agent::Metadata,
+    agent::{self, Metadata},
     app::App,
     error::{Error, Result},
     id::{EvaluationId, RunId},
@@ -67,6 +67,19 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest, metadata: &Met
             None => return Ok(Page::new(entries, None, &of)),
         }
     }
+}
+
+/// The system prompt that the configuration was given; `None` when its agent has its own.
+///
+/// # Errors
+/// Faults of the store.
+pub async fn own_prompt(app: &App, caller: &Caller, configuration: &Configuration) -> Result<Option<String>> {
+    caller.require(Scope::RunsRead)?;
+    if configuration.source == Source::Listed {
+        return Ok(None);
+    }
+    let agent = agent::version(app, caller.tenant(), configuration.agent_id, configuration.agent_version).await?;
+    Ok(Some(agent.definition.system_prompt.clone()))
 }
 
 /// The cells of the evaluation's matrix from position `from` on, at most `limit`, as they are at this moment: case by case, and of a case one

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Configuration, Evaluation, Judge, Standing, questions};
+use super::{Configuration, Evaluation, Judge, NewConfiguration, Source, Standing, questions, tried};
 use crate::{
     agent::{self, AgentVersion, Metadata},
     app::App,
     batch::{self, Batch, Counts, Progress, Shared},
     engine,
     error::{Error, Problem, Result},
-    id::{AgentId, BatchId, EvaluationId, RunId, TestSetId},
+    id::{BatchId, EvaluationId, RunId, TestSetId},
     idempotency::Claim,
     message::{Record, Slot},
-    run::{self, InBatch, NewRun, Origin, Pinned, Prompt, Run},
+    run::{self, InBatch, Origin, Pinned, Run},
     store,
     tenant::{Caller, Scope},
     test_set::{self, CASES_LIMIT, Case},
@@ -45,29 +45,6 @@ pub struct NewEvaluation {
     pub budget_micro_usd: Option<u64>,
     /// The caller's own pairs, for the evaluation and each of its runs.
     pub metadata: Metadata,
-}
-
-/// What cases shall be run with.
-#[derive(Debug, Clone)]
-pub struct NewConfiguration {
-    /// The agent.
-    pub agent: Tried,
-    /// Another model than the agent's.
-    pub model: Option<String>,
-}
-
-/// An agent that is tried.
-#[derive(Debug, Clone)]
-pub enum Tried {
-    /// One of the organisation's.
-    Listed {
-        /// Its id.
-        id: AgentId,
-        /// Its version; `None` is the current one.
-        version: Option<u32>,
-    },
-    /// One that no list has: see [`agent::unnamed`]. It is kept when the evaluation is started.
-    Unnamed(Arc<AgentVersion>),
 }
 
 /// An evaluation that is checked and has its ids, not yet accepted: see [`start`].
@@ -105,24 +82,8 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
     caller.require(Scope::RunsWrite)?;
     let NewEvaluation { test_set_id, configurations, origin, max_concurrency, budget_micro_usd, metadata } = new;
     check(&configurations, max_concurrency, budget_micro_usd, &metadata)?;
-    let mut pinned: Vec<Pinned> = Vec::with_capacity(configurations.len());
-    let mut unnamed = Vec::new();
-    for (index, configuration) in configurations.into_iter().enumerate() {
-        if let Tried::Unnamed(agent) = &configuration.agent {
-            unnamed.push(Arc::clone(agent));
-        }
-        let found = pin(app, caller, configuration, &metadata, origin).await;
-        let found = found.map_err(|error| of_configuration(error, index))?;
-        let same = |other: &Pinned| {
-            let version = |of: &Pinned| (of.agent.agent_id, of.agent.number);
-            version(other) == version(&found) && other.model == found.model
-        };
-        if pinned.iter().any(same) {
-            let message = "is the same agent, version and model as an earlier one";
-            return Err(Error::invalid(format!("configurations[{index}]"), message));
-        }
-        pinned.push(found);
-    }
+    let sources: Vec<Source> = configurations.iter().map(|configuration| configuration.agent.source()).collect();
+    let pinned = tried::pinned(app, caller, configurations, &metadata, origin).await?;
     let cases = test_set::some_cases(app, caller.tenant(), test_set_id, 0, CASES_LIMIT).await?;
     check_cases(&cases, &pinned).await?;
     let now = app.now();
@@ -135,8 +96,9 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
         let batch = batch::first_row(app, &pinned, BatchId::new(now), cases.len(), shared);
         batches.push((Batch { evaluation: Some(id), ..batch }, pinned));
     }
-    let mut configurations = Vec::with_capacity(batches.len());
-    for (batch, pinned) in &batches {
+    let (mut configurations, mut unnamed) = (Vec::with_capacity(batches.len()), Vec::new());
+    for ((batch, pinned), source) in batches.iter().zip(sources) {
+        unnamed.extend((source != Source::Listed).then(|| Arc::clone(&pinned.agent)));
         let agents = questions::agents(app, needed, pinned);
         unnamed.extend(agents.iter().flatten().cloned());
         let [judge, comparer] = agents.map(|agent| agent.map(|agent| Judge::of(&agent)));
@@ -144,6 +106,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewEvaluation) -> Result<Plan
             agent_id: batch.agent_id,
             agent_version: batch.agent_version,
             agent_name: pinned.agent.definition.name.clone(),
+            source,
             model: batch.model.clone(),
             batch_id: batch.id,
             judge,
@@ -192,25 +155,6 @@ fn check(
         wrong("budget_micro_usd", "must be at least 1".to_owned());
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::Invalid(problems)) }
-}
-
-async fn pin(app: &App, caller: &Caller, new: NewConfiguration, metadata: &Metadata, origin: Origin) -> Result<Pinned> {
-    let agent = match new.agent {
-        Tried::Listed { id, version } => agent::wanted(app, caller.tenant(), id, version).await?,
-        Tried::Unnamed(agent) => agent,
-    };
-    let nothing = Prompt::Message(String::new());
-    let run = NewRun { model: new.model, metadata: metadata.clone(), ..NewRun::of(agent.agent_id, nothing, origin) };
-    run::pin_to(app, caller, agent, &run).await
-}
-
-/// The error with its field as the request calls it: what is wrong with a configuration is wrong with its model.
-fn of_configuration(error: Error, index: usize) -> Error {
-    let field = format!("configurations[{index}].model");
-    if let Error::UnknownModel { name, known, variable, .. } = error {
-        return Error::UnknownModel { field, name, known, variable };
-    }
-    error.with_fields(|_| field.clone())
 }
 
 /// Whether each case can be told to each agent, and there are not too many.

@@ -88,6 +88,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "coagent_filter_logs",
             "coagent_list_testsets",
             "coagent_get_testset",
+            "coagent_get_testset_run",
         ],
     ),
     (
@@ -116,6 +117,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "coagent_record_logs",
             "coagent_complete",
             "coagent_create_testset",
+            "coagent_create_testset_run",
         ],
     ),
     ("keys:manage", &["create_key", "list_keys", "revoke_key", "rotate_key", "put_budgets"]),

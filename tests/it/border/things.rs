@@ -26,8 +26,9 @@ pub(super) enum Kind {
     Version,
 }
 
-/// What the field of this name, or one whose place ends so, holds the id of.
+/// What the field of this name, or one whose place ends so, holds the id of; of one call alone where its name stands before the place.
 const KINDS: &[(&str, Kind)] = &[
+    ("coagent_get_testset_run path.run_id", Kind::Evaluation),
     ("agent_id", Kind::Agent),
     ("agentId", Kind::Agent),
     ("agentIdFilter", Kind::Agent),
@@ -90,7 +91,7 @@ impl Kind {
         if NOT_LOOKED_UP.iter().any(|(end, _)| is(end) || *end == here) {
             return None;
         }
-        let found = KINDS.iter().find(|(end, _)| is(end));
+        let found = KINDS.iter().find(|(end, _)| is(end) || *end == here);
         Some(found.unwrap_or_else(|| panic!("{call}: what is {place} the id of? Say it in things.rs")).1)
     }
 

@@ -20,7 +20,7 @@ on_every_backend!(
 );
 
 /// A set of so many cases that the model server passes, but for every fifth.
-pub(super) async fn set_of(client: &Client, count: usize) -> String {
+pub(crate) async fn set_of(client: &Client, count: usize) -> String {
     let case = |n: usize| {
         let expected = if n % 5 == 4 { "else".to_owned() } else { format!("answer {n}") };
         json!({

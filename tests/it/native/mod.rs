@@ -9,7 +9,7 @@ mod compared;
 mod concurrency;
 mod evaluation_races;
 mod evaluation_reports;
-mod evaluations;
+pub(crate) mod evaluations;
 mod events;
 mod file_room;
 mod files;

@@ -100,6 +100,7 @@ impl World {
             pepper: SecretString::from("a pepper of more than 16 bytes"),
             models: Settings::from_lookup(key),
             judge_model: None,
+            embedding_model: None,
             lease_ms: self.plan.lease_ms,
             model_timeout_ms: CALL_MS,
             sync_runs: SyncRuns::InProcess { limit_ms: 870_000 },
