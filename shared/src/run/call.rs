@@ -159,9 +159,11 @@ impl Run {
     }
 
     /// Takes over what others than the holder may write: that it shall end, and what a person said of its calls. Whether a person
-    /// said something. If the run was about to wait for just that, it waits no more, and the reaper looks at it at `check_at`.
+    /// said something. If the run was about to wait, it waits no more after either, and the reaper looks at it at `check_at`: who wrote
+    /// it saw a holder, and leaves the rest to that one.
     pub(crate) fn adopt(&mut self, found: &Self, check_at: Timestamp) -> bool {
-        self.cancel_requested |= found.cancel_requested;
+        let shall_end = found.cancel_requested && !self.cancel_requested;
+        self.cancel_requested |= shall_end;
         let mut said = false;
         for (mine, theirs) in self.calls.iter_mut().zip(&found.calls) {
             if mine.state == CallState::AwaitsApproval && theirs.state == CallState::Ready {
@@ -169,7 +171,7 @@ impl Run {
                 said = true;
             }
         }
-        if said && self.status == Status::Waiting {
+        if (said || shall_end) && self.status == Status::Waiting {
             self.ask_for_worker(check_at);
         }
         said

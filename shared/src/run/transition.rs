@@ -320,4 +320,18 @@ pub(super) mod tests {
         run.acquire("w", at(0), LEASE_MS, None);
         assert_eq!(run.next_check_at, at(10_000));
     }
+
+    #[test]
+    fn a_cancel_that_comes_as_the_holder_lets_go_is_not_waited_out() {
+        let cancelled = Run { cancel_requested: true, ..queued() };
+        let mut run = queued();
+        run.wait(Reason::ApprovalRequired, at(1_000_000), at(1));
+        run.adopt(&cancelled, at(LEASE_MS));
+        assert_eq!((run.status, run.reason, run.next_check_at), (Status::Queued, None, at(LEASE_MS)));
+        assert!(run.cancel_requested);
+        // Who waits although it knew of that waits for what its end takes.
+        run.wait(Reason::SubAgent, at(1_000_000), at(2));
+        run.adopt(&cancelled, at(LEASE_MS));
+        assert_eq!((run.status, run.next_check_at), (Status::Waiting, at(1_000_000)));
+    }
 }

@@ -27,7 +27,7 @@ async fn followed(client: Client, agent: String, name: String) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_follows_a_run_misses_nothing_whenever_the_process_is_killed() {
-    let (runs, kills, life_ms) = by_form((12, 6, (150, 700)), (100, 50, (150, 1_500)));
+    let (runs, kills, life_ms) = by_form((12, 6, (150, 700)), (100, 50, (300, 2_500)));
     let mut random = Random::seeded();
     let mut served = Served::start().await;
     let agent = served.client.agent("demo/scripted-l900").await;
