@@ -44,6 +44,7 @@ impl Muster {
             pepper: SecretString::from("a pepper for tests, 32 bytes long"),
             models: Settings::from_lookup(|name| (name == "OPENAI_BASE_URL").then(|| base_url.clone())),
             judge_model: None,
+            embedding_model: None,
             lease_ms: LEASE_MS,
             model_timeout_ms: 10_000,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },

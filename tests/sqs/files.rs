@@ -60,6 +60,7 @@ impl Muster {
             pepper: SecretString::from("a pepper for tests, 32 bytes long"),
             models: Settings::from_lookup(|_| None),
             judge_model: None,
+            embedding_model: None,
             lease_ms: LEASE_MS,
             model_timeout_ms: 1_000,
             sync_runs: SyncRuns::InProcess { limit_ms: 30_000 },

@@ -113,7 +113,11 @@ pub(super) async fn call(
         held.pieces.clear();
         let (tenant, compares) = (held.tenant(), agent.definition.compares);
         let asked = async {
-            if compares { evaluation::compare(app, tenant, &request).await } else { whose.call(app, &request).await }
+            if compares {
+                Box::pin(evaluation::compare(app, tenant, &request)).await
+            } else {
+                whose.call(app, &request).await
+            }
         };
         let outcome = match beside(app, held, asked).await? {
             Beside::Ended(outcome) => outcome,
