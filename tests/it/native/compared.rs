@@ -6,12 +6,9 @@ use shared::model::settings::Settings;
 
 use super::{
     evaluations::{cells, started, verdicts},
-    judged::{case, ended, evaluation, judge, set, tokens, why_not},
+    judged::{asked_once_whatever_is_lost, case, ended, evaluation, judge, set, tokens, why_not},
 };
-use crate::{
-    harness::{Muster, on_every_backend, text},
-    reaper::LEASE_AND_MORE_MS,
-};
+use crate::harness::{Muster, on_every_backend, text};
 
 on_every_backend!(
     what_is_alike_enough_passes_and_is_booked_apart,
@@ -129,17 +126,7 @@ async fn the_scripted_model_compares_its_own_answers_by_their_words(muster: Must
 
 async fn a_comparison_whose_message_is_lost_is_made_once(muster: Muster) {
     let muster = muster.with_embeddings("openai/fake");
-    let cases: Vec<Value> = (0..5).map(|n| case(&format!("Oslo {n}"), &[alike(&format!("{n} Oslo"), 0.99)])).collect();
-    let path = evaluation(&muster, json!(cases), &["openai/fake"]).await;
-    muster.drain().await;
-    assert_eq!(muster.us.get(&path).await.ok()["status"], "judging");
-    assert_eq!(muster.lose_messages().await, 1);
-    muster.pass(LEASE_AND_MORE_MS);
-    muster.reap().await;
-    muster.drain_twice().await;
-    let ended = ended(&muster, &path).await;
-    assert_eq!(json!([ended["status"], ended["configurations"][0]["correct"]]), json!(["done", 5]));
-    assert_eq!(muster.models.stats().calls, 10);
+    asked_once_whatever_is_lost(&muster, |n| alike(&format!("{n} Oslo"), 0.99)).await;
 }
 
 async fn what_nobody_may_compare_is_refused_at_the_start(muster: Muster) {

@@ -244,15 +244,20 @@ async fn an_evaluation_that_nobody_looks_at_is_judged_by_the_reaper(muster: Must
 
 async fn a_judge_whose_messages_are_lost_is_asked_again_for_nothing_twice(muster: Muster) {
     let muster = muster.with_judge(JUDGE);
-    let cases: Vec<Value> = (0..5).map(|n| case(&format!("Oslo {n}"), &[judge("Oslo")])).collect();
-    let path = evaluation(&muster, json!(cases), &["openai/fake"]).await;
+    asked_once_whatever_is_lost(&muster, |_| judge("Oslo")).await;
+}
+
+/// Evaluates five answers, `Oslo 0` to `Oslo 4`, that a model decides on; its messages are lost at first.
+pub(super) async fn asked_once_whatever_is_lost(muster: &Muster, validation: impl Fn(usize) -> Value) {
+    let cases: Vec<Value> = (0..5).map(|n| case(&format!("Oslo {n}"), &[validation(n)])).collect();
+    let path = evaluation(muster, json!(cases), &["openai/fake"]).await;
     muster.drain().await;
     assert_eq!(muster.us.get(&path).await.ok()["status"], "judging");
     assert_eq!(muster.lose_messages().await, 1);
     muster.pass(LEASE_AND_MORE_MS);
     muster.reap().await;
     muster.drain_twice().await;
-    let ended = ended(&muster, &path).await;
+    let ended = ended(muster, &path).await;
     assert_eq!(json!([ended["status"], ended["configurations"][0]["correct"]]), json!(["done", 5]));
     assert_eq!(muster.models.stats().calls, 10);
 }
