@@ -41,9 +41,9 @@ pub(super) struct TestsetRunView {
 pub(super) struct ConfigurationView {
     /// The agent that it was given; `null` when it is a preamble and a model.
     agent_id: Option<String>,
-    /// The agent's version; `null` when it has another preamble than the agent, or no agent.
+    /// The agent's version; `null` when it is none of them: with a preamble of the request, as a change that a gate tries, or without an agent.
     agent_version: Option<u32>,
-    /// The preamble that it was given; `null` when it is the agent's own.
+    /// What it is told, when it is no version of the agent; `null` otherwise.
     preamble: Option<String>,
     model_ref: ModelRef,
     /// How many of its cases have ended, well or not.

@@ -1,5 +1,7 @@
 //! Changes of agents that are tried on a test set first, on the native surface.
 
+use std::sync::Arc;
+
 use http::HeaderValue;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,7 +22,7 @@ use crate::{Request, Response, response, wait};
 /// Names the evaluation in which a change was tried that was made.
 const EVALUATION: &str = "gate-evaluation";
 
-/// What a changed agent must come to, and on what, before the agent is changed: at least one threshold with `gate`, and nothing without it.
+/// What a changed agent must come to, and on what, before the agent is changed: `min_correctness` with `gate`, and nothing without it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GateQuery {
@@ -105,8 +107,18 @@ pub(super) async fn update_agent(app: &App, caller: &Caller, request: &Request, 
         let location = format!("/v1/evaluations/{}", evaluation_id.prefixed());
         return Ok(look_later(response::accepted(&EvaluationView::new(&standing)), &location));
     };
-    thresholds.check(evaluation_id, settled)?;
-    let agent = agent::make(app, caller, planned).await?;
+    thresholds.check(&standing.evaluation, settled)?;
+    let agent = match agent::make(app, caller, planned).await {
+        Err(Error::Conflict(why)) => {
+            // Another call may have made just this change.
+            let left = agent::plan_change(app, caller, id, &body.change()).await?;
+            if left.to().is_some() {
+                return Err(Error::Conflict(why));
+            }
+            Arc::clone(left.from())
+        }
+        other => other?,
+    };
     let mut response = response::ok(&AgentView::from(agent.as_ref()));
     if let Ok(id) = HeaderValue::from_str(&evaluation_id.prefixed()) {
         response.headers_mut().insert(EVALUATION, id);

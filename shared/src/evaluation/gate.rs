@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Evaluation, NewConfiguration, NewEvaluation, Settled, Tried, figures, plan, settle, start};
+use super::{Evaluation, NewConfiguration, NewEvaluation, Settled, Summary, Tried, figures, plan, settle, start};
 use crate::{
     agent::{self, AgentVersion, Metadata, PlannedChange},
     app::App,
@@ -13,6 +13,7 @@ use crate::{
     idempotency::Claim,
     run::Origin,
     tenant::{Caller, Scope},
+    test_set,
 };
 
 /// The pair in a gate's evaluation that names the agent whose change is tried, by its id as the native surface writes it.
@@ -21,10 +22,11 @@ pub const GATE: &str = "gate";
 const MIN_CORRECTNESS: &str = "min_correctness";
 const MAX_PRICE: &str = "max_price_per_correct_micro_usd";
 
-/// What a changed agent must come to: at least one of the two. Figures are held against them as they are, without their intervals.
+/// What a changed agent must come to. Figures are held against it as they are, without their intervals. A price alone would say nothing: cases
+/// that were never run cost nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
-    min_correctness: Option<f64>,
+    min_correctness: f64,
     max_price_micro_usd: Option<u64>,
 }
 
@@ -38,40 +40,42 @@ impl Thresholds {
         let mut wrong = |field: &str, message: &str| {
             problems.push(Problem { field: field.to_owned(), message: message.to_owned() });
         };
-        if min_correctness.is_none() && max_price_micro_usd.is_none() {
-            wrong(MIN_CORRECTNESS, "is required with 'gate' unless 'max_price_per_correct_micro_usd' is given");
-        }
-        if min_correctness.is_some_and(|least| !(least > 0.0 && least <= 1.0)) {
+        let least = min_correctness.unwrap_or_default();
+        if min_correctness.is_none() {
+            wrong(MIN_CORRECTNESS, "is required with 'gate'");
+        } else if !(least > 0.0 && least <= 1.0) {
             wrong(MIN_CORRECTNESS, "must be above 0 and at most 1");
         }
         if max_price_micro_usd == Some(0) {
             wrong(MAX_PRICE, "must be at least 1");
         }
         if problems.is_empty() {
-            Ok(Self { min_correctness, max_price_micro_usd })
+            Ok(Self { min_correctness: least, max_price_micro_usd })
         } else {
             Err(Error::Invalid(problems))
         }
     }
 
-    /// Refuses an evaluation of one configuration that does not come to this.
+    /// Refuses an evaluation of one configuration that does not come to this, or that somebody cancelled.
     ///
     /// # Errors
     /// [`Error::GateFailed`].
-    pub fn check(&self, evaluation_id: EvaluationId, settled: &Settled) -> Result<()> {
-        let missed = self.missed(settled);
+    pub fn check(&self, evaluation: &Evaluation, settled: &Settled) -> Result<()> {
+        let missed = self.missed(match settled.summaries.first() {
+            _ if evaluation.cancel_requested => Err("cancelled"),
+            Some(one) if !settled.test_set_deleted => Ok(one.summary),
+            _ => Err("test_set_deleted"),
+        });
+        let evaluation_id = evaluation.id;
         if missed.is_empty() { Ok(()) } else { Err(Error::GateFailed(GateFailure { evaluation_id, missed })) }
     }
 
-    fn missed(&self, settled: &Settled) -> Vec<Missed> {
-        let summary = settled.summaries.first().filter(|_| !settled.test_set_deleted).map(|one| one.summary);
-        let summary = summary.ok_or("test_set_deleted");
+    fn missed(&self, summary: Result<Summary, &'static str>) -> Vec<Missed> {
         let mut missed = Vec::new();
-        if let Some(limit) = self.min_correctness {
-            let figure = summary.map(|summary| f64::from(summary.correct) / f64::from(summary.cases));
-            if !figure.is_ok_and(|figure| figure >= limit) {
-                missed.push(Missed { threshold: MIN_CORRECTNESS, limit, figure });
-            }
+        let (limit, figure) =
+            (self.min_correctness, summary.map(|summary| f64::from(summary.correct) / f64::from(summary.cases)));
+        if !figure.is_ok_and(|figure| figure >= limit) {
+            missed.push(Missed { threshold: MIN_CORRECTNESS, limit, figure });
         }
         if let Some(limit) = self.max_price_micro_usd.map(figures::in_micro_usd) {
             let price = summary.and_then(|summary| summary.price().map_err(|why| why.name()));
@@ -91,7 +95,7 @@ pub struct Missed {
     pub threshold: &'static str,
     /// What was asked for: a part of the cases, or micro-USD.
     pub limit: f64,
-    /// What there is, or why that is not known: `unknown_price`, `nothing_correct` or `test_set_deleted`.
+    /// What there is, or why that is not known: `unknown_price`, `nothing_correct`, `cancelled` or `test_set_deleted`.
     pub figure: Result<f64, &'static str>,
 }
 
@@ -147,7 +151,10 @@ pub async fn try_change(
     begun: Option<EvaluationId>,
 ) -> Result<Option<EvaluationId>> {
     caller.require(Scope::RunsWrite)?;
-    let Some(candidate) = agent::candidate(app, caller.tenant(), planned)? else { return Ok(None) };
+    let Some(candidate) = agent::candidate(app, caller.tenant(), planned)? else {
+        // What is misspelt is told all the same.
+        return test_set::some_cases(app, caller.tenant(), trial.test_set_id, 0, 1).await.map(|_| None);
+    };
     if let Some(id) = begun {
         let evaluation = settle::found(app, caller.tenant(), id).await?.value;
         check_of(&evaluation, trial.test_set_id, &candidate)?;

@@ -134,6 +134,8 @@ fn holds(kind: &Kind, answer: &str, asked: &[Asked], opinion: Option<&Opinion>) 
         Kind::SemanticSimilarity { threshold, .. } => match opinion {
             Some(Opinion::Similarity(similarity)) if similarity >= threshold => Ok(()),
             Some(Opinion::Similarity(similarity)) => {
+                // Rounded down, for it is less.
+                let similarity = (similarity * 1e4).floor() / 1e4;
                 Err(format!("the similarity is {similarity:.4}, and {threshold} passes"))
             }
             other => Err(not_judged(other)),
@@ -236,7 +238,7 @@ mod tests {
             (judge.clone(), failed(), Some("could not be judged: model_error: gone")),
             (judge, Opinion::Similarity(1.0), Some("could not be judged")),
             (similar(0.8), Opinion::Similarity(0.8), None),
-            (similar(0.8), Opinion::Similarity(0.799_95), Some("the similarity is 0.8000, and 0.8 passes")),
+            (similar(0.8), Opinion::Similarity(0.799_95), Some("the similarity is 0.7999, and 0.8 passes")),
             (similar(0.0), Opinion::Similarity(-0.01), Some("the similarity is -0.0100, and 0 passes")),
             (similar(0.0), Opinion::Similarity(f64::NAN), Some("the similarity is NaN, and 0 passes")),
             (similar(0.8), failed(), Some("could not be judged: model_error: gone")),

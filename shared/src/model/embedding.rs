@@ -3,7 +3,7 @@
 use super::{Tokens, scripted};
 
 /// How many numbers `demo/scripted` makes of a text.
-const LENGTH: usize = 256;
+const LENGTH: usize = 4_096;
 
 /// Texts as vectors: those of texts that mean the like have a small angle.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +25,7 @@ impl Embedded {
 }
 
 /// The texts as `demo/scripted` has them. It knows no meaning: a vector counts the words of its text, in small letters, each at the place
-/// that its FNV-1a hash has among 256, and has the length 1. So texts are alike as far as they have the same words. A text without any has
+/// that its FNV-1a hash has among 4,096, and has the length 1. So texts are alike as far as they have the same words. A text without any has
 /// the empty one.
 pub(super) fn scripted(texts: &[String]) -> Embedded {
     let bytes = texts.iter().map(String::len).fold(0, usize::saturating_add);
