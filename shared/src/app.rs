@@ -48,6 +48,9 @@ pub enum Unusable {
     /// The model that shall make embeddings is none.
     #[error("MUSTER_EMBEDDING_MODEL: {0}")]
     Embedding(#[source] UnknownModel),
+    /// The provider of that model has no embeddings.
+    #[error("MUSTER_EMBEDDING_MODEL: the provider of '{0}' has no embeddings")]
+    NoEmbeddings(ModelName),
     /// TLS cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[source] Fault),
@@ -100,6 +103,9 @@ impl App {
         let named = |name: &Option<String>| name.as_deref().map(|name| models.resolve(name)).transpose();
         let judge = named(&config.judge_model).map_err(Unusable::Judge)?.or_else(|| models.keyed_default());
         let embedding = named(&config.embedding_model).map_err(Unusable::Embedding)?;
+        if let Some(name) = embedding.as_ref().filter(|name| !models.embeds(name)) {
+            return Err(Unusable::NoEmbeddings(name.clone()));
+        }
         let embedding = embedding.or_else(|| models.keyed_embedding());
         let guard = Guard::new(&config.allow_cidrs).map_err(Unusable::Tls)?;
         let versions = Mutex::new(LruCache::new(REMEMBERED_VERSIONS));

@@ -8,6 +8,8 @@
     clippy::excessive_nesting,
     reason = "a test fails by panicking, in its helper functions too, and may print"
 )]
+// A test's future has those of its client, the border, a route and an operation within it.
+#![recursion_limit = "256"]
 
 mod beyond;
 mod border;

@@ -91,9 +91,14 @@ pub(super) async fn check(app: &App, tenant: Tenant, cases: &[Case], configurati
         return Err(Error::invalid(SET, message));
     }
     let kinds = || cases.iter().flat_map(|case| &case.validations).map(|validation| &validation.kind);
-    let models: BTreeSet<&str> = kinds().filter_map(Kind::names_model).map(|(_, model)| model).collect();
-    for model in models {
-        provider::resolve(app, tenant, SET, model).await?;
+    let named =
+        |(about, model): (About<'_>, Option<&str>)| Some((model?.to_owned(), matches!(about, About::Sentence(_))));
+    let models: BTreeSet<(String, bool)> = kinds().filter_map(About::of).filter_map(named).collect();
+    for (model, embeds) in models {
+        let name = provider::resolve(app, tenant, SET, &model).await?;
+        if embeds && !provider::embeds(app, tenant, &name).await? {
+            return Err(Error::invalid(SET, format!("compares by '{model}', whose provider has no embeddings")));
+        }
     }
     let (mut needed, mut unsaid) = (Needed::default(), Needed::default());
     for (about, model) in kinds().filter_map(About::of) {

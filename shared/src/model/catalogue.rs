@@ -176,6 +176,12 @@ impl Models {
         vendor(self.canonical(model.as_str())) == Some(Vendor::Demo)
     }
 
+    /// Whether whoever serves the model of that name has embeddings.
+    #[must_use]
+    pub fn embeds(&self, model: &ModelName) -> bool {
+        vendor(self.canonical(model.as_str())).is_none_or(Vendor::has_embeddings)
+    }
+
     /// Calls the model once, unless most calls of it failed a moment ago. What to do when it fails, `next` says.
     ///
     /// # Errors

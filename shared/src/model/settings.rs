@@ -73,6 +73,12 @@ impl Vendor {
         }
     }
 
+    /// Whether it has models of embeddings that can be called.
+    #[must_use]
+    pub const fn has_embeddings(self) -> bool {
+        !matches!(self, Self::Anthropic | Self::Bedrock)
+    }
+
     /// The variable that holds its base URL; `None` when it has no network.
     #[must_use]
     pub const fn base_url_variable(self) -> Option<&'static str> {

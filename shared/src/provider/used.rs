@@ -108,6 +108,15 @@ pub async fn resolve(app: &App, tenant: Tenant, field: &str, name: &str) -> Resu
     Err(Error::UnknownModel { field: field.to_owned(), name: name.to_owned(), known, variable: unknown.variable })
 }
 
+/// Whether whoever serves the model of that name for this organisation has embeddings.
+pub(crate) async fn embeds(app: &App, tenant: Tenant, name: &ModelName) -> store::Result<bool> {
+    Ok(match whose(app, tenant, name.as_str()).await? {
+        Whose::Deployment => app.models().embeds(name),
+        Whose::Organisation(provider) => provider.kind.vendor().has_embeddings(),
+        Whose::Nobody => false,
+    })
+}
+
 /// The texts as vectors, asked for once: see [`crate::model::catalogue::Models::embed`].
 ///
 /// # Errors

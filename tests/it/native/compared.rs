@@ -140,6 +140,13 @@ async fn what_nobody_may_compare_is_refused_at_the_start(muster: Muster) {
     assert!(message.ends_with("where a validation names none: MUSTER_EMBEDDING_MODEL is not set"), "{message}");
     assert_eq!(refused.param(), "configurations[1]");
     assert_eq!(muster.us.get("/v1/evaluations").await.ok()["data"], json!([]));
+    let ours = json!({"id": "acme", "name": "n", "type": "anthropic", "api_key": "k", "available_models": ["claude"]});
+    muster.us.post("/api/v1/providers", ours).await.status(201);
+    let without = set(&muster, json!([case("a", &[alike_by("acme", "claude")])])).await;
+    let refused = muster.us.post(&path(&without), json!({"configurations": [{"agent_id": other}]})).await;
+    let message = text(&refused.body["error"], "message");
+    assert!(message.ends_with("compares by 'acme/claude', whose provider has no embeddings"), "{message}");
+    assert_eq!(refused.param(), "test_set_id");
     let path = started(&muster.us, &named, body["configurations"].clone()).await;
     assert_eq!(ended(&muster, &path).await["status"], "done", "who names a model needs no other");
 }

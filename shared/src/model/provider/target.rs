@@ -81,7 +81,7 @@ impl Target {
         texts: &[String],
         timeout_ms: u64,
     ) -> Result<Embedded, ModelFault> {
-        if matches!(self.vendor, Vendor::Anthropic | Vendor::Bedrock) {
+        if !self.vendor.has_embeddings() {
             return Err(refused("this provider has no embeddings"));
         }
         let call = client.exec_embed(self.embedding_service(model), EmbedRequest::new_batch(texts.to_vec()), None);
