@@ -7,6 +7,8 @@ warnings.simplefilter("ignore", DeprecationWarning)
 from coa_dev_coagent import CoagentClient, CoagentClientError
 from coa_dev_coagent.logapi import EventType, LogEntry
 
+# How many entries a session has at most: what can be read of one has a bound.
+A_SESSION = 2_000
 SECONDS, WRITERS, TOGETHER = 5, 4, 100
 
 
@@ -82,13 +84,14 @@ def runs(url, key, client):
 
 
 def rate(url, key):
-    """Entries a second that writers, each with a session of its own, have taken; none is lost."""
+    """Entries a second that writers, each with sessions of its own, have taken; none is lost."""
     counts, end = [0] * WRITERS, time.monotonic() + SECONDS
 
     def write(writer):
         while time.monotonic() < end:
             first = counts[writer]
-            entries = [LogEntry(f"load-{writer}", 1, first + n, EventType.USER_INPUT, prompt="x" * 200).to_dict() for n in range(TOGETHER)]
+            session = f"load-{writer}-{first // A_SESSION}"
+            entries = [LogEntry(session, 1, first + n, EventType.USER_INPUT, prompt="x" * 200).to_dict() for n in range(TOGETHER)]
             call(f"{url}/api/v1/logs", key, entries)
             counts[writer] += TOGETHER
 
@@ -101,10 +104,12 @@ def rate(url, key):
     took = time.monotonic() - begun
     summaries = {entry["run_id"]: entry["log_count"] for entry in call(f"{url}/api/v1/runs?summarize=1", key)}
     for writer, count in enumerate(counts):
-        assert summaries[f"load-{writer}"] == count
-        begin = max(count - 2_000, 0)
-        last = call(f"{url}/api/v1/logs/load-{writer}?offset={begin}", key)
-        assert sorted(entry["turn_number"] for entry in last) == list(range(begin, count))
+        for first in range(0, count, A_SESSION):
+            written = range(first, min(first + A_SESSION, count))
+            session = f"load-{writer}-{first // A_SESSION}"
+            assert summaries[session] == len(written)
+            entries = call(f"{url}/api/v1/logs/{session}", key)
+            assert sorted(entry["turn_number"] for entry in entries) == list(written)
     return sum(counts) / took
 
 
