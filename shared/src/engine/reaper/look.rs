@@ -57,27 +57,27 @@ pub(super) async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped, troub
         if !trouble.bearable() {
             break;
         }
-        let (what, looked) = match due {
+        let (kind, tenant, id, looked) = match due {
             Due::Run(found) => {
                 runs.entry(found.value.tenant()).or_default().push(*found);
                 continue;
             }
             Due::Evaluation(tenant, id) => {
                 reaped.evaluations = reaped.evaluations.saturating_add(1);
-                (format!("evaluation {id}"), evaluation::look_at(app, tenant, id).await)
+                ("evaluation", tenant, id.uuid(), evaluation::look_at(app, tenant, id).await)
             }
             Due::Batch(tenant, id) => {
                 reaped.batches = reaped.batches.saturating_add(1);
                 let untaken = batch::look_at(app, tenant, id).await;
                 let looked = untaken.map(|untaken| runs.entry(tenant).or_default().extend(untaken));
-                (format!("batch {id}"), looked)
+                ("batch", tenant, id.uuid(), looked)
             }
         };
         trouble.note(match looked {
             Ok(()) => None,
             // Its row, or one of a run, cannot be read: it will not be later either.
             Err(Error::Internal(fault)) => {
-                tracing::error!(what, error = ?fault, "what is due cannot be looked at");
+                tracing::error!(org = %tenant.org(), kind, %id, error = ?fault, "what is due cannot be looked at");
                 None
             }
             Err(error) => Some(error),
