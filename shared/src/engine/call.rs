@@ -111,10 +111,10 @@ pub(super) async fn call(
         fault::point("K5");
         adversity::told(&request);
         held.pieces.clear();
-        let (tenant, compares) = (held.tenant(), agent.definition.compares);
+        let compares = agent.definition.compares;
         let asked = async {
             if compares {
-                Box::pin(evaluation::compare(app, tenant, &request)).await
+                Box::pin(evaluation::compare(app, &whose, &request)).await
             } else {
                 whose.call(app, &request).await
             }

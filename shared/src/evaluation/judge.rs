@@ -7,9 +7,8 @@ use serde_json::{Value, json};
 
 use super::Opinion;
 use crate::{
-    agent::{self, AgentVersion, Definition},
+    agent::{AgentVersion, Definition},
     clock::Timestamp,
-    id::AgentId,
     model::ModelName,
     run::Prompt,
     tenant::Tenant,
@@ -54,17 +53,15 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
 
 /// The judge, as an agent of the organisation that nobody made: its id follows from what it is.
 pub(super) fn agent(tenant: Tenant, model: ModelName, now: Timestamp) -> AgentVersion {
-    let org = tenant.org().uuid();
-    let schema = SCHEMA.to_string();
-    let said = [org.as_bytes(), NAME.as_bytes(), INSTRUCTIONS.as_bytes(), schema.as_bytes(), model.as_str().as_bytes()];
-    let agent_id = AgentId::of_content(&said);
+    let (schema, named) = (SCHEMA.to_string(), model.to_string());
+    let said = [NAME.as_bytes(), INSTRUCTIONS.as_bytes(), schema.as_bytes(), named.as_bytes()];
     let definition = Definition {
         system_prompt: INSTRUCTIONS.to_owned(),
         max_steps: CALLS,
         output_schema: Some(SCHEMA.clone()),
         ..Definition::new(NAME, model)
     };
-    AgentVersion { agent_id, number: agent::UNNAMED_VERSION, created_at: now, updated_at: now, definition }
+    AgentVersion::unnamed(tenant, &said, definition, now)
 }
 
 /// What the judge is given of an answer.

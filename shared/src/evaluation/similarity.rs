@@ -2,12 +2,11 @@
 //! both: so it is as durable, retried and paid for as every other call of a model.
 
 use crate::{
-    agent::{self, AgentVersion, Definition},
+    agent::{AgentVersion, Definition},
     app::App,
     clock::Timestamp,
-    id::AgentId,
     model::{Answer, FaultKind, Finish, ModelFault, ModelName, Request},
-    provider,
+    provider::Whose,
     tenant::Tenant,
 };
 
@@ -16,10 +15,11 @@ const NAME: &str = "similarity";
 
 /// Who compares, as an agent of the organisation that nobody made: its id follows from what it is.
 pub(super) fn agent(tenant: Tenant, model: ModelName, now: Timestamp) -> AgentVersion {
-    let org = tenant.org().uuid();
-    let agent_id = AgentId::of_content(&[org.as_bytes(), NAME.as_bytes(), model.as_str().as_bytes()]);
+    let named = model.to_string();
+    // A completion with this prompt and model is another agent.
+    let said: [&[u8]; 3] = [b"compares", NAME.as_bytes(), named.as_bytes()];
     let definition = Definition { compares: true, max_steps: 1, max_tokens: Some(0), ..Definition::new(NAME, model) };
-    AgentVersion { agent_id, number: agent::UNNAMED_VERSION, created_at: now, updated_at: now, definition }
+    AgentVersion::unnamed(tenant, &said, definition, now)
 }
 
 /// What its run is given: both texts, as a JSON array.
@@ -39,11 +39,11 @@ pub(super) fn read(said: &str) -> Result<f64, String> {
 ///
 /// # Errors
 /// What the failure means for the run.
-pub(crate) async fn compare(app: &App, tenant: Tenant, request: &Request) -> Result<Answer, ModelFault> {
+pub(crate) async fn compare(app: &App, whose: &Whose, request: &Request) -> Result<Answer, ModelFault> {
     let pair = request.turns.last().and_then(|turn| serde_json::from_str::<[String; 2]>(turn.text()).ok());
     let pair =
         pair.ok_or_else(|| ModelFault::new(FaultKind::Refused, "there are no two texts to compare".to_owned()))?;
-    let embedded = provider::embed(app, tenant, &request.model, &pair).await?;
+    let embedded = whose.embed(app, &request.model, &pair).await?;
     let [one, other] = embedded.vectors.as_slice() else {
         return Err(ModelFault::new(FaultKind::Incomprehensible, "there are no two embeddings".to_owned()));
     };

@@ -7,7 +7,7 @@ mod used;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::used::{Remembered, embeds, whose};
+pub(crate) use self::used::{Remembered, Whose, embeds, whose};
 pub use self::used::{embed, resolve};
 use crate::{
     app::App,

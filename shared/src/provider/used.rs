@@ -122,17 +122,8 @@ pub(crate) async fn embeds(app: &App, tenant: Tenant, name: &ModelName) -> store
 /// # Errors
 /// What the failure means; that the provider's row cannot be read is a passing one.
 pub async fn embed(app: &App, tenant: Tenant, name: &ModelName, texts: &[String]) -> Result<Embedded, ModelFault> {
-    let timeout_ms = app.config().model_timeout_ms;
     let unread = |_| ModelFault::new(FaultKind::Busy, "the provider cannot be read at the moment".to_owned());
-    match whose(app, tenant, name.as_str()).await.map_err(unread)? {
-        Whose::Deployment => app.models().embed(name, texts, timeout_ms).await,
-        Whose::Organisation(provider) => {
-            let own = provider.own(app, name)?;
-            let guard = app.guard().of(provider.org);
-            Box::pin(app.models().embed_own(&guard, &own, texts, timeout_ms)).await
-        }
-        Whose::Nobody => Err(gone(name)),
-    }
+    whose(app, tenant, name.as_str()).await.map_err(unread)?.embed(app, name, texts).await
 }
 
 impl Whose {
@@ -155,6 +146,23 @@ impl Whose {
                 "nobody knows what a provider with a custom_url costs"
             }
             Self::Deployment | Self::Organisation(_) | Self::Nobody => "set its price in MUSTER_PRICES",
+        }
+    }
+
+    /// The texts as vectors, asked for once: see [`crate::model::catalogue::Models::embed`].
+    ///
+    /// # Errors
+    /// What the failure means. What cannot be called any more refuses.
+    pub(crate) async fn embed(&self, app: &App, name: &ModelName, texts: &[String]) -> Result<Embedded, ModelFault> {
+        let timeout_ms = app.config().model_timeout_ms;
+        match self {
+            Self::Deployment => app.models().embed(name, texts, timeout_ms).await,
+            Self::Organisation(provider) => {
+                let own = provider.own(app, name)?;
+                let guard = app.guard().of(provider.org);
+                Box::pin(app.models().embed_own(&guard, &own, texts, timeout_ms)).await
+            }
+            Self::Nobody => Err(gone(name)),
         }
     }
 

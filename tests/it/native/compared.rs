@@ -13,6 +13,7 @@ use crate::harness::{Muster, on_every_backend, text};
 on_every_backend!(
     what_is_alike_enough_passes_and_is_booked_apart,
     one_batch_judges_and_compares,
+    a_completion_of_the_same_words_is_another_agent,
     a_validation_may_name_what_compares,
     what_cannot_be_compared_is_a_miss_that_says_why,
     the_scripted_model_compares_its_own_answers_by_their_words,
@@ -75,6 +76,16 @@ async fn one_batch_judges_and_compares(muster: Muster) {
     let batch = muster.us.get(&batch).await.ok();
     assert_eq!(json!([batch["items"], batch["counts"]["done"]]), json!([360, 360]));
     assert_eq!(muster.models.stats().calls, 480);
+}
+
+async fn a_completion_of_the_same_words_is_another_agent(muster: Muster) {
+    let muster = muster.with_embeddings("openai/fake");
+    let model = json!({"provider_id": "openai", "model_name": "fake"});
+    let body = json!({"prompt": "hello", "preamble": "similarity", "model_ref": model});
+    muster.us.post("/api/v1/completions", body).await.ok();
+    let path =
+        evaluation(&muster, json!([case("rain in Oslo", &[alike("Oslo in rain", 1.0)])]), &["openai/fake"]).await;
+    assert_eq!(ended(&muster, &path).await["configurations"][0]["correct"], 1);
 }
 
 async fn a_validation_may_name_what_compares(muster: Muster) {
