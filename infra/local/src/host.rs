@@ -231,11 +231,7 @@ async fn deliver(app: &App, chunk: Chunk) {
 async fn one_by_one(app: App, suspects: Vec<Chunk>) {
     for chunk in suspects {
         let (worker, runs) = (app.clone(), chunk.clone());
-        let work = tokio::spawn(async move {
-            if let Err(error) = engine::work_on(&worker, runs, None).await {
-                tracing::error!(error = ?error, "a run was not worked on; the reaper will send it again");
-            }
-        });
+        let work = tokio::spawn(async move { deliver(&worker, runs).await });
         while !work.is_finished() && engine::suspected(&app, &chunk).await {
             sleep(SUSPECT_PERIOD).await;
         }
