@@ -102,6 +102,14 @@ ids! {
     TestSetId = "ts";
     /// An evaluation: a test set's cases, tried with several configurations.
     EvaluationId = "eval";
+    /// A schedule: what is started at times.
+    ScheduleId = "sched";
+    /// A trigger: what is started by events.
+    TriggerId = "trig";
+    /// An endpoint that events are sent to.
+    WebhookId = "wh";
+    /// An event of a run, batch, budget or schedule, as webhooks tell of it.
+    EventId = "evt";
     /// A question to a person about a tool call of a run.
     ApprovalId = "appr";
 }

@@ -26,6 +26,7 @@ pub mod message;
 pub mod model;
 pub mod money;
 pub mod net;
+pub mod order;
 pub mod page;
 pub mod provider;
 pub mod queue;

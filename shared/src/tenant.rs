@@ -133,6 +133,11 @@ impl Caller {
         (day_budget_micro_usd.is_some() || month_budget_micro_usd.is_some()).then_some(budget)
     }
 
+    /// What is kept of the caller with what shall be started later.
+    pub(crate) fn mandate(&self) -> Mandate {
+        Mandate { key_id: self.key_id, key_budget: self.key_budget() }
+    }
+
     /// Whether the key may do this.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
@@ -148,5 +153,33 @@ impl Caller {
             return Ok(());
         }
         Err(crate::Error::Forbidden { message: format!("the key lacks the scope {scope}"), missing: vec![scope] })
+    }
+}
+
+/// In whose name something is started again and again without a request: of the organisation, with the key that asked for it and the
+/// budgets that this had. It holds also when the key is no more: who wants that to end pauses or deletes what starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mandate {
+    key_id: KeyId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_budget: Option<KeyBudget>,
+}
+
+impl Mandate {
+    /// The key that asked for it.
+    pub(crate) const fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// Who starts it: may start runs, and nothing else.
+    pub(crate) fn caller(&self, tenant: Tenant) -> Caller {
+        let KeyBudget { of, day_micro_usd, month_micro_usd } =
+            self.key_budget.unwrap_or(KeyBudget { of: self.key_id, day_micro_usd: None, month_micro_usd: None });
+        let limits = KeyLimits {
+            day_budget_micro_usd: day_micro_usd,
+            month_budget_micro_usd: month_micro_usd,
+            ..KeyLimits::default()
+        };
+        Caller { tenant, key_id: self.key_id, scopes: vec![Scope::RunsWrite], limits, budget_of: of }
     }
 }

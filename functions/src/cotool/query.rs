@@ -22,6 +22,8 @@ pub(super) enum SourceView {
     Coagent,
     /// A run, as a sub-agent.
     Agent,
+    Schedule,
+    Trigger,
 }
 
 impl From<Source> for SourceView {
@@ -32,6 +34,8 @@ impl From<Source> for SourceView {
             Source::Cotera => Self::Cotera,
             Source::CoAgent => Self::Coagent,
             Source::SubAgent => Self::Agent,
+            Source::Schedule => Self::Schedule,
+            Source::Trigger => Self::Trigger,
         }
     }
 }
@@ -44,6 +48,8 @@ impl SourceView {
             Self::Cotera => "cotera",
             Self::Coagent => "coagent",
             Self::Agent => "agent",
+            Self::Schedule => "schedule",
+            Self::Trigger => "trigger",
         }
     }
 

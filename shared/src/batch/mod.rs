@@ -13,7 +13,7 @@ use self::progress::progress;
 pub(crate) use self::{
     places::{after, asked_for_by_itself, fill},
     progress::{look_at, settle},
-    start::{ask_for_first, check_shared, first_row, take_away},
+    start::{ask_for_first, check_shared, first_row, start_with, take_away},
 };
 pub use self::{
     progress::{Counts, Progress},
@@ -29,7 +29,7 @@ use crate::{
     id::{AgentId, BatchId, EvaluationId, KeyId, OrgId, RunId},
     model::ModelName,
     page::{Page, PageRequest},
-    run::{self, Origin, Run},
+    run::{self, Cause, Origin, Run},
     store::{self, Versioned},
     tenant::{Caller, Scope, Tenant},
 };
@@ -50,6 +50,9 @@ pub struct Batch {
     pub key_id: KeyId,
     /// Where it was started.
     pub origin: Origin,
+    /// What started it, if no call did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// The agent.
     pub agent_id: AgentId,
     /// The version that its runs are pinned to.
@@ -210,7 +213,7 @@ pub(crate) async fn request_cancel(app: &App, tenant: Tenant, id: BatchId) -> Re
             return settle(app, tenant, id).await;
         }
         let batch = Batch { cancel_requested: true, ..batch };
-        match app.store().save_batch(&batch, Some(rev), None).await {
+        match app.store().save_batch(&batch, Some(rev), Vec::new()).await {
             Ok(()) => return settle(app, tenant, id).await,
             Err(store::Error::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -102,7 +102,7 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
     if batch.on_budget == OnBudget::CancelAll && now_at.refused && !batch.cancel_requested && now_at.ended_at.is_none()
     {
         batch.cancel_requested = true;
-        match app.store().save_batch(&batch, Some(rev), None).await {
+        match app.store().save_batch(&batch, Some(rev), Vec::new()).await {
             // The row has another revision by now: the next look settles it.
             Ok(()) => cancel_runs(app, &batch).await?,
             Err(store::Error::Conflict { .. }) => {}
@@ -118,7 +118,7 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
         return Ok((batch, now_at));
     }
     batch.settled = Some(now_at);
-    match app.store().save_batch(&batch, Some(rev), None).await {
+    match app.store().save_batch(&batch, Some(rev), Vec::new()).await {
         // A conflict is another who settles it, or a cancel that the next look will see.
         Ok(()) | Err(store::Error::Conflict { .. }) => Ok((batch, now_at)),
         Err(error) => Err(error.into()),
@@ -142,7 +142,7 @@ pub(crate) async fn look_at(app: &App, tenant: Tenant, id: BatchId) -> Result<Ve
     // Before the row says that the batch was looked at: what cannot be read now is tried again at once.
     let untaken = if queued && !limited { app.store().runs(tenant, &batch.run_ids()).await? } else { Vec::new() };
     let batch = Batch { next_check_at: app.now().plus_ms(app.config().lease_ms), ..batch };
-    match app.store().save_batch(&batch, Some(rev), None).await {
+    match app.store().save_batch(&batch, Some(rev), Vec::new()).await {
         // A conflict is another who writes the row: it is still due.
         Ok(()) | Err(store::Error::Conflict { .. }) => {}
         Err(error) => return Err(error.into()),

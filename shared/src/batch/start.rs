@@ -13,8 +13,8 @@ use crate::{
     id::{AgentId, BatchId, RunId},
     idempotency::Claim,
     message::{Record, Slot},
-    run::{self, InBatch, NewRun, Origin, Pinned, Prompt, Run, Status},
-    store,
+    run::{self, Cause, InBatch, NewRun, Origin, Pinned, Prompt, Run, Status},
+    store::{self, row::Write},
     tenant::{Caller, Scope},
 };
 
@@ -88,6 +88,13 @@ impl Planned {
         &self.batch
     }
 
+    /// The same batch, started by that.
+    pub(crate) fn caused_by(mut self, cause: Cause) -> Self {
+        self.batch.cause = Some(cause);
+        self.runs.iter_mut().for_each(|(run, _)| run.cause = Some(cause));
+        self
+    }
+
     /// How far it will be then.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -156,6 +163,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: BatchId, items: usize, s
         org: pinned.tenant.org(),
         key_id: pinned.key_id,
         origin: pinned.origin,
+        cause: None,
         agent_id: pinned.agent.agent_id,
         agent_version: pinned.agent.number,
         model: pinned.model.clone(),
@@ -206,11 +214,19 @@ fn bad_custom_ids(items: &[Item], items_field: &str) -> Vec<Problem> {
 /// # Errors
 /// [`Error::Conflict`] when a request with the same idempotency key was faster; as the store says.
 pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Batch> {
+    let others = claim.write(app, None)?;
+    start_with(app, planned, others.into_iter().collect()).await
+}
+
+/// The same, together with these writes.
+///
+/// # Errors
+/// [`Error::InProgress`] when one of them cannot be; as the store says.
+pub(crate) async fn start_with(app: &App, planned: Planned, others: Vec<Write>) -> Result<Batch> {
     let Planned { batch, runs } = planned;
-    let claim = claim.write(app, None)?;
     app.store().stage_runs(batch.tenant(), &runs).await?;
     engine::fault::point("K1");
-    match app.store().save_batch(&batch, None, claim).await {
+    match app.store().save_batch(&batch, None, others).await {
         Err(store::Error::Conflict { .. }) => {
             take_away(app, &batch).await;
             return Err(Claim::in_progress());

@@ -331,6 +331,19 @@ pub async fn content(app: &App, caller: &Caller, id: FileId) -> Result<(File, Co
     Ok((file, content))
 }
 
+/// The file and its bytes, for what the organisation itself does with them.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Conflict`] when it is not ready.
+pub(crate) async fn bytes(app: &App, tenant: Tenant, id: FileId) -> Result<(File, Bytes)> {
+    let file = settled(app, tenant, id).await?.ok_or(Error::NotFound("file"))?;
+    let Some(kept) = file.kept().filter(|_| file.status == Status::Ready) else {
+        return Err(Error::Conflict(format!("the file is {}", file.status.name())));
+    };
+    let bytes = app.files().get(tenant, kept).await?.ok_or(Error::NotFound("file"))?;
+    Ok((file, bytes))
+}
+
 /// The organisation's files, newest first, as they were looked at last.
 ///
 /// # Errors

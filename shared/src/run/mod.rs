@@ -50,7 +50,7 @@ pub(crate) use read::{Glance, outputs_of, visible};
 pub(crate) use search::Summary;
 pub use search::{Direction, Matches, Order, PLACES_LIMIT, ROWS_LIMIT, Scores, Search, Slice, SortBy, search};
 pub use start::{CHAT_LIMIT, NewRun, Planned, begin, plan, plan_on, start};
-pub(crate) use start::{Pinned, first_row, pin, pin_to};
+pub(crate) use start::{Pinned, first_row, pin, pin_to, start_with};
 pub use status::{Reason, Status};
 pub(crate) use told::{CallEvent, Delta, Told};
 pub(crate) use transition::Acquired;
@@ -59,7 +59,7 @@ pub use watch::{Seen, Watch, events};
 use crate::{
     agent::{Metadata, Mode},
     clock::Timestamp,
-    id::{AgentId, BatchId, KeyId, OrgId, RunId},
+    id::{AgentId, BatchId, KeyId, OrgId, RunId, ScheduleId, TriggerId},
     model::ModelName,
     money::{Books, Budget, KeyBudget},
     tenant::Tenant,
@@ -103,6 +103,44 @@ pub enum Origin {
     Cotool,
     /// The CoAgent surface.
     CoAgent,
+    /// No call: a schedule.
+    Schedule,
+    /// No call: a trigger.
+    Trigger,
+}
+
+/// What started a run or batch that no call started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// Who did.
+    pub by: By,
+    /// How many starts by the ends of runs lie between a run that something else started, and this one: 0 in that.
+    #[serde(default)]
+    pub(crate) chained: u8,
+}
+
+/// A schedule or a trigger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// A schedule whose time had come.
+    Schedule(ScheduleId),
+    /// A trigger whose event had come.
+    Trigger(TriggerId),
+}
+
+impl Cause {
+    /// Started by that, and by no end of a run.
+    pub(crate) const fn of(by: By) -> Self {
+        Self { by, chained: 0 }
+    }
+
+    pub(crate) const fn origin(&self) -> Origin {
+        match self.by {
+            By::Schedule(_) => Origin::Schedule,
+            By::Trigger(_) => Origin::Trigger,
+        }
+    }
 }
 
 /// A run. Its row is rewritten as a whole, each time only if nobody else has.
@@ -116,6 +154,9 @@ pub struct Run {
     pub key_id: KeyId,
     /// Where it was started.
     pub origin: Origin,
+    /// What started it, if no call did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// The agent.
     pub agent_id: AgentId,
     /// The version it is pinned to.

@@ -19,11 +19,16 @@ pub enum Source {
     CoAgent,
     /// Another run, as a sub-agent.
     SubAgent,
+    /// A schedule.
+    Schedule,
+    /// A trigger.
+    Trigger,
 }
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 5] = [Self::Native, Self::Cotera, Self::Cotool, Self::CoAgent, Self::SubAgent];
+    pub const ALL: [Self; 7] =
+        [Self::Native, Self::Cotera, Self::Cotool, Self::CoAgent, Self::SubAgent, Self::Schedule, Self::Trigger];
 
     /// The word for it.
     #[must_use]
@@ -34,6 +39,8 @@ impl Source {
             Self::Cotool => "cotool",
             Self::CoAgent => "coagent",
             Self::SubAgent => "agent",
+            Self::Schedule => "schedule",
+            Self::Trigger => "trigger",
         }
     }
 
@@ -67,6 +74,8 @@ impl Run {
             Origin::Cotera => Source::Cotera,
             Origin::Cotool => Source::Cotool,
             Origin::CoAgent => Source::CoAgent,
+            Origin::Schedule => Source::Schedule,
+            Origin::Trigger => Source::Trigger,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Called, Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage, told};
+use super::{Called, Cause, Chat, DEADLINE_MS, InBatch, Origin, Prompt, Run, SharedBudget, Status, Usage, told};
 use crate::{
     agent::{self, AgentVersion, Inputs, MAX_STEPS_LIMIT, Metadata, Mode},
     app::App,
@@ -150,6 +150,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         org: pinned.tenant.org(),
         key_id: pinned.key_id,
         origin: pinned.origin,
+        cause: None,
         agent_id: pinned.agent.agent_id,
         agent_version: pinned.agent.number,
         agent_name: pinned.agent.definition.name.clone(),
@@ -232,6 +233,12 @@ impl Planned {
     #[must_use]
     pub fn streamed(mut self) -> Self {
         self.run.streams = true;
+        self
+    }
+
+    /// The same run, started by that.
+    pub(crate) fn caused_by(mut self, cause: Cause) -> Self {
+        self.run.cause = Some(cause);
         self
     }
 
@@ -331,10 +338,19 @@ async fn inputs_of(app: &App, run: &Run) -> Result<Option<Inputs>> {
 ///
 /// # Errors
 /// [`Error::Conflict`] when a request with the same idempotency key, or for the same chat, was faster.
-pub async fn start(app: &App, mut planned: Planned, claim: Claim) -> Result<Run> {
+pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Run> {
+    start_with(app, planned, claim, &[]).await
+}
+
+/// The same, together with these writes.
+///
+/// # Errors
+/// As [`start`]; [`Error::InProgress`] when one of them cannot be.
+pub(crate) async fn start_with(app: &App, mut planned: Planned, claim: Claim, others: &[Write]) -> Result<Run> {
     engine::fault::point("K1");
     loop {
-        let writes = planned.writes(app, claim.clone())?;
+        let mut writes = planned.writes(app, claim.clone())?;
+        writes.extend_from_slice(others);
         match app.store().save_new_run(&planned.run, writes).await {
             Err(store::Error::Conflict { index }) => planned.conflict(app, index).await?,
             Ok(()) => break,

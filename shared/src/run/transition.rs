@@ -188,6 +188,7 @@ pub(super) mod tests {
             org: OrgId::new(now),
             key_id: KeyId::new(now),
             origin: Origin::Native,
+            cause: None,
             agent_id: AgentId::new(now),
             agent_version: 1,
             agent_name: "a".to_owned(),

@@ -42,10 +42,10 @@ impl Store {
         })
     }
 
-    /// Writes the batch's row with the claim, if the row is as it was seen (`None`: if it is new).
-    pub(crate) async fn save_batch(&self, batch: &Batch, seen: Option<Rev>, claim: Option<Write>) -> Result<()> {
+    /// Writes the batch's row with these, if the row is as it was seen (`None`: if it is new).
+    pub(crate) async fn save_batch(&self, batch: &Batch, seen: Option<Rev>, others: Vec<Write>) -> Result<()> {
         let mut writes = vec![self.batch_write(batch, seen)?];
-        writes.extend(claim);
+        writes.extend(others);
         self.backend.transact(writes).await
     }
 
