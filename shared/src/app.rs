@@ -28,6 +28,7 @@ use crate::{
     seal::{Failure, Sealer},
     store::Store,
     tool::lambda::Functions,
+    webhook::Outbox,
 };
 
 /// How many agent versions a process remembers: they never change.
@@ -80,6 +81,7 @@ struct Parts {
     signals: Signals,
     budgets: Remembered,
     providers: provider::Remembered,
+    outbox: Outbox,
     /// What this process calls itself in leases.
     owner: String,
     versions: Mutex<LruCache<(OrgId, AgentId, u32), Arc<AgentVersion>>>,
@@ -130,6 +132,7 @@ impl App {
                 signals,
                 budgets: Remembered::default(),
                 providers: provider::Remembered::default(),
+                outbox: Outbox::default(),
                 owner,
                 versions,
             }),
@@ -230,6 +233,10 @@ impl App {
 
     pub(crate) fn remembered_providers(&self) -> &provider::Remembered {
         &self.parts.providers
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.parts.outbox
     }
 
     pub(crate) fn limiter(&self) -> &Limiter {

@@ -166,6 +166,33 @@ impl RunId {
     }
 }
 
+impl WebhookId {
+    /// The id of the organisation's endpoint for the addresses that runs and batches name: there is one.
+    #[must_use]
+    pub fn of_runs(org: OrgId) -> Self {
+        Self(derived(org.0, 0))
+    }
+}
+
+impl EventId {
+    /// The id of the event of that kind about this: derived, so that whoever tells of it says the same. It begins with the event's time.
+    #[must_use]
+    pub(crate) fn of(at: Timestamp, kind: &str, about: &[&str]) -> Self {
+        let parts: Vec<&[u8]> = std::iter::once(kind).chain(about.iter().copied()).map(str::as_bytes).collect();
+        let hash = seal::fingerprint(&parts);
+        let bits = hash.get(..20).and_then(|digits| u128::from_str_radix(digits, 16).ok()).unwrap_or_default();
+        let [.., a, b, c, d, e, f, g, h, i, j] = bits.to_be_bytes();
+        Self(Builder::from_unix_timestamp_millis(at.millis_unsigned(), &[a, b, c, d, e, f, g, h, i, j]).into_uuid())
+    }
+
+    /// A text that sorts before every id of an event of that moment or later, and after all earlier ones.
+    #[must_use]
+    pub(crate) fn first_of(at: Timestamp) -> String {
+        let millis = at.millis_unsigned().min(0xffff_ffff_ffff);
+        format!("{:08x}-{:04x}", millis >> 16, millis & 0xffff)
+    }
+}
+
 impl MessageId {
     /// The id of the message at `position` of a run: derived, so that every look at the run shows the same one.
     #[must_use]

@@ -31,6 +31,7 @@ pub mod page;
 pub mod provider;
 pub mod queue;
 mod random;
+mod remembered;
 pub mod run;
 pub mod seal;
 pub mod secret;
@@ -40,6 +41,7 @@ pub mod tenant;
 pub mod test_set;
 pub mod timeline;
 pub mod tool;
+pub mod webhook;
 
 pub use app::App;
 pub use error::{Error, Result};

@@ -36,6 +36,7 @@ pub struct Sealer {
     answers: Cipher,
     secrets: Cipher,
     provider_keys: Cipher,
+    webhook_secrets: Cipher,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -59,7 +60,8 @@ impl Sealer {
         let answers = Cipher::derived(&root, b"sealed-answers")?;
         let secrets = Cipher::derived(&root, b"sealed-secrets")?;
         let provider_keys = Cipher::derived(&root, b"sealed-provider-keys")?;
-        Ok(Self { digest: hmac::Key::from(digest), answers, secrets, provider_keys })
+        let webhook_secrets = Cipher::derived(&root, b"sealed-webhook-secrets")?;
+        Ok(Self { digest: hmac::Key::from(digest), answers, secrets, provider_keys, webhook_secrets })
     }
 
     /// HMAC-SHA-256 of the text, in lower-case hexadecimal.
@@ -98,6 +100,22 @@ impl Sealer {
     /// [`Failure::Open`] when it was sealed otherwise or changed.
     pub fn open_secret(&self, org: OrgId, name: &str, sealed: &str) -> Result<SecretString, Failure> {
         self.secrets.open_text(&place(org, name), sealed)
+    }
+
+    /// Seals the secret of an organisation's webhook, under a key of its own, so that it opens only for this organisation and id; base64.
+    ///
+    /// # Errors
+    /// [`Failure::Seal`] when the system gives no randomness.
+    pub fn seal_webhook_secret(&self, org: OrgId, id: &str, secret: &SecretString) -> Result<String, Failure> {
+        self.webhook_secrets.seal(&place(org, id), secret.expose_secret().as_bytes())
+    }
+
+    /// Opens what [`Sealer::seal_webhook_secret`] sealed for the same organisation and id.
+    ///
+    /// # Errors
+    /// [`Failure::Open`] when it was sealed otherwise or changed.
+    pub fn open_webhook_secret(&self, org: OrgId, id: &str, sealed: &str) -> Result<SecretString, Failure> {
+        self.webhook_secrets.open_text(&place(org, id), sealed)
     }
 
     /// Seals the key of an organisation's model provider, under a key of its own, so that it opens only for this organisation and id; base64.

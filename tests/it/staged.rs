@@ -33,6 +33,7 @@ fn items_for(agent: AgentId, count: usize) -> NewBatch {
         origin: Origin::Native,
         deadline_at: None,
         metadata: std::collections::BTreeMap::new(),
+        webhook_url: None,
         shared: Shared::default(),
     }
 }

@@ -249,6 +249,7 @@ fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
         origin: Origin::Cotera,
         deadline_at: None,
         metadata: std::collections::BTreeMap::new(),
+        webhook_url: None,
         shared: Shared::default(),
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct CreateBatch {
     /// What becomes of the other runs when one needs a model call that the budget has no room for; `stop_new` unless given.
     #[serde(default)]
     on_budget: OnBudgetView,
+    /// Where its end is told, besides the webhooks: https to a public address. Signed with the secret of the webhook that has no url.
+    webhook_url: Option<String>,
     /// At most 16 pairs of your own, for the batch and each of its runs.
     #[serde(default)]
     metadata: Metadata,
@@ -89,12 +91,14 @@ pub(super) struct BatchQuery {
     budget_micro_usd: Option<u64>,
     /// Of a batch of lines: as the field of a JSON body.
     on_budget: Option<OnBudgetView>,
+    /// Of a batch of lines: as the field of a JSON body.
+    webhook_url: Option<String>,
 }
 
 impl BatchQuery {
     /// What the runs share, as far as the query says it.
     fn shared(&self) -> Shared {
-        let &Self { wait: _, max_concurrency, budget_micro_usd, on_budget } = self;
+        let Self { wait: _, max_concurrency, budget_micro_usd, on_budget, webhook_url: _ } = *self;
         Shared { budget_micro_usd, on_budget: on_budget.unwrap_or_default().into(), max_concurrency }
     }
 
@@ -104,6 +108,7 @@ impl BatchQuery {
             ("max_concurrency", self.max_concurrency.is_some()),
             ("budget_micro_usd", self.budget_micro_usd.is_some()),
             ("on_budget", self.on_budget.is_some()),
+            ("webhook_url", self.webhook_url.is_some()),
         ];
         let problem = |(field, _): (&str, bool)| Problem {
             field: field.to_owned(),
@@ -236,23 +241,51 @@ fn item(at: &str, item: BatchItem) -> Result<Item, Problem> {
     Ok(Item { custom_id, prompt: prompt(at, message, inputs)?, mode: None, attachments })
 }
 
+/// What a request says of a batch.
+struct Said {
+    items: Vec<serde_json::Value>,
+    limit: usize,
+    deadline: Option<String>,
+    metadata: Metadata,
+    webhook_url: Option<String>,
+    shared: Shared,
+}
+
 /// The batch that the request asks for: one JSON object, or a line for each item.
 fn new_batch(request: &Request, agent_id: AgentId, query: &BatchQuery) -> Result<NewBatch> {
     let media = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let lines = media.split(';').next().is_some_and(|media| media.trim().eq_ignore_ascii_case("application/x-ndjson"));
-    let (values, limit, deadline, metadata, shared) = if lines {
-        (decode::lines(request.body())?, ITEMS_LIMIT, None, Metadata::new(), query.shared())
+    let said = if lines {
+        let (items, webhook_url) = (decode::lines(request.body())?, query.webhook_url.clone());
+        Said {
+            items,
+            limit: ITEMS_LIMIT,
+            deadline: None,
+            metadata: Metadata::new(),
+            webhook_url,
+            shared: query.shared(),
+        }
     } else {
         query.only_waits()?;
-        let CreateBatch { items, deadline, max_concurrency, budget_micro_usd, on_budget, metadata } = request.json()?;
+        let body: CreateBatch = request.json()?;
+        let CreateBatch { items, deadline, max_concurrency, budget_micro_usd, on_budget, webhook_url, metadata } = body;
         let shared = Shared { budget_micro_usd, on_budget: on_budget.into(), max_concurrency };
-        (items, INLINE_LIMIT, deadline, metadata, shared)
+        Said { items, limit: INLINE_LIMIT, deadline, metadata, webhook_url, shared }
     };
-    let items = decode::each_as("items", values, item)?;
-    let deadline_at = moment("deadline", deadline)?;
-    let origin = Origin::Native;
-    let (version, model) = (None, None);
-    Ok(NewBatch { agent_id, version, model, items, limit, items_field: "items", origin, deadline_at, metadata, shared })
+    let Said { items, limit, deadline, metadata, webhook_url, shared } = said;
+    Ok(NewBatch {
+        agent_id,
+        version: None,
+        model: None,
+        items: decode::each_as("items", items, item)?,
+        limit,
+        items_field: "items",
+        origin: Origin::Native,
+        deadline_at: moment("deadline", deadline)?,
+        metadata,
+        webhook_url,
+        shared,
+    })
 }
 
 pub(super) async fn create_batch(app: &App, request: Request) -> Result<Response> {

@@ -48,6 +48,9 @@ pub(super) struct CreateRun {
     #[serde(default)]
     #[schemars(length(max = 16))]
     attachments: Vec<AttachmentBody>,
+    /// Where its events are sent (its end, and that a person is asked), besides the webhooks: https to a public address. Signed with the
+    /// secret of the webhook that has no url.
+    webhook_url: Option<String>,
     /// At most 16 pairs of your own.
     #[serde(default)]
     metadata: Metadata,
@@ -65,6 +68,7 @@ impl CreateRun {
             deadline,
             chat_id,
             attachments,
+            webhook_url,
             metadata,
         } = self;
         let prompt = prompt("message", message, inputs).map_err(|problem| Error::Invalid(vec![problem]))?;
@@ -84,6 +88,7 @@ impl CreateRun {
             deadline_at,
             chat_id,
             attachments: files::attachments("", attachments).map_err(|problem| Error::Invalid(vec![problem]))?,
+            webhook_url,
             metadata,
             ..NewRun::of(agent_id, prompt, Origin::Native)
         })

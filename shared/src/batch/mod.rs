@@ -61,6 +61,9 @@ pub struct Batch {
     pub model: ModelName,
     /// The caller's own pairs.
     pub metadata: Metadata,
+    /// Where its end is told, besides where its organisation has it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
     /// How many items it has.
     pub items: u16,
     /// The batch whose failed items it tries again.

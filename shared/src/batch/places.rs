@@ -1,7 +1,7 @@
 //! How many runs of a batch are in hand at a time. The number is a counter that no write of a run's row passes by, so it is exact;
 //! here is only who is asked for when a place is free. That is a hint: what is lost of it, the reaper's look at the batch makes up for.
 
-use super::{Batch, OnBudget, settle};
+use super::{Batch, OnBudget, READ_TOGETHER, settle};
 use crate::{
     app::App,
     engine,
@@ -11,6 +11,7 @@ use crate::{
     random,
     run::{Run, Status},
     tenant::Tenant,
+    webhook,
 };
 
 /// How many runs that would come next are looked at, and how many others when none of those waits.
@@ -43,9 +44,32 @@ pub(crate) async fn after(app: &App, run: &Run, left_place: bool) {
     if (left_place || run.status.terminal()) && outcome.is_ok() {
         outcome = ask_for_next(app, run).await;
     }
+    if run.status.terminal() && outcome.is_ok() {
+        outcome = end(app, run).await;
+    }
     if let Err(error) = outcome {
         tracing::warn!(batch = %batch.id, error = ?error, "what follows for a batch was not done; the reaper will do it");
     }
+}
+
+/// Writes the end of the batch down, if that was its last run and somebody waits for that. Others' batches end when they are looked at.
+async fn end(app: &App, run: &Run) -> Result<()> {
+    let Some(batch) = &run.batch else { return Ok(()) };
+    if !batch.awaited && !webhook::hears_of_batches(app, run.tenant()).await? {
+        return Ok(());
+    }
+    let Some(found) = app.store().batch(run.tenant(), batch.id).await? else { return Ok(()) };
+    // From the end on, which is worked on last, and more and more at a time: mostly the first has not ended.
+    let (mut ids, mut more) = (found.value.run_ids(), 1_usize);
+    while !ids.is_empty() {
+        let last = ids.split_off(ids.len().saturating_sub(more));
+        let glances = app.store().glances(run.tenant(), &last).await?;
+        if glances.iter().any(|glance| !glance.status.terminal()) {
+            return Ok(());
+        }
+        more = more.saturating_mul(4).min(READ_TOGETHER);
+    }
+    settle(app, run.tenant(), batch.id).await.map(|_| ())
 }
 
 /// The budget has no room: cancels the others, if that is what the batch wants then.

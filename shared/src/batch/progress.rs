@@ -13,6 +13,7 @@ use crate::{
     run::{self, Glance, Run, Status, Usage},
     store::{self, Versioned},
     tenant::Tenant,
+    webhook,
 };
 
 /// How many runs are cancelled at a time.
@@ -118,11 +119,14 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
         return Ok((batch, now_at));
     }
     batch.settled = Some(now_at);
-    match app.store().save_batch(&batch, Some(rev), Vec::new()).await {
-        // A conflict is another who settles it, or a cancel that the next look will see.
-        Ok(()) | Err(store::Error::Conflict { .. }) => Ok((batch, now_at)),
-        Err(error) => Err(error.into()),
+    let notices = webhook::of_batch(app, &batch, &now_at).await?;
+    match app.store().save_batch(&batch, Some(rev), notices.writes(app.store())?).await {
+        Ok(()) => webhook::ask_to_send(app, tenant, &notices).await,
+        // Another settles it, or cancels it, which the next look will see.
+        Err(store::Error::Conflict { .. }) => {}
+        Err(error) => return Err(error.into()),
     }
+    Ok((batch, now_at))
 }
 
 /// What the reaper does about a batch whose time has come: settles it, or sees to it that its time comes again. Answers the

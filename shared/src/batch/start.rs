@@ -16,6 +16,7 @@ use crate::{
     run::{self, Cause, InBatch, NewRun, Origin, Pinned, Prompt, Run, Status},
     store::{self, row::Write},
     tenant::{Caller, Scope},
+    webhook,
 };
 
 /// The most items of a batch in one JSON body.
@@ -59,6 +60,8 @@ pub struct NewBatch {
     pub deadline_at: Option<Timestamp>,
     /// The caller's own pairs.
     pub metadata: Metadata,
+    /// Where its end is told, besides where the organisation has it told.
+    pub webhook_url: Option<String>,
     /// What its runs share.
     pub shared: Shared,
 }
@@ -107,7 +110,9 @@ impl Planned {
 /// # Errors
 /// [`Error::NotFound`] for the agent; [`Error::Invalid`] with every bad item; [`Error::UnknownModel`].
 pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> {
-    let NewBatch { agent_id, version, model, items, limit, items_field, origin, deadline_at, metadata, shared } = new;
+    let NewBatch { agent_id, version, model, items, limit, items_field, origin, deadline_at, metadata, .. } = new;
+    let (shared, webhook_url) = (new.shared, new.webhook_url);
+    webhook::check_own(app, caller.tenant(), webhook_url.as_deref()).await?;
     let nothing = Prompt::Message(String::new());
     let common = NewRun { version, model, deadline_at, metadata, ..NewRun::of(agent_id, nothing, origin) };
     let pinned = run::pin(app, caller, &common).await?;
@@ -137,7 +142,8 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
             other => other?,
         };
         let Shared { budget_micro_usd, max_concurrency, .. } = shared;
-        let in_batch = InBatch { id, index, custom_id: item.custom_id, budget_micro_usd, max_concurrency };
+        let awaited = webhook_url.is_some();
+        let in_batch = InBatch { id, index, custom_id: item.custom_id, budget_micro_usd, max_concurrency, awaited };
         let mut run = run::first_row(app, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
         runs.push((run, text, inputs, files));
@@ -151,7 +157,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         let attachments = file::keep_all(app, files).await?;
         kept.push((run, Record::Input { text, inputs, attachments }.at(now)));
     }
-    let batch = first_row(app, &pinned, id, kept.len(), shared);
+    let batch = Batch { webhook_url, ..first_row(app, &pinned, id, kept.len(), shared) };
     Ok(Planned { batch, runs: kept })
 }
 
@@ -168,6 +174,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: BatchId, items: usize, s
         agent_version: pinned.agent.number,
         model: pinned.model.clone(),
         metadata: pinned.metadata.clone(),
+        webhook_url: None,
         items: u16::try_from(items).unwrap_or(u16::MAX),
         retry_of: None,
         evaluation: None,
@@ -290,6 +297,7 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
         origin: batch.origin,
         deadline_at: None,
         metadata: batch.metadata,
+        webhook_url: batch.webhook_url,
         shared: Shared {
             budget_micro_usd: batch.budget_micro_usd,
             on_budget: batch.on_budget,

@@ -13,6 +13,7 @@
 //! | K8, K9 | it was decided to let go of a run that goes on later; that was written |
 //! | K10, K11 | a run's end was decided; a worker has let go of a run |
 //! | I1, I2 | a request was found to be the first with its idempotency key; its work was done, with the key's record |
+//! | W1, W2, W3 | a delivery was taken in hand; it was sent; what came of it was written |
 //! | C1, C2, C3 | a change set of agents was opened; their versions were put; all pointers were moved |
 
 /// A named point of the protocol.

@@ -21,6 +21,7 @@ use crate::{
         row::{Rev, Write},
     },
     tenant::Tenant,
+    webhook,
 };
 
 /// How often a write is tried again when the store is not available, and how long the first pause is, in milliseconds.
@@ -89,6 +90,7 @@ impl Held {
         held.others = writes;
         // Its deadline may have passed since it was planned: then it is accepted, and has ended.
         held.intended = acquired == Acquired::Held && super::call::intend_first(app, &mut held).await;
+        held.run.notices = webhook::of_run(app, &held.run).await?;
         let written = match held.write(app).await {
             Err(store::Error::Conflict { index }) => Box::pin(held.create_refused(app, index)).await,
             written => written,
@@ -96,13 +98,17 @@ impl Held {
         if written.is_err() {
             held.let_go(app);
         }
+        webhook::ask_to_send(app, held.tenant(), &held.run.notices).await;
         written.map(|()| held)
     }
 
     /// A run that was not created because of this write: one for which a budget has no room is accepted, and has ended.
     async fn create_refused(&mut self, app: &App, index: usize) -> store::Result<()> {
         match self.refused(app, index).await? {
-            Some(Saved::Refused) => self.write(app).await,
+            Some(Saved::Refused) => {
+                self.run.notices = webhook::of_run(app, &self.run).await?;
+                self.write(app).await
+            }
             _ => Err(store::Error::Conflict { index }),
         }
     }
@@ -121,7 +127,7 @@ impl Held {
             return Ok(Some(held));
         }
         held.let_go(app);
-        run::before_end(app, &mut held.run).await?;
+        run::before_write(app, &mut held.run).await?;
         held.others = grading::outcome(app, &held.run, &held.journal).await?;
         match held.write(app).await {
             Ok(()) => run::written(app, &held.run).await,
@@ -227,7 +233,7 @@ impl Held {
     /// Writes the row and what goes with it. When others wrote the row meanwhile, what they said is taken over.
     /// What it was to start with others' rows is forgotten when they are not as they were seen.
     pub(super) async fn save(&mut self, app: &App) -> Result<Saved> {
-        run::before_end(app, &mut self.run).await?;
+        run::before_write(app, &mut self.run).await?;
         self.others.extend(grading::outcome(app, &self.run, &self.journal).await?);
         loop {
             let index = match self.write(app).await {

@@ -16,6 +16,7 @@ use crate::{
     run::{Run, SOLE_TAKEOVERS_LIMIT},
     store::{DUE_SHARDS, Due},
     tenant::Tenant,
+    webhook,
 };
 
 /// From how many take-overs on a run is a suspect: early enough that one alone can still be found out.
@@ -36,6 +37,8 @@ pub struct Reaped {
     pub batches: usize,
     /// Evaluations that were looked at.
     pub evaluations: usize,
+    /// Deliveries for which a worker was asked.
+    pub deliveries: usize,
 }
 
 /// One tick: everything whose time has come.
@@ -50,6 +53,10 @@ pub async fn reap(app: &App) -> Result<Reaped> {
         if let Err(error) = Box::pin(reap_shard(app, shard, &mut reaped)).await {
             outcome = Err(error);
         }
+    }
+    match webhook::reap(app).await {
+        Ok(asked) => reaped.deliveries = asked,
+        Err(error) => outcome = Err(error),
     }
     app.store().backend().sweep(app.now()).await?;
     outcome.map(|()| reaped)

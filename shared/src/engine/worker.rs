@@ -29,17 +29,21 @@ use crate::{
     simulation::{self, Guard},
     store::Versioned,
     tenant::Tenant,
+    webhook,
 };
 
 /// What a step needs besides the time of its call before a worker begins it, in milliseconds.
 const MARGIN_MS: i64 = 15_000;
 
-/// Works on the runs of a message side by side, until `until` at most. What has ended or is held by others is passed over.
+/// Works on what a message names: sends deliveries, or works on runs side by side, until `until` at most. What has ended or is held by others is passed over.
 ///
 /// # Errors
 /// When some could not be taken or written: the message should come again.
 pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Result<()> {
     let tenant = chunk.tenant();
+    if !chunk.parcels.is_empty() {
+        return webhook::deliver(app, tenant, &chunk.parcels).await;
+    }
     let found = app.store().runs(tenant, &chunk.runs).await?;
     let accepted = accepted(app, tenant, found.iter().flatten()).await?;
     let ready =

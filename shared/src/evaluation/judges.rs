@@ -168,8 +168,8 @@ fn staged_run(
     let pinned = pinned.as_ref().ok_or_else(|| Error::Internal("nobody is there to be asked".into()))?;
     let text = text.map_err(|error| Error::Internal(error.into()))?;
     let custom_id = case.custom_id.clone();
-    let in_batch =
-        InBatch { id: batch.id, index, custom_id, budget_micro_usd: None, max_concurrency: batch.max_concurrency };
+    let max_concurrency = batch.max_concurrency;
+    let in_batch = InBatch { id: batch.id, index, custom_id, budget_micro_usd: None, max_concurrency, awaited: false };
     let run = run::first_row(app, pinned, RunId::of_batch(batch.id, index), &text, Some(in_batch));
     let model = question.model.map_or_else(|| run.model.clone(), |model| ModelName(model.to_owned()));
     let run = Run { judges: true, model, ..run };

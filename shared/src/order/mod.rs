@@ -150,6 +150,7 @@ pub(crate) async fn plan(app: &App, caller: &Caller, order: Order, cause: Cause)
         origin,
         deadline_at: None,
         metadata,
+        webhook_url: None,
         shared: Shared { budget_micro_usd, on_budget, max_concurrency },
     };
     Ok(Planned::Batch(batch::plan(app, caller, new).await?.caused_by(cause)))

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Fault,
-    id::{OrgId, RunId},
+    id::{EventId, OrgId, RunId, WebhookId},
     tenant::Tenant,
+    webhook::Delivery,
 };
 
 /// The most runs that one message names: one worker invocation runs them side by side.
@@ -20,19 +21,32 @@ pub const CHUNK_LIMIT: usize = 50;
 /// The longest delay of a message, in seconds: the limit of SQS.
 pub const DELAY_LIMIT_S: u32 = 900;
 
-/// A message: runs of one organisation that want a worker. It holds ids and nothing else.
+/// A message: what of one organisation wants a worker. It holds ids and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     org: OrgId,
-    /// 1 to [`CHUNK_LIMIT`] runs.
+    /// At most [`CHUNK_LIMIT`] runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<RunId>,
+    /// At most [`CHUNK_LIMIT`] deliveries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parcels: Vec<Parcel>,
+}
+
+/// An event for an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Parcel {
+    /// The endpoint.
+    pub webhook_id: WebhookId,
+    /// The event.
+    pub event_id: EventId,
 }
 
 impl Chunk {
     /// A message for runs of this organisation.
     #[must_use]
     pub const fn new(tenant: Tenant, runs: Vec<RunId>) -> Self {
-        Self { org: tenant.org(), runs }
+        Self { org: tenant.org(), runs, parcels: Vec::new() }
     }
 
     /// The organisation that the message was written under.
@@ -44,8 +58,7 @@ impl Chunk {
     /// The message as a text.
     #[must_use]
     pub fn body(&self) -> String {
-        let Self { org, runs } = self;
-        serde_json::json!({ "org": org, "runs": runs }).to_string()
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Reads what [`Chunk::body`] wrote.
@@ -54,8 +67,9 @@ impl Chunk {
     /// The reason why the text is no message.
     pub fn from_body(body: &str) -> Result<Self, Fault> {
         let chunk: Self = serde_json::from_str(body)?;
-        if chunk.runs.is_empty() || chunk.runs.len() > CHUNK_LIMIT {
-            return Err(format!("a message names {} runs", chunk.runs.len()).into());
+        let named = chunk.runs.len().saturating_add(chunk.parcels.len());
+        if !(1..=CHUNK_LIMIT).contains(&named) {
+            return Err(format!("a message names {named} things").into());
         }
         Ok(chunk)
     }
@@ -64,6 +78,20 @@ impl Chunk {
     #[must_use]
     pub fn split(tenant: Tenant, runs: &[RunId]) -> Vec<Self> {
         runs.chunks(CHUNK_LIMIT).map(|runs| Self::new(tenant, runs.to_vec())).collect()
+    }
+
+    /// Messages of at most [`CHUNK_LIMIT`] deliveries each, in order.
+    #[must_use]
+    pub fn of_parcels(tenant: Tenant, parcels: &[Parcel]) -> Vec<Self> {
+        let of = |parcels: &[Parcel]| Self { org: tenant.org(), runs: Vec::new(), parcels: parcels.to_vec() };
+        parcels.chunks(CHUNK_LIMIT).map(of).collect()
+    }
+}
+
+impl Parcel {
+    /// That of this delivery.
+    pub(crate) const fn of(delivery: &Delivery) -> Self {
+        Self { webhook_id: delivery.webhook_id, event_id: delivery.event_id }
     }
 }
 

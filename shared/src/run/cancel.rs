@@ -10,6 +10,7 @@ use crate::{
     id::{AgentId, RunId},
     random, store,
     tenant::{Caller, Scope, Tenant},
+    webhook,
 };
 
 /// How often the row is read again when others write it at the same time.
@@ -91,7 +92,7 @@ async fn stop(app: &App, tenant: Tenant, id: RunId) -> Result<Run> {
         let ends = free && (flagged || childless);
         if ends {
             run.interrupt(now);
-            before_end(app, &mut run).await?;
+            before_write(app, &mut run).await?;
         }
         match app.store().save_run(&run, Some(found.rev), Vec::new()).await {
             Ok(_) => {
@@ -108,9 +109,15 @@ async fn stop(app: &App, tenant: Tenant, id: RunId) -> Result<Run> {
     Err(Error::Unavailable("the run is being written all the time".into()))
 }
 
-/// What must be done before the end of a run is written: its children are told to end too. If all have, what they used is counted;
-/// otherwise the end is put off until they have.
-pub(crate) async fn before_end(app: &App, run: &mut Run) -> Result<()> {
+/// What must be done before a run's row is written: who listens is told of what it says. When it says that the run has ended, its children
+/// are told to end too. If all have, what they used is counted; otherwise the end is put off until they have.
+pub(crate) async fn before_write(app: &App, run: &mut Run) -> Result<()> {
+    end_children(app, run).await?;
+    run.notices = webhook::of_run(app, run).await?;
+    Ok(())
+}
+
+async fn end_children(app: &App, run: &mut Run) -> Result<()> {
     let open: Vec<RunId> = run.open_children().into_iter().map(|(_, child)| child).collect();
     if !run.status.terminal() || open.is_empty() {
         return Ok(());
@@ -133,6 +140,7 @@ pub(crate) async fn written(app: &App, run: &Run) {
     if let Some(parent) = run.parent.filter(|_| run.status.terminal()) {
         engine::ask_for_workers(app, run.tenant(), &[parent.run]).await;
     }
+    webhook::ask_to_send(app, run.tenant(), &run.notices).await;
     look_again(app, run).await;
 }
 

@@ -30,7 +30,7 @@ pub use approve::{Answer as ApprovalAnswer, Approval, approvals, decide};
 pub use attempt::{Attempt, AttemptEnd, InFlight, Usage};
 pub use call::{CallState, Decision, PendingCall};
 pub use called::Called;
-pub(crate) use cancel::{before_end, request_cancel, written};
+pub(crate) use cancel::{before_write, request_cancel, written};
 pub use cancel::{below, cancel, cancel_chat};
 pub use chats::{agent_chats, chats};
 pub(crate) use evaluation::Verdict;
@@ -63,6 +63,7 @@ use crate::{
     model::ModelName,
     money::{Books, Budget, KeyBudget},
     tenant::Tenant,
+    webhook::Notices,
 };
 
 /// The batch that a run belongs to.
@@ -80,6 +81,9 @@ pub struct InBatch {
     /// How many runs of the batch may be in hand at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) max_concurrency: Option<u32>,
+    /// Whether somebody waits for the end of the batch, so that the end of each run is looked at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) awaited: bool,
 }
 
 /// Who holds a run, and until when.
@@ -177,6 +181,9 @@ pub struct Run {
     pub title: String,
     /// The caller's own pairs.
     pub metadata: Metadata,
+    /// Where its events are sent, besides where its organisation has them sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook_url: Option<String>,
     /// The first run of the chat that it belongs to: itself, unless it goes on with one.
     pub chat_id: RunId,
     /// In the chat's first run: the runs that went on with it, in order.
@@ -279,6 +286,9 @@ pub struct Run {
     /// What is written with the row when it is written next.
     #[serde(skip)]
     pub(crate) books: Books,
+    /// Who is told of it then.
+    #[serde(skip)]
+    pub(crate) notices: Notices,
 }
 
 /// How many attempts a run's row keeps; the usage counts all, and the journal has those that were answered.

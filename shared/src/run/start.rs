@@ -22,6 +22,7 @@ use crate::{
     },
     tenant::{Caller, Scope, Tenant},
     tool::Kind,
+    webhook::{self, Notices},
 };
 
 /// How many characters of the message a list shows.
@@ -54,6 +55,8 @@ pub struct NewRun {
     pub chat_id: Option<RunId>,
     /// The files that the message comes with.
     pub attachments: Vec<NewAttachment>,
+    /// Where its events are sent, besides where the organisation has them sent.
+    pub webhook_url: Option<String>,
     /// The caller's own pairs.
     pub metadata: Metadata,
 }
@@ -74,6 +77,7 @@ impl NewRun {
             deadline_at: None,
             chat_id: None,
             attachments: Vec::new(),
+            webhook_url: None,
             metadata: Metadata::new(),
         }
     }
@@ -160,6 +164,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         streams: false,
         title: text.chars().take(TITLE_CHARS).collect(),
         metadata: pinned.metadata.clone(),
+        webhook_url: None,
         chat_id: id,
         continued_by: Vec::new(),
         accepted: batch.is_none(),
@@ -201,6 +206,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         ended_at: None,
         updated_at: now,
         books: Books::default(),
+        notices: Notices::default(),
     };
     run.first_check(now, app.config().lease_ms);
     run
@@ -293,6 +299,7 @@ pub async fn plan_on(app: &App, caller: &Caller, agent: &Arc<AgentVersion>, new:
 }
 
 async fn plan_pinned(app: &App, caller: &Caller, pinned: Pinned, new: NewRun) -> Result<Planned> {
+    webhook::check_own(app, caller.tenant(), new.webhook_url.as_deref()).await?;
     let (chat, earlier) = match new.chat_id {
         Some(id) => {
             let (first, last) = chat_to_go_on_with(app, caller, &pinned, id).await?;
@@ -306,6 +313,7 @@ async fn plan_pinned(app: &App, caller: &Caller, pinned: Pinned, new: NewRun) ->
     let attachments = file::keep_all(app, found).await?;
     let mut run = first_row(app, &pinned, RunId::new(app.now()), &text, None);
     run.chat_id = new.chat_id.unwrap_or(run.id);
+    run.webhook_url = new.webhook_url;
     let input = Record::Input { text, inputs, attachments }.at(app.now());
     Ok(Planned { run, input, chat })
 }

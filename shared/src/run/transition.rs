@@ -172,6 +172,7 @@ pub(super) mod tests {
         model::ModelName,
         money::Books,
         run::{Called, Origin, Usage},
+        webhook::Notices,
     };
 
     pub(in crate::run) const LEASE_MS: i64 = 60_000;
@@ -198,6 +199,7 @@ pub(super) mod tests {
             streams: false,
             title: "t".to_owned(),
             metadata: Metadata::new(),
+            webhook_url: None,
             chat_id: id,
             continued_by: Vec::new(),
             batch: None,
@@ -239,6 +241,7 @@ pub(super) mod tests {
             ended_at: None,
             updated_at: now,
             books: Books::default(),
+            notices: Notices::default(),
         }
     }
 

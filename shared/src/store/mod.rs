@@ -26,6 +26,7 @@ pub mod simulated;
 pub mod sqlite;
 pub(crate) mod test_sets;
 mod timelines;
+mod webhooks;
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -34,6 +35,7 @@ pub(crate) use listed_runs::Span;
 pub use row::{Error, Result};
 use row::{Found, FoundKeys, Index, KEYS_LIMIT, Key, Query, Rev, Row, Table, Write};
 pub(crate) use runs::{DUE_SHARDS, Due};
+pub(crate) use webhooks::OUTBOX_SHARDS;
 
 /// Where the rows are.
 #[derive(Debug, Clone)]

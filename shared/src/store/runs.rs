@@ -115,7 +115,8 @@ impl Store {
 
     /// What writes the run's row under this revision together with these writes, if the row is as it was seen (`None`: if it is new),
     /// and with what its books say: there is no other way to write it, so none that forgets them. A conflict's index is 0 for the row,
-    /// from 1 on for the others, and behind them for the place in its batch, if it takes or leaves one, and for each ledger.
+    /// from 1 on for the others, and behind them for the place in its batch, if it takes or leaves one, and for each ledger. What is
+    /// told of it comes last, and has no condition.
     pub(crate) fn run_writes(&self, run: &Run, rev: Rev, seen: Option<Rev>, others: Vec<Write>) -> Result<Vec<Write>> {
         let row = match run.place_step() {
             None => self.run_row(run)?,
@@ -126,6 +127,7 @@ impl Store {
         let mut writes = vec![Write::Put(Row { rev, ..row }, when)];
         writes.extend(others);
         writes.extend(self.bookings(run));
+        writes.extend(run.notices.writes(self)?);
         Ok(writes)
     }
 

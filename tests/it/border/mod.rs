@@ -19,6 +19,8 @@ fn bodies(call: &str) -> Value {
         "add_test_cases" => {
             json!({"items": [{"message": "hello", "validations": [{"exact": {"expected": "x"}}]}]})
         }
+        "create_webhook" => json!({"url": "https://hooks.example.com/", "events": ["run.done"]}),
+        "redeliver_webhook" => json!({"since": "2026-01-01T00:00:00Z"}),
         "decide_run_approval" => json!({"approval_id": "appr_019a2b3c-4d5e-7f60-8123-456789abcdef"}),
         _ => Value::Null,
     }

@@ -4,6 +4,7 @@
 mod client;
 mod document;
 mod log;
+mod receiver;
 mod redact;
 
 use std::{
@@ -19,6 +20,7 @@ pub(crate) use client::{Answer, Client, text};
 pub(crate) use document::{assert_documented, document};
 pub(crate) use log::Log;
 use model_server::{Options, Server};
+pub(crate) use receiver::{Got, Receiver as Endpoint, Reply};
 pub(crate) use redact::redacted;
 use secrecy::{ExposeSecret, SecretString};
 use shared::{
@@ -290,6 +292,11 @@ impl Muster {
         let reaped = engine::reap(&self.app).await.unwrap();
         file::sweep(&self.app).await.unwrap();
         reaped
+    }
+
+    /// The same by another process over the same store.
+    pub(crate) async fn reap_by_another(&self) -> engine::Reaped {
+        engine::reap(&self.beside(self.app.config().clone(), Limiter::in_store())).await.unwrap()
     }
 
     /// What the store lives in: a folder, or a database.

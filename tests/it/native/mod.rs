@@ -28,3 +28,5 @@ pub(crate) mod sub_agents;
 mod test_sets;
 mod tools;
 mod usage;
+mod webhook_faults;
+mod webhooks;

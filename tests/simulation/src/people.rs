@@ -156,6 +156,7 @@ async fn start_batch(
         origin: Origin::Native,
         deadline_at: Some(app.now().plus_ms(runs.iter().map(|run| run.deadline_ms).min().unwrap_or(60_000))),
         metadata: Default::default(),
+        webhook_url: None,
         shared: Default::default(),
     };
     let planned = batch::plan(app, caller, new).await?;

@@ -164,7 +164,7 @@ async fn look_at_run(app: &App, tenant: Tenant, found: Versioned<Run>) -> store:
     let asks = batch::asked_for_by_itself(&run);
     // How one that grades ends is written by who has read its journal.
     let looked = if run.grades.is_none() && run.ends_now(now) {
-        run::before_end(app, &mut run).await.map_err(of_store)?;
+        run::before_write(app, &mut run).await.map_err(of_store)?;
         if run.status.terminal() { Looked::Ended } else { Looked::Nothing }
     } else if run.waits_for_children() {
         // The message that the last child has ended may be lost; until then the run is looked at once a lease.
