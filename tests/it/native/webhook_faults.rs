@@ -1,6 +1,7 @@
 //! Webhooks whose endpoints fail, whose messages are lost, whose secrets change.
 
 use serde_json::{Value, json};
+use shared::engine;
 
 use super::webhooks::{deliveries, made, signed_by};
 use crate::harness::{Endpoint, Muster, Reply, on_every_backend, text};
@@ -24,6 +25,12 @@ async fn runs(muster: &Muster, agent: &str, count: usize) {
         muster.us.run(agent, "hello").await;
     }
     muster.drain().await;
+}
+
+/// A run that has ended; the message that wants it told is still queued.
+async fn ended_and_not_told(muster: &Muster, agent: &str) {
+    muster.us.run(agent, "hello").await;
+    engine::work_on(&muster.app, muster.receive().await, None).await.unwrap();
 }
 
 /// Lets time pass until nothing is to be sent any more.
@@ -174,8 +181,7 @@ async fn what_was_not_sent_when_it_was_written_is_sent_by_the_reaper(muster: Mus
     let endpoint = Endpoint::start().await;
     let (id, _) = made(&muster, &endpoint.url("/"), &["run.done", "batch.ended"]).await;
     let agent = muster.us.agent("demo/scripted-l0").await;
-    let run = json!({"message": "hello"});
-    muster.us.post(&format!("/v1/agents/{agent}/runs?wait=5"), run).await.ok();
+    ended_and_not_told(&muster, &agent).await;
     assert!(muster.lose_messages().await > 0);
     assert_eq!(muster.reap().await.deliveries, 0, "its message may still come");
     muster.pass(11_000);
@@ -190,8 +196,7 @@ async fn what_belongs_to_an_endpoint_that_goes_is_not_sent(muster: Muster) {
     let (gone, _) = made(&muster, &endpoint.url("/gone"), &["run.done"]).await;
     let (off, _) = made(&muster, &endpoint.url("/off"), &["run.done"]).await;
     let agent = muster.us.agent("demo/scripted-l0").await;
-    let run = json!({"message": "hello"});
-    muster.us.post(&format!("/v1/agents/{agent}/runs?wait=5"), run).await.ok();
+    ended_and_not_told(&muster, &agent).await;
     muster.us.delete(&format!("/v1/webhooks/{gone}")).await.status(204);
     muster.us.patch(&format!("/v1/webhooks/{off}"), json!({"enabled": false})).await.ok();
     muster.drain().await;

@@ -88,7 +88,6 @@ async fn what_makes_no_endpoint_is_refused_with_its_field(muster: Muster) {
     for (body, field) in [
         (json!({"url": "ftp://example.com/", "events": ["run.done"]}), "url"),
         (json!({"url": "https://169.254.169.254/", "events": ["run.done"]}), "url"),
-        (json!({"url": "https://localhost/", "events": ["run.done"]}), "url"),
         (json!({"url": "https://hooks.example.com/", "events": []}), "events"),
         (json!({"url": "https://hooks.example.com/"}), "events"),
         (json!({"url": "https://hooks.example.com/", "events": ["run.done", "run.walks"]}), "events[1]"),
@@ -155,7 +154,7 @@ async fn an_endpoint_is_told_what_it_asked_for_and_nothing_else(muster: Muster) 
     let ends = ["run.done", "run.error", "run.interrupted"];
     let (_, secret) = made(&muster, &endpoint.url("/all"), &ends).await;
     made(&muster, &endpoint.url("/errors"), &["run.error"]).await;
-    let (done, error) = (muster.us.agent("demo/scripted-l0").await, muster.us.agent("openai/fake-e1").await);
+    let (done, error) = (muster.us.agent("demo/scripted-l0").await, muster.us.agent("openai/fake-q").await);
     let agents = [(&done, "run.done"), (&error, "run.error")];
     for (agent, _) in agents {
         let body = json!({"message": "hello", "metadata": {"order": "7"}});
@@ -271,7 +270,7 @@ async fn a_run_that_a_budget_refuses_at_once_is_told_of(muster: Muster) {
     made(&muster, &endpoint.url("/"), &["run.error"]).await;
     let agent = muster.us.agent("openai/fake").await;
     let run = json!({"message": "hello", "budget_micro_usd": 1});
-    let run = muster.us.post(&format!("/v1/agents/{agent}/runs?wait=5"), run).await.ok();
+    let run = muster.us.post(&format!("/v1/agents/{agent}/runs?wait=25"), run).await.ok();
     assert_eq!(run["reason"], "budget_exceeded");
     muster.drain().await;
     assert_eq!(endpoint.got()[0].json()["data"]["run_id"], run["id"]);
@@ -280,8 +279,10 @@ async fn a_run_that_a_budget_refuses_at_once_is_told_of(muster: Muster) {
 async fn sub_agents_and_judges_are_not_told_of(muster: Muster) {
     let endpoint = Endpoint::start().await;
     made(&muster, &endpoint.url("/"), &["run.done", "batch.ended"]).await;
-    let graded = json!({"name": "g", "model": "openai/fake", "acceptance_criteria": ["it is polite"]});
-    let graded = text(&muster.us.post("/v1/agents", graded).await.status(201), "id");
+    let graded = json!({"name": "g", "description": "", "systemPrompt": "", "modelAlias": "openai/fake",
+        "acceptanceCriteria": ["it is polite"]});
+    let graded = text(&muster.us.post("/api/agents", graded).await.ok(), "id");
+    let graded = format!("agent_{graded}");
     muster.us.run(&graded, "hello").await;
     let below = muster.us.agent("openai/fake").await;
     let above = json!({"name": "above", "model": "openai/fake-t1",
