@@ -21,7 +21,7 @@ use crate::{
         catalogue::{Models, UnknownModel},
         settings::SettingsError,
     },
-    money::Remembered,
+    money::{self, RememberedBudgets},
     net::Guard,
     provider,
     queue::Queue,
@@ -79,7 +79,7 @@ struct Parts {
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
-    budgets: Remembered,
+    budgets: RememberedBudgets,
     providers: provider::Remembered,
     outbox: Outbox,
     /// What this process calls itself in leases.
@@ -130,8 +130,8 @@ impl App {
                 sealer,
                 limiter,
                 signals,
-                budgets: Remembered::default(),
-                providers: provider::Remembered::default(),
+                budgets: money::none_remembered(),
+                providers: provider::none_remembered(),
                 outbox: Outbox::default(),
                 owner,
                 versions,
@@ -227,7 +227,7 @@ impl App {
         &self.parts.signals
     }
 
-    pub(crate) fn remembered_budgets(&self) -> &Remembered {
+    pub(crate) fn remembered_budgets(&self) -> &RememberedBudgets {
         &self.parts.budgets
     }
 

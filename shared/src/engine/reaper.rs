@@ -78,7 +78,7 @@ async fn reap_shard(app: &App, shard: u8, reaped: &mut Reaped) -> Result<()> {
 /// Work that an earlier process left behind.
 #[derive(Debug, Default)]
 pub struct Left {
-    /// Runs for which a worker was asked.
+    /// Runs and deliveries for which a worker was asked.
     pub asked: usize,
     /// Runs that were in hand each time the last processes died: one of them may be why. To be worked on one after the other,
     /// so that it takes none of the others with it.
@@ -114,6 +114,7 @@ pub async fn recover(app: &App) -> Result<Left> {
             }
         }
     }
+    left.asked = left.asked.saturating_add(webhook::recover(app).await?);
     for (tenant, mut ids) in others {
         ids.sort_unstable();
         left.asked = left.asked.saturating_add(ids.len());

@@ -1,11 +1,5 @@
 //! The budgets that organisations set for themselves, and those of keys; and how much of each is committed.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Mutex, PoisonError},
-};
-
-use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
 use super::{Budget, Ledger, Limit, spent};
@@ -14,15 +8,15 @@ use crate::{
     clock::Timestamp,
     error::{Error, Problem, Result},
     id::OrgId,
-    random, store,
+    random,
+    remembered::Remembered,
+    store,
     store::row::Rev,
     tenant::{Caller, Scope, Tenant},
 };
 
 /// How long a process goes by budgets that it has read, in milliseconds.
 const REMEMBERED_MS: u64 = 5_000;
-/// Of how many organisations a process remembers the budgets.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 /// How often the row is read again when others write it at the same time.
 const TRIES: u32 = 10;
 
@@ -59,31 +53,17 @@ impl Budgets {
 }
 
 /// The budgets that this process has read lately.
-#[derive(Debug)]
-pub(crate) struct Remembered(Mutex<LruCache<OrgId, (Timestamp, Budgets)>>);
+pub(crate) type RememberedBudgets = Remembered<OrgId, Budgets>;
 
-impl Default for Remembered {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED)))
-    }
-}
-
-impl Remembered {
-    fn get(&self, org: OrgId, now: Timestamp) -> Option<Budgets> {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read_at, budgets) = remembered.get(&org)?;
-        (*read_at <= now && now.since_ms(*read_at) < REMEMBERED_MS).then(|| budgets.clone())
-    }
-
-    fn put(&self, org: OrgId, now: Timestamp, budgets: Budgets) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).put(org, (now, budgets));
-    }
+/// None yet.
+pub(crate) fn none_remembered() -> RememberedBudgets {
+    Remembered::for_ms(REMEMBERED_MS)
 }
 
 /// The budgets of the organisation that hold now, as they were at most 5 seconds ago.
 pub(crate) async fn organisation_budgets(app: &App, tenant: Tenant) -> store::Result<Vec<Limit>> {
     let now = app.now();
-    if let Some(budgets) = app.remembered_budgets().get(tenant.org(), now) {
+    if let Some(budgets) = app.remembered_budgets().get(&tenant.org(), now) {
         return Ok(budgets.limits(now));
     }
     let budgets = app.store().budgets(tenant).await?.map(|found| found.value).unwrap_or_default();

@@ -12,7 +12,7 @@ mod ledger;
 mod usage;
 
 pub(crate) use books::Books;
-pub(crate) use budgets::{Budgets, Remembered, limits_of, organisation_budgets};
+pub(crate) use budgets::{Budgets, RememberedBudgets, limits_of, none_remembered, organisation_budgets};
 pub use budgets::{NewBudgets, State, applying, get, set};
 pub use ledger::Budget;
 pub(crate) use ledger::{KeyBudget, Ledger, Limit};

@@ -7,7 +7,7 @@ mod used;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::used::{Remembered, Whose, embeds, whose};
+pub(crate) use self::used::{Remembered, Whose, embeds, none_remembered, whose};
 pub use self::used::{embed, resolve};
 use crate::{
     app::App,
@@ -194,7 +194,7 @@ pub async fn create(
         let provider = made(app, tenant.org(), own_id, new.clone(), None, (now, now))?;
         match app.store().save_new_provider(&provider, &all, claim(&provider).write(app, None)?).await {
             Ok(()) => {
-                app.remembered_providers().forget(tenant.org(), &provider.id);
+                app.remembered_providers().forget(&(tenant.org(), provider.id.clone()));
                 return Ok(provider);
             }
             Err(store::Error::Conflict { index: 0 | 1 }) => random::pause(attempt).await,
@@ -218,7 +218,7 @@ pub async fn replace(app: &App, caller: &Caller, id: &str, new: NewProvider) -> 
         let provider = made(app, old.org, old.id, new.clone(), old.sealed_key, times)?;
         match app.store().save_provider(&provider, rev).await {
             Ok(()) => {
-                app.remembered_providers().forget(provider.org, id);
+                app.remembered_providers().forget(&(provider.org, id.to_owned()));
                 return Ok(provider);
             }
             Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
@@ -238,7 +238,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
         let found = own(app, caller, id).await?;
         match app.store().delete_provider(caller.tenant(), id, found.rev).await {
             Ok(()) => {
-                app.remembered_providers().forget(caller.tenant().org(), id);
+                app.remembered_providers().forget(&(caller.tenant().org(), id.to_owned()));
                 return Ok(());
             }
             Err(store::Error::Conflict { .. }) => random::pause(attempt).await,

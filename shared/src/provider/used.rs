@@ -1,16 +1,10 @@
 //! How providers are used: whose a model is by its name, what it costs, how it is called.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
-};
-
-use lru::LruCache;
+use std::sync::Arc;
 
 use super::{Provider, check};
 use crate::{
     app::App,
-    clock::Timestamp,
     error::{Error, Result},
     id::OrgId,
     model::{
@@ -19,44 +13,19 @@ use crate::{
         price::Price,
         settings::{Access, Vendor},
     },
-    store,
+    remembered, store,
     tenant::Tenant,
 };
 
 /// How long a process goes by a provider that it has read, in milliseconds.
 const REMEMBERED_MS: u64 = 3_000;
-/// How many providers a process remembers.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
-
-/// A provider, and when it was read.
-type Read = (Timestamp, Arc<Provider>);
 
 /// The providers that this process has read lately, by organisation and id. That there is none is not remembered.
-#[derive(Debug)]
-pub(crate) struct Remembered(Mutex<LruCache<(OrgId, String), Read>>);
+pub(crate) type Remembered = remembered::Remembered<(OrgId, String), Arc<Provider>>;
 
-impl Default for Remembered {
-    fn default() -> Self {
-        Self(Mutex::new(LruCache::new(REMEMBERED)))
-    }
-}
-
-impl Remembered {
-    fn get(&self, org: OrgId, id: &str, now: Timestamp) -> Option<Arc<Provider>> {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (read_at, provider) = remembered.get(&(org, id.to_owned()))?;
-        (*read_at <= now && now.since_ms(*read_at) < REMEMBERED_MS).then(|| Arc::clone(provider))
-    }
-
-    fn put(&self, now: Timestamp, provider: Arc<Provider>) {
-        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.put((provider.org, provider.id.clone()), (now, provider));
-    }
-
-    /// To be said after every write of it.
-    pub(super) fn forget(&self, org: OrgId, id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop(&(org, id.to_owned()));
-    }
+/// None yet.
+pub(crate) fn none_remembered() -> Remembered {
+    Remembered::for_ms(REMEMBERED_MS)
 }
 
 /// Who serves a model.
@@ -79,12 +48,12 @@ pub(crate) async fn whose(app: &App, tenant: Tenant, name: &str) -> store::Resul
         return Ok(Whose::Nobody);
     }
     let now = app.now();
-    if let Some(provider) = app.remembered_providers().get(tenant.org(), id, now) {
+    if let Some(provider) = app.remembered_providers().get(&(tenant.org(), id.to_owned()), now) {
         return Ok(Whose::Organisation(provider));
     }
     let Some(found) = app.store().provider(tenant, id).await? else { return Ok(Whose::Nobody) };
     let provider = Arc::new(found.value);
-    app.remembered_providers().put(now, Arc::clone(&provider));
+    app.remembered_providers().put((provider.org, provider.id.clone()), now, Arc::clone(&provider));
     Ok(Whose::Organisation(provider))
 }
 

@@ -35,7 +35,7 @@ pub(crate) use listed_runs::Span;
 pub use row::{Error, Result};
 use row::{Found, FoundKeys, Index, KEYS_LIMIT, Key, Query, Rev, Row, Table, Write};
 pub(crate) use runs::{DUE_SHARDS, Due};
-pub(crate) use webhooks::OUTBOX_SHARDS;
+pub(crate) use webhooks::{ASKED_MS, OUTBOX_SHARDS};
 
 /// Where the rows are.
 #[derive(Debug, Clone)]

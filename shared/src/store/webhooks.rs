@@ -25,7 +25,7 @@ const KEPT_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// How long it is known what was told once, in milliseconds: longer than a month, for which budgets are set.
 const TOLD_MS: i64 = 40 * 24 * 60 * 60 * 1000;
 /// How long who writes a delivery may take to have it sent, in milliseconds, before the reaper sees to it.
-const ASKED_MS: i64 = 10_000;
+pub(crate) const ASKED_MS: i64 = 10_000;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Made {}

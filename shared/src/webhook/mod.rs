@@ -17,11 +17,12 @@ pub use self::{
     endpoints::{Change, Made, New, create, delete, get, list, plan, rotate, update},
     event::Kind,
     redeliver::{REDELIVER_LIMIT, Which, deliveries, redeliver, test},
-    send::{Outbox, deliver, reap},
+    send::{Outbox, deliver},
 };
 pub(crate) use self::{
     event::{Event, object},
     notice::{Listeners, Notices, ask_to_send, check_own, hears_of_batches, of_batch, of_run},
+    send::{reap, recover},
 };
 use crate::{
     app::App,

@@ -22,7 +22,7 @@ use crate::{
     queue::Parcel,
     random,
     remembered::Remembered,
-    store::{self, OUTBOX_SHARDS, Versioned},
+    store::{self, ASKED_MS, OUTBOX_SHARDS, Versioned},
     tenant::Tenant,
 };
 
@@ -265,16 +265,25 @@ fn note(webhook: &mut Webhook, status: Option<u16>, now: Timestamp) -> bool {
     before != (webhook.disabled, webhook.failing_since)
 }
 
-/// Asks for workers for all deliveries whose time has come. Answers for how many.
+/// Asks for workers for all deliveries whose time has come, and that nobody was asked for lately. Answers for how many.
 ///
 /// # Errors
 /// As the store says; the next tick goes on.
-pub async fn reap(app: &App) -> Result<usize> {
+pub(crate) async fn reap(app: &App) -> Result<usize> {
+    ask_for_due(app, app.now()).await
+}
+
+/// The same for those that somebody was asked for lately too: for a host that is alone, when it starts.
+pub(crate) async fn recover(app: &App) -> Result<usize> {
+    ask_for_due(app, app.now().plus_ms(ASKED_MS)).await
+}
+
+async fn ask_for_due(app: &App, before: Timestamp) -> Result<usize> {
     let mut asked = 0_usize;
     for shard in 0..OUTBOX_SHARDS {
         let (mut after, mut seen) = (None, 0_usize);
         loop {
-            let (due, next) = app.store().due_deliveries(shard, app.now(), after).await?;
+            let (due, next) = app.store().due_deliveries(shard, before, after).await?;
             seen = seen.saturating_add(due.len());
             let mut by_tenant: HashMap<Tenant, Vec<Parcel>> = HashMap::new();
             due.into_iter().for_each(|(tenant, parcel)| by_tenant.entry(tenant).or_default().push(parcel));

@@ -37,6 +37,8 @@ pub struct Effect {
     pub key: Option<String>,
     /// Its `Authorization`.
     pub authorization: Option<String>,
+    /// Its `webhook-id`.
+    pub webhook_id: Option<String>,
     /// Its body.
     pub body: String,
 }
@@ -124,7 +126,7 @@ async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
 
 async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> io::Result<Response<Full<Bytes>>> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (key, authorization) = (header("idempotency-key"), header("authorization"));
+    let (key, authorization, webhook_id) = (header("idempotency-key"), header("authorization"), header("webhook-id"));
     let (method, uri) = (request.method().to_string(), request.uri().clone());
     let body = request.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
     let option = |name: &str| number(uri.query().unwrap_or_default(), name);
@@ -154,7 +156,7 @@ async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> io::Resu
         if !known {
             let body = String::from_utf8_lossy(&body).into_owned();
             let authorization = authorization.clone();
-            state.effects.push(Effect { method, path: uri.to_string(), key, authorization, body });
+            state.effects.push(Effect { method, path: uri.to_string(), key, authorization, webhook_id, body });
         }
         state.effects.len()
     };
