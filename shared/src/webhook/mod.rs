@@ -12,6 +12,8 @@ mod sign;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use self::send::post;
 pub use self::{
     delivery::{Delivery, State, Try},
     endpoints::{Change, Made, New, create, delete, get, list, plan, rotate, update},

@@ -18,7 +18,7 @@ use crate::{
     engine::fault,
     error::{Error, Result},
     id::{OrgId, WebhookId},
-    net::Sending,
+    net::{Guard, Sending},
     queue::Parcel,
     random,
     remembered::Remembered,
@@ -168,34 +168,32 @@ struct Sent {
 async fn send(app: &App, webhook: &Webhook, delivery: &Delivery) -> Result<Sent> {
     let at = app.now();
     let url = delivery.url.as_ref().or(webhook.url.as_ref()).map_or("", String::as_str);
-    let failed = |error: String, took_ms| Sent {
-        last: Try { at, status: None, error: Some(error), took_ms },
-        retry_after_ms: None,
-    };
-    let guard = app.guard().of(webhook.org);
-    let url = match guard.check(url) {
-        Ok(url) => url,
-        Err(refusal) => return Ok(failed(format!("the address {refusal}"), 0)),
-    };
-    let sending = Sending {
-        method: http::Method::POST,
-        headers: headers(app, webhook, delivery, at)?,
-        body: Bytes::from(delivery.body.clone()),
-        follow: false,
-        body_limit_bytes: ANSWER_LIMIT_BYTES,
-        timeout: Duration::from_millis(TIMEOUT_MS),
-    };
-    let answer = guard.send(&url, sending).await;
+    let headers = headers(app, webhook, delivery, at)?;
+    let answer = post(&app.guard().of(webhook.org), url, headers, Bytes::from(delivery.body.clone())).await;
     let took_ms = app.now().since_ms(at);
     Ok(match answer {
-        Ok(answer) => {
-            let status = answer.status.as_u16();
-            let error = (300..400).contains(&status).then(|| "redirects are not followed".to_owned());
-            let asked = matches!(status, 429 | 503).then(|| retry_after_ms(&answer.headers)).flatten();
-            Sent { last: Try { at, status: Some(status), error, took_ms }, retry_after_ms: asked }
+        Ok((status, headers)) => {
+            let error = status.is_redirection().then(|| "redirects are not followed".to_owned());
+            let asked = matches!(status.as_u16(), 429 | 503).then(|| retry_after_ms(&headers)).flatten();
+            Sent { last: Try { at, status: Some(status.as_u16()), error, took_ms }, retry_after_ms: asked }
         }
-        Err(failure) => failed(failure.to_string(), took_ms),
+        Err(error) => Sent { last: Try { at, status: None, error: Some(error), took_ms }, retry_after_ms: None },
     })
+}
+
+/// Sends that to the address, and to no other. The error is for a person.
+pub(crate) async fn post(
+    guard: &Guard,
+    url: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(StatusCode, HeaderMap), String> {
+    let url = guard.check(url).map_err(|refusal| format!("the address {refusal}"))?;
+    let timeout = Duration::from_millis(TIMEOUT_MS);
+    let (method, body_limit_bytes) = (http::Method::POST, ANSWER_LIMIT_BYTES);
+    let sending = Sending { method, headers, body, follow: false, body_limit_bytes, timeout };
+    let answer = guard.send(&url, sending).await.map_err(|failure| failure.to_string())?;
+    Ok((answer.status, answer.headers))
 }
 
 /// In seconds, as most say it; a date is not looked at.

@@ -4,6 +4,8 @@ mod cases;
 
 use std::{collections::BTreeMap, process::Command, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -67,6 +69,11 @@ async fn attachment(guard: &Guard, url: &str) -> Result<super::Answer, String> {
     file::fetch(guard, &guarded, 1 << 20, Duration::from_secs(10)).await
 }
 
+/// What the address of a webhook answers, if it is reached.
+async fn webhook(guard: &Guard, url: &str) -> Result<StatusCode, String> {
+    crate::webhook::post(guard, url, HeaderMap::new(), Bytes::new()).await.map(|(status, _)| status)
+}
+
 /// A server that sends whoever asks for `/<status>/<URL>` to that URL with that status.
 async fn redirector() -> Server {
     Server::start(ALLOWED, |asked: &Asked| {
@@ -105,6 +112,7 @@ async fn through_every_field(names: &Arc<Stub>, redirector: &Server, url: &str) 
         assert_eq!(tool_lookup(guard, url).await, Found::Unknown, "{url}");
         assert!(mcp::listed(guard, url).await.is_err(), "{url}");
         assert!(attachment(guard, url).await.is_err(), "{url}");
+        assert!(webhook(guard, url).await.is_err(), "{url}");
     }
     let [_, guard] = &guards;
     let outcome = tool(guard, Method::Get, &to(redirector, 302, url)).await;
@@ -112,7 +120,10 @@ async fn through_every_field(names: &Arc<Stub>, redirector: &Server, url: &str) 
     let away = mcp::listed(guard, &to(redirector, 307, url)).await;
     assert_eq!(away, Err("the MCP server answered HTTP 307 Temporary Redirect".to_owned()), "redirect to {url}");
     assert!(attachment(guard, &to(redirector, 302, url)).await.is_err(), "redirect to {url}");
-    4 * guards.len() + 3
+    // A redirect is what it answered: nobody follows it.
+    let moved = webhook(guard, &to(redirector, 308, url)).await;
+    assert_eq!(moved, Ok(StatusCode::PERMANENT_REDIRECT), "redirect to {url}");
+    5 * guards.len() + 4
 }
 
 #[tokio::test]
