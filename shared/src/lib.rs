@@ -32,6 +32,7 @@ pub mod provider;
 pub mod queue;
 mod random;
 pub mod run;
+pub mod schedule;
 pub mod seal;
 pub mod secret;
 pub mod simulation;

@@ -11,6 +11,7 @@ use crate::{
     id::BatchId,
     money::Budget,
     run::{self, Glance, Run, Status, Usage},
+    schedule,
     store::{self, Versioned},
     tenant::Tenant,
 };
@@ -119,8 +120,12 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
     }
     batch.settled = Some(now_at);
     match app.store().save_batch(&batch, Some(rev), Vec::new()).await {
+        Ok(()) => {
+            schedule::after(app, tenant, batch.cause.as_ref()).await;
+            Ok((batch, now_at))
+        }
         // A conflict is another who settles it, or a cancel that the next look will see.
-        Ok(()) | Err(store::Error::Conflict { .. }) => Ok((batch, now_at)),
+        Err(store::Error::Conflict { .. }) => Ok((batch, now_at)),
         Err(error) => Err(error.into()),
     }
 }

@@ -1,5 +1,5 @@
 //! The reaper: looks at what is due and brings it back to work, or to its end. It repairs lost messages, dead workers, passed
-//! deadlines, and batches that were never accepted.
+//! deadlines, and batches that were never accepted; and it is who sees that a schedule's time has come.
 
 mod look;
 
@@ -36,6 +36,8 @@ pub struct Reaped {
     pub batches: usize,
     /// Evaluations that were looked at.
     pub evaluations: usize,
+    /// Schedules that were looked at.
+    pub schedules: usize,
 }
 
 /// One tick: everything whose time has come.
@@ -94,7 +96,7 @@ pub async fn recover(app: &App) -> Result<Left> {
                 match due {
                     Due::Run(found) => runs.push(found.value),
                     Due::Batch(tenant, id) => fill(app, tenant, id).await?,
-                    Due::Evaluation(_, _) => (),
+                    Due::Evaluation(_, _) | Due::Schedule(_, _) => (),
                 }
             }
             let runs = runs.into_iter().filter(batch::asked_for_by_itself);

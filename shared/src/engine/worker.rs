@@ -26,6 +26,7 @@ use crate::{
     message::{Record, Slot},
     queue::{Chunk, DELAY_LIMIT_S},
     run::{Reason, Run, Status},
+    schedule,
     simulation::{self, Guard},
     store::Versioned,
     tenant::Tenant,
@@ -40,6 +41,9 @@ const MARGIN_MS: i64 = 15_000;
 /// When some could not be taken or written: the message should come again.
 pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Result<()> {
     let tenant = chunk.tenant();
+    if let Some(id) = chunk.schedule {
+        return Box::pin(schedule::look_at(app, tenant, id)).await;
+    }
     let found = app.store().runs(tenant, &chunk.runs).await?;
     let accepted = accepted(app, tenant, found.iter().flatten()).await?;
     let ready =

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Fault,
-    id::{OrgId, RunId},
+    id::{OrgId, RunId, ScheduleId},
     tenant::Tenant,
 };
 
@@ -20,19 +20,29 @@ pub const CHUNK_LIMIT: usize = 50;
 /// The longest delay of a message, in seconds: the limit of SQS.
 pub const DELAY_LIMIT_S: u32 = 900;
 
-/// A message: runs of one organisation that want a worker. It holds ids and nothing else.
+/// A message: runs of one organisation that want a worker, or a schedule that wants to be looked at. It holds ids and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunk {
     org: OrgId,
-    /// 1 to [`CHUNK_LIMIT`] runs.
+    /// 1 to [`CHUNK_LIMIT`] runs; none beside a schedule.
+    #[serde(default)]
     pub runs: Vec<RunId>,
+    /// A schedule whose time has come, or for which something has ended.
+    #[serde(default)]
+    pub schedule: Option<ScheduleId>,
 }
 
 impl Chunk {
     /// A message for runs of this organisation.
     #[must_use]
     pub const fn new(tenant: Tenant, runs: Vec<RunId>) -> Self {
-        Self { org: tenant.org(), runs }
+        Self { org: tenant.org(), runs, schedule: None }
+    }
+
+    /// A message for a schedule of this organisation.
+    #[must_use]
+    pub const fn of_schedule(tenant: Tenant, id: ScheduleId) -> Self {
+        Self { org: tenant.org(), runs: Vec::new(), schedule: Some(id) }
     }
 
     /// The organisation that the message was written under.
@@ -44,8 +54,11 @@ impl Chunk {
     /// The message as a text.
     #[must_use]
     pub fn body(&self) -> String {
-        let Self { org, runs } = self;
-        serde_json::json!({ "org": org, "runs": runs }).to_string()
+        let Self { org, runs, schedule } = self;
+        match schedule {
+            None => serde_json::json!({ "org": org, "runs": runs }).to_string(),
+            Some(schedule) => serde_json::json!({ "org": org, "schedule": schedule }).to_string(),
+        }
     }
 
     /// Reads what [`Chunk::body`] wrote.
@@ -54,7 +67,7 @@ impl Chunk {
     /// The reason why the text is no message.
     pub fn from_body(body: &str) -> Result<Self, Fault> {
         let chunk: Self = serde_json::from_str(body)?;
-        if chunk.runs.is_empty() || chunk.runs.len() > CHUNK_LIMIT {
+        if chunk.runs.is_empty() && chunk.schedule.is_none() || chunk.runs.len() > CHUNK_LIMIT {
             return Err(format!("a message names {} runs", chunk.runs.len()).into());
         }
         Ok(chunk)
