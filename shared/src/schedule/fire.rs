@@ -66,9 +66,11 @@ pub(crate) async fn look_at(app: &App, tenant: Tenant, id: ScheduleId) -> Result
 pub(crate) async fn after(app: &App, tenant: Tenant, cause: Option<&Cause>) {
     let Some(Cause { by: By::Schedule(id), .. }) = cause else { return };
     let outcome = match app.store().schedule(tenant, *id).await {
-        Ok(Some(found)) if !found.value.paused && !found.value.waiting.is_empty() => {
-            app.queue().send(vec![Chunk::of_schedule(tenant, *id)], 0).await.map_err(|error| Error::Unavailable(error.into()))
-        }
+        Ok(Some(found)) if !found.value.paused && !found.value.waiting.is_empty() => app
+            .queue()
+            .send(vec![Chunk::of_schedule(tenant, *id)], 0)
+            .await
+            .map_err(|error| Error::Unavailable(error.into())),
         Ok(_) => Ok(()),
         Err(error) => Err(error.into()),
     };

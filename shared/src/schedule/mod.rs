@@ -9,21 +9,21 @@ mod timing;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::fire::{after, look_at};
+#[cfg(feature = "aws")]
+pub use self::timer::EventBridge;
+pub use self::timer::Timers;
 pub use self::{
     fire::{MISFIRE_MS, WAITING_LIMIT, run_now},
     firing::{Failed, Firing, KEPT_MS, Outcome, Skipped, Which},
     keep::{NewSchedule, Planned, create, delete, plan, update},
     timing::{SCHEDULE_LIMIT_BYTES, TIMEZONE, Timing},
 };
-pub(crate) use self::fire::{after, look_at};
-#[cfg(feature = "aws")]
-pub use self::timer::EventBridge;
-pub use self::timer::Timers;
 use crate::{
     app::App,
     clock::Timestamp,
     error::{Error, Result},
-    id::{OrgId, ScheduleId},
+    id::{KeyId, OrgId, ScheduleId},
     order::{Order, Started},
     page::{Page, PageRequest},
     run::{By, Cause},
@@ -139,6 +139,12 @@ impl Schedule {
             (false, Some(_)) => Status::Active,
             (false, None) => Status::Ended,
         }
+    }
+
+    /// The key in whose name it starts things.
+    #[must_use]
+    pub const fn key_id(&self) -> KeyId {
+        self.mandate.key_id()
     }
 
     /// How many firings wait for those before them.

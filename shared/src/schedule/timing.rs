@@ -162,9 +162,11 @@ fn plain(text: &str) -> Result<Form, String> {
             }
         }
         _ => {
-            return Err("must be cron(…), rate(…), at(…), or the 5 fields of cron: minute, hour, day of month, month, \
+            return Err(
+                "must be cron(…), rate(…), at(…), or the 5 fields of cron: minute, hour, day of month, month, \
                         day of week"
-                .to_owned());
+                    .to_owned(),
+            );
         }
     }
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
@@ -194,7 +196,8 @@ fn pattern(parser: &CronParser, text: &str) -> Result<Form, String> {
 
 /// `1 hour` or `5 minutes`, in milliseconds.
 fn every(text: &str) -> Result<i64, String> {
-    let wrong = || "rate(…) must have a whole number and minute(s), hour(s) or day(s), as in rate(5 minutes)".to_owned();
+    let wrong =
+        || "rate(…) must have a whole number and minute(s), hour(s) or day(s), as in rate(5 minutes)".to_owned();
     let (number, unit) = text.split_once(' ').ok_or_else(wrong)?;
     let digits = number.bytes().all(|byte| byte.is_ascii_digit());
     let number: i64 = number.parse().ok().filter(|_| digits).ok_or_else(wrong)?;

@@ -18,6 +18,7 @@ pub(super) enum Kind {
     File,
     TestSet,
     Evaluation,
+    Schedule,
     /// A secret's name is its organisation's own choice.
     Secret,
     /// So is a provider's id.
@@ -45,6 +46,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("test_set_id", Kind::TestSet),
     ("testset_id", Kind::TestSet),
     ("evaluation_id", Kind::Evaluation),
+    ("schedule_id", Kind::Schedule),
     ("path.name", Kind::Secret),
     ("path.provider_id", Kind::Provider),
     ("path.version", Kind::Version),
@@ -70,7 +72,7 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
 ];
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Agent,
         Self::Run,
         Self::Batch,
@@ -78,6 +80,7 @@ impl Kind {
         Self::File,
         Self::TestSet,
         Self::Evaluation,
+        Self::Schedule,
         Self::Secret,
         Self::Provider,
         Self::Version,
@@ -102,7 +105,7 @@ impl Kind {
 
     /// Whether one can be taken away, so that its id is unknown afterwards.
     pub(super) const fn deletable(self) -> bool {
-        matches!(self, Self::Agent | Self::File | Self::TestSet | Self::Secret | Self::Provider)
+        matches!(self, Self::Agent | Self::File | Self::TestSet | Self::Schedule | Self::Secret | Self::Provider)
     }
 
     const fn prefix(self) -> &'static str {
@@ -114,6 +117,7 @@ impl Kind {
             Self::File => "file_",
             Self::TestSet => "ts_",
             Self::Evaluation => "eval_",
+            Self::Schedule => "sched_",
             Self::Secret | Self::Provider | Self::Version => "",
         }
     }
@@ -123,9 +127,14 @@ impl Kind {
         match self {
             Self::Secret | Self::Provider => "NOBODY_HAS_THIS".to_owned(),
             Self::Version => "99".to_owned(),
-            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File | Self::TestSet | Self::Evaluation => {
-                self.written(&uuid::Uuid::now_v7().to_string(), surface)
-            }
+            Self::Agent
+            | Self::Run
+            | Self::Batch
+            | Self::Key
+            | Self::File
+            | Self::TestSet
+            | Self::Evaluation
+            | Self::Schedule => self.written(&uuid::Uuid::now_v7().to_string(), surface),
         }
     }
 
@@ -168,6 +177,9 @@ impl Things {
         let evaluation = json!({"configurations": [{"agent_id": agent}]});
         let evaluation = client.post(&format!("/v1/test_sets/{set}/evaluations"), evaluation).await.status(202);
         let evaluation = text(&evaluation, "id");
+        let schedule =
+            json!({"agent_id": agent, "name": "daily", "schedule": "rate(1 day)", "message": "hello", "paused": true});
+        let schedule = text(&client.post("/v1/schedules", schedule).await.status(201), "id");
         client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
         client.post("/api/v1/providers", json!({"name": "x", "type": "openai", "id": name})).await.status(201);
         let all = [
@@ -178,6 +190,7 @@ impl Things {
             (Kind::File, file),
             (Kind::TestSet, set),
             (Kind::Evaluation, evaluation),
+            (Kind::Schedule, schedule),
         ];
         let mut things = Self::default();
         for (kind, id) in all {
@@ -195,6 +208,7 @@ impl Things {
             (Kind::Agent, "/v1/agents"),
             (Kind::File, "/v1/files"),
             (Kind::TestSet, "/v1/test_sets"),
+            (Kind::Schedule, "/v1/schedules"),
             (Kind::Secret, "/v1/secrets"),
             (Kind::Provider, "/api/v1/providers"),
         ] {

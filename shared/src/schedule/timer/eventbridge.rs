@@ -35,7 +35,10 @@ impl EventBridge {
         let Some(at) = at else { return self.delete(id).await };
         debug!(schedule = %id, at = at.rfc3339(), "setting a timer");
         // It is there but for the first time, and may have been made meanwhile then.
-        if self.update(tenant, id, at).await? || self.create(tenant, id, at).await? || self.update(tenant, id, at).await? {
+        if self.update(tenant, id, at).await?
+            || self.create(tenant, id, at).await?
+            || self.update(tenant, id, at).await?
+        {
             return Ok(());
         }
         Err("the timer is being made and taken away at the same time".into())
