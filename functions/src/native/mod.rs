@@ -309,7 +309,7 @@ crate::route::routes! { Native;
     /// Make a schedule: a run or a batch is started at its times
     create_schedule = POST "/v1/schedules" => schedules::create_schedule {
         body: CreateSchedule,
-        answer: 201 ScheduleView,
+        answer: 201 ScheduleView | 404,
         access: [write api_keys, read agents, write runs, read messages, read files, use models, set timers],
     }
     /// List schedules, newest first
