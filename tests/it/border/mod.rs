@@ -21,7 +21,7 @@ fn bodies(call: &str) -> Value {
         "add_test_cases" => {
             json!({"items": [{"message": "hello", "validations": [{"exact": {"expected": "x"}}]}]})
         }
-        "create_schedule" => json!({"schedule": "rate(1 day)", "file_id": Kind::File.token()}),
+        "create_schedule" => json!({"file_id": Kind::File.token()}),
         "decide_run_approval" => json!({"approval_id": "appr_019a2b3c-4d5e-7f60-8123-456789abcdef"}),
         _ => Value::Null,
     }
