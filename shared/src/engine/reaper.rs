@@ -14,6 +14,7 @@ use crate::{
     id::{BatchId, RunId},
     queue::Chunk,
     run::{Run, SOLE_TAKEOVERS_LIMIT},
+    schedule,
     store::{DUE_SHARDS, Due},
     tenant::Tenant,
 };
@@ -96,7 +97,8 @@ pub async fn recover(app: &App) -> Result<Left> {
                 match due {
                     Due::Run(found) => runs.push(found.value),
                     Due::Batch(tenant, id) => fill(app, tenant, id).await?,
-                    Due::Evaluation(_, _) | Due::Schedule(_, _) => (),
+                    Due::Evaluation(_, _) => (),
+                    Due::Schedule(tenant, id) => schedule::wake(app, tenant, id).await,
                 }
             }
             let runs = runs.into_iter().filter(batch::asked_for_by_itself);

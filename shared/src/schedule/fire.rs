@@ -62,20 +62,24 @@ pub(crate) async fn look_at(app: &App, tenant: Tenant, id: ScheduleId) -> Result
     Ok(())
 }
 
-/// What follows the end of what that started: the next firing that waits is asked for. A hint: what is lost of it, the reaper makes up for.
+/// What follows the end of what that started: see [`wake`].
 pub(crate) async fn after(app: &App, tenant: Tenant, cause: Option<&Cause>) {
-    let Some(Cause { by: By::Schedule(id), .. }) = cause else { return };
-    let outcome = match app.store().schedule(tenant, *id).await {
-        Ok(Some(found)) if !found.value.paused && !found.value.waiting.is_empty() => app
-            .queue()
-            .send(vec![Chunk::of_schedule(tenant, *id)], 0)
-            .await
-            .map_err(|error| Error::Unavailable(error.into())),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.into()),
+    if let Some(Cause { by: By::Schedule(id), .. }) = cause {
+        wake(app, tenant, *id).await;
+    }
+}
+
+/// Asks for a look at the schedule if something waits in it. A hint: what is lost of it, the reaper makes up for.
+pub(crate) async fn wake(app: &App, tenant: Tenant, id: ScheduleId) {
+    let waits = match app.store().schedule(tenant, id).await {
+        Ok(found) => found.is_some_and(|found| !found.value.paused && !found.value.waiting.is_empty()),
+        Err(error) => {
+            tracing::warn!(schedule = %id, ?error, "whether something waits is not known; the reaper will look");
+            return;
+        }
     };
-    if let Err(error) = outcome {
-        tracing::warn!(schedule = %id, ?error, "what waits was not asked for; the reaper will look");
+    if waits && let Err(error) = app.queue().send(vec![Chunk::of_schedule(tenant, id)], 0).await {
+        tracing::warn!(schedule = %id, ?error, "a message was not sent; the reaper will look");
     }
 }
 

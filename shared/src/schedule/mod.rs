@@ -9,7 +9,7 @@ mod timing;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::fire::{after, look_at};
+pub(crate) use self::fire::{after, look_at, wake};
 #[cfg(feature = "aws")]
 pub use self::timer::EventBridge;
 pub use self::timer::Timers;
