@@ -111,6 +111,9 @@ def start(binary, handler, event=None):
         "AWS_ENDPOINT_URL": f"http://{address}",
         "MUSTER_TABLE_PREFIX": "test-",
         "MUSTER_QUEUE_URL": f"http://{address}/000000000000/queue",
+        "MUSTER_QUEUE_ARN": "arn:aws:sqs:eu-west-1:000000000000:queue",
+        "MUSTER_TIMER_GROUP": "test",
+        "MUSTER_TIMER_ROLE": "arn:aws:iam::000000000000:role/timers",
         "MUSTER_PEPPER": "a pepper that is long enough for it",
         "MUSTER_RESPONSE_STREAMING": "on",
     }

@@ -11,6 +11,7 @@ use shared::{
     file::{Files, S3},
     limit::Limiter,
     queue::{Queue, sqs::Sqs},
+    schedule::{EventBridge, Timers},
     store::{Backend, Store, dynamo::Dynamo},
     tool::lambda::{Functions, Invoker, Name},
 };
@@ -36,8 +37,11 @@ pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     // The functions that tools may be: only those that check or run agents know them.
     let scope = variable("MUSTER_FUNCTION_SCOPE").unwrap_or_default();
     let names = Name::list(&variable("MUSTER_TOOL_FUNCTIONS").unwrap_or_default(), &scope)?;
+    let (group, role) = (required("MUSTER_TIMER_GROUP")?, required("MUSTER_TIMER_ROLE")?);
+    let timers = Timers::EventBridge(EventBridge::new(&aws_config, group, role, required("MUSTER_QUEUE_ARN")?));
     let aws_config = aws_config.into_builder().http_client(aws::patient_http_client()?).build();
-    Ok(app.with_functions(Functions::Aws(Invoker::new(&aws_config, scope, names))))
+    let functions = Functions::Aws(Invoker::new(&aws_config, scope, names));
+    Ok(app.with_functions(functions).with_timers(timers))
 }
 
 /// Where the bucket of files is: at an endpoint for all of AWS, where one is set, as an emulator's.

@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::{
     Error, Result,
-    id::{AgentId, BatchId, EvaluationId, FileId, KeyId, MessageId, RunId, TestSetId, WebhookId},
+    id::{AgentId, BatchId, EvaluationId, FileId, KeyId, MessageId, RunId, ScheduleId, TestSetId, WebhookId},
 };
 use uuid::Uuid;
 
@@ -243,5 +243,6 @@ path_ids!(
     MessageId = "message",
     TestSetId = "test set",
     EvaluationId = "evaluation",
-    WebhookId = "webhook"
+    WebhookId = "webhook",
+    ScheduleId = "schedule"
 );

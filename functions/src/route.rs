@@ -88,6 +88,8 @@ pub enum Access {
     Models,
     /// Calls the tools of agents that are Lambda functions.
     Tools,
+    /// Sets and deletes timers of schedules.
+    Timers,
 }
 
 /// How long a call may take, and how much it may answer.
@@ -169,6 +171,7 @@ macro_rules! routes {
     (@wait) => { $crate::route::Wait::Short };
     (@wait $wait:ident) => { $crate::route::Wait::$wait };
     (@access send queue) => { $crate::route::Access::Send };
+    (@access set timers) => { $crate::route::Access::Timers };
     (@access use tools) => { $crate::route::Access::Tools };
     (@access read files) => { $crate::route::Access::ReadFiles };
     (@access write files) => { $crate::route::Access::WriteFiles };

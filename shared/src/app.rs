@@ -25,6 +25,7 @@ use crate::{
     net::Guard,
     provider,
     queue::Queue,
+    schedule::Timers,
     seal::{Failure, Sealer},
     store::Store,
     tool::lambda::Functions,
@@ -76,6 +77,7 @@ struct Parts {
     embedding: Option<ModelName>,
     guard: Guard,
     functions: Functions,
+    timers: Timers,
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
@@ -127,6 +129,7 @@ impl App {
                 embedding,
                 guard,
                 functions: Functions::default(),
+                timers: Timers::default(),
                 sealer,
                 limiter,
                 signals,
@@ -144,6 +147,15 @@ impl App {
     pub fn with_functions(mut self, functions: Functions) -> Self {
         if let Some(parts) = Arc::get_mut(&mut self.parts) {
             parts.functions = functions;
+        }
+        self
+    }
+
+    /// The same application with these timers of schedules: to be said as [`App::with_functions`].
+    #[must_use]
+    pub fn with_timers(mut self, timers: Timers) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.parts) {
+            parts.timers = timers;
         }
         self
     }
@@ -212,6 +224,11 @@ impl App {
     #[must_use]
     pub fn functions(&self) -> &Functions {
         &self.parts.functions
+    }
+
+    /// Who says that a schedule's time has come.
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.parts.timers
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {

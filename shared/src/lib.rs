@@ -33,6 +33,7 @@ pub mod queue;
 mod random;
 mod remembered;
 pub mod run;
+pub mod schedule;
 pub mod seal;
 pub mod secret;
 pub mod simulation;

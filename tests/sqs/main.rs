@@ -16,6 +16,7 @@ mod emulator;
 mod files;
 mod lambda;
 mod partial;
+mod schedules;
 
 use std::{
     collections::BTreeSet,

@@ -15,7 +15,7 @@ use shared::{
 
 use super::{
     files::{self, AttachmentBody},
-    runs::{WaitQuery, look_later, wait_ms},
+    runs::{WaitQuery, look_later, schedule_of, wait_ms},
     sent::BatchSentView,
     views::{ListQuery, PageView, UsageView, moment, prompt},
 };
@@ -187,6 +187,8 @@ pub(super) struct BatchView {
     retry_of: Option<String>,
     /// The evaluation that it belongs to.
     evaluation_id: Option<String>,
+    /// The schedule that started it.
+    schedule_id: Option<String>,
     deadline: String,
     created_at: String,
     ended_at: Option<String>,
@@ -219,6 +221,7 @@ impl BatchView {
             metadata: batch.metadata.clone(),
             retry_of: batch.retry_of.map(BatchId::prefixed),
             evaluation_id: batch.evaluation.map(EvaluationId::prefixed),
+            schedule_id: schedule_of(batch.cause.as_ref()),
             deadline: batch.deadline_at.rfc3339(),
             created_at: batch.created_at.rfc3339(),
             ended_at: progress.ended_at.map(|at| at.rfc3339()),

@@ -8,7 +8,7 @@ use shared::{
     agent::Metadata,
     id::{AgentId, BatchId, RunId},
     page::PageRequest,
-    run::{self, Criterion, Evaluation, Filter, NewRun, Origin, ParentIs, Run, Status},
+    run::{self, By, Cause, Criterion, Evaluation, Filter, NewRun, Origin, ParentIs, Run, Status},
 };
 
 use super::{
@@ -202,6 +202,8 @@ pub(super) struct RunView {
     parent_run_id: Option<String>,
     /// How many runs are above it: 0 for one that no run started.
     depth: u32,
+    /// The schedule that started it.
+    schedule_id: Option<String>,
     batch_id: Option<String>,
     /// The item's place in the batch's request, from 0.
     batch_index: Option<u16>,
@@ -270,6 +272,7 @@ impl RunView {
             chat_id: run.chat_id.prefixed(),
             parent_run_id: run.parent.map(|parent| parent.run.prefixed()),
             depth: run.depth(),
+            schedule_id: schedule_of(run.cause.as_ref()),
             batch_id: batch.map(|batch| batch.id.prefixed()),
             batch_index: batch.map(|batch| batch.index),
             custom_id: batch.and_then(|batch| batch.custom_id.clone()),
@@ -285,6 +288,14 @@ impl RunView {
             duration_ms: run.duration_ms(app.now()),
             evaluation: run.evaluation.clone().map(Into::into),
         }
+    }
+}
+
+/// The schedule that something was started by, if one was.
+pub(super) fn schedule_of(cause: Option<&Cause>) -> Option<String> {
+    match cause?.by {
+        By::Schedule(id) => Some(id.prefixed()),
+        By::Trigger(_) => None,
     }
 }
 

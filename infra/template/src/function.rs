@@ -23,6 +23,10 @@ const READ_FILES: [&str; 2] = ["s3:GetObject", "s3:ListBucket"];
 const FILES: [&str; 3] = ["s3:GetObject", "s3:ListBucket", "s3:PutObject"];
 /// Every object of the bucket.
 const OBJECTS: &str = "!Sub \"${FilesBucket.Arn}/*\"";
+/// Timers of schedules, each called as the schedule.
+const TIMERS: [&str; 3] = ["scheduler:CreateSchedule", "scheduler:UpdateSchedule", "scheduler:DeleteSchedule"];
+const EVERY_TIMER: &str =
+    "!Sub \"arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${TimerGroup}/*\"";
 const RECEIVE: [&str; 2] = ["sqs:ReceiveMessage", "sqs:DeleteMessage"];
 
 /// A function, as it is deployed.
@@ -76,7 +80,7 @@ impl Function {
             Access::Write(Table::Runs),
             Access::Write(Table::Messages),
         ];
-        let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools]].concat();
+        let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools, Access::Timers]].concat();
         [
             Self { invoked_by: Some("*/*".to_owned()), memory_mb: 256, ..fallback },
             Self {
@@ -91,7 +95,11 @@ impl Function {
                 ..plain(
                     "reaper",
                     "Looks after runs that nobody works on",
-                    [every_table(), vec![Access::Send, Access::Models, Access::DeleteFiles]].concat(),
+                    [
+                        every_table(),
+                        vec![Access::Send, Access::Models, Access::ReadFiles, Access::DeleteFiles, Access::Timers],
+                    ]
+                    .concat(),
                 )
             },
             plain(
@@ -190,6 +198,11 @@ impl Function {
         }
         if self.access.contains(&Access::DeleteFiles) {
             all.push((vec!["s3:DeleteObject"], vec![OBJECTS.to_owned()]));
+        }
+        if self.access.contains(&Access::Timers) {
+            all.push((TIMERS.to_vec(), vec![EVERY_TIMER.to_owned()]));
+            // What a timer sends with.
+            all.push((vec!["iam:PassRole"], vec!["!GetAtt TimerRole.Arn".to_owned()]));
         }
         if self.name == "worker" {
             all.push((RECEIVE.to_vec(), queue()));

@@ -11,6 +11,7 @@ use crate::{
     id::BatchId,
     money::Budget,
     run::{self, Glance, Run, Status, Usage},
+    schedule,
     store::{self, Versioned},
     tenant::Tenant,
     webhook,
@@ -121,7 +122,10 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
     batch.settled = Some(now_at);
     let notices = webhook::of_batch(app, &batch, &now_at).await?;
     match app.store().save_batch(&batch, Some(rev), notices.writes(app.store())?).await {
-        Ok(()) => webhook::ask_to_send(app, tenant, &notices).await,
+        Ok(()) => {
+            webhook::ask_to_send(app, tenant, &notices).await;
+            schedule::after(app, tenant, batch.cause.as_ref()).await;
+        }
         // Another settles it, or cancels it, which the next look will see.
         Err(store::Error::Conflict { .. }) => {}
         Err(error) => return Err(error.into()),

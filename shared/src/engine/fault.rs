@@ -14,6 +14,8 @@
 //! | K10, K11 | a run's end was decided; a worker has let go of a run |
 //! | I1, I2 | a request was found to be the first with its idempotency key; its work was done, with the key's record |
 //! | W1, W2, W3 | a delivery was taken in hand; it was sent; what came of it was written |
+//! | S1, S2 | a schedule's firing was decided, and what it starts is planned; both were written, and workers asked |
+//! | S3 | a firing was decided that starts nothing; it is the next write |
 //! | C1, C2, C3 | a change set of agents was opened; their versions were put; all pointers were moved |
 
 /// A named point of the protocol.

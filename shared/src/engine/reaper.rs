@@ -1,5 +1,5 @@
 //! The reaper: looks at what is due and brings it back to work, or to its end. It repairs lost messages, dead workers, passed
-//! deadlines, and batches that were never accepted.
+//! deadlines, and batches that were never accepted; and it is who sees that a schedule's time has come.
 
 mod look;
 
@@ -14,6 +14,7 @@ use crate::{
     id::{BatchId, RunId},
     queue::Chunk,
     run::{Run, SOLE_TAKEOVERS_LIMIT},
+    schedule,
     store::{DUE_SHARDS, Due},
     tenant::Tenant,
     webhook,
@@ -39,6 +40,8 @@ pub struct Reaped {
     pub evaluations: usize,
     /// Deliveries for which a worker was asked.
     pub deliveries: usize,
+    /// Schedules that were looked at.
+    pub schedules: usize,
 }
 
 /// One tick: everything whose time has come.
@@ -102,6 +105,7 @@ pub async fn recover(app: &App) -> Result<Left> {
                     Due::Run(found) => runs.push(found.value),
                     Due::Batch(tenant, id) => fill(app, tenant, id).await?,
                     Due::Evaluation(_, _) => (),
+                    Due::Schedule(tenant, id) => schedule::wake(app, tenant, id).await,
                 }
             }
             let runs = runs.into_iter().filter(batch::asked_for_by_itself);

@@ -26,6 +26,7 @@ use crate::{
     message::{Record, Slot},
     queue::{Chunk, DELAY_LIMIT_S},
     run::{Reason, Run, Status},
+    schedule,
     simulation::{self, Guard},
     store::Versioned,
     tenant::Tenant,
@@ -43,6 +44,9 @@ pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Resul
     let tenant = chunk.tenant();
     if !chunk.parcels.is_empty() {
         return webhook::deliver(app, tenant, &chunk.parcels).await;
+    }
+    if let Some(id) = chunk.schedule {
+        return Box::pin(schedule::look_at(app, tenant, id)).await;
     }
     let found = app.store().runs(tenant, &chunk.runs).await?;
     let accepted = accepted(app, tenant, found.iter().flatten()).await?;

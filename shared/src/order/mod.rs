@@ -99,7 +99,7 @@ pub enum Started {
 #[derive(Debug)]
 pub(crate) enum Planned {
     Run(Box<run::Planned>),
-    Batch(batch::Planned),
+    Batch(Box<batch::Planned>),
 }
 
 impl Planned {
@@ -153,7 +153,7 @@ pub(crate) async fn plan(app: &App, caller: &Caller, order: Order, cause: Cause)
         webhook_url: None,
         shared: Shared { budget_micro_usd, on_budget, max_concurrency },
     };
-    Ok(Planned::Batch(batch::plan(app, caller, new).await?.caused_by(cause)))
+    Ok(Planned::Batch(Box::new(batch::plan(app, caller, new).await?.caused_by(cause))))
 }
 
 /// Refuses an order that could not be started now. What it is told of a file is what that has now.
@@ -203,7 +203,7 @@ pub(crate) async fn start(app: &App, planned: Planned, with: Vec<Write>) -> Resu
         Planned::Run(planned) => {
             run::start_with(app, *planned, Claim::none(), &with).await.map(|run| Started::Run(run.id))
         }
-        Planned::Batch(planned) => batch::start_with(app, planned, with).await.map(|batch| Started::Batch(batch.id)),
+        Planned::Batch(planned) => batch::start_with(app, *planned, with).await.map(|batch| Started::Batch(batch.id)),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Fault,
-    id::{EventId, OrgId, RunId, WebhookId},
+    id::{EventId, OrgId, RunId, ScheduleId, WebhookId},
     tenant::Tenant,
     webhook::Delivery,
 };
@@ -31,6 +31,9 @@ pub struct Chunk {
     /// At most [`CHUNK_LIMIT`] deliveries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parcels: Vec<Parcel>,
+    /// A schedule whose time has come, or for which something has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleId>,
 }
 
 /// An event for an endpoint.
@@ -46,7 +49,13 @@ impl Chunk {
     /// A message for runs of this organisation.
     #[must_use]
     pub const fn new(tenant: Tenant, runs: Vec<RunId>) -> Self {
-        Self { org: tenant.org(), runs, parcels: Vec::new() }
+        Self { org: tenant.org(), runs, parcels: Vec::new(), schedule: None }
+    }
+
+    /// A message for a schedule of this organisation.
+    #[must_use]
+    pub const fn of_schedule(tenant: Tenant, id: ScheduleId) -> Self {
+        Self { org: tenant.org(), runs: Vec::new(), parcels: Vec::new(), schedule: Some(id) }
     }
 
     /// The organisation that the message was written under.
@@ -67,7 +76,7 @@ impl Chunk {
     /// The reason why the text is no message.
     pub fn from_body(body: &str) -> Result<Self, Fault> {
         let chunk: Self = serde_json::from_str(body)?;
-        let named = chunk.runs.len().saturating_add(chunk.parcels.len());
+        let named = chunk.runs.len().saturating_add(chunk.parcels.len()).saturating_add(chunk.schedule.iter().len());
         if !(1..=CHUNK_LIMIT).contains(&named) {
             return Err(format!("a message names {named} things").into());
         }
@@ -83,7 +92,7 @@ impl Chunk {
     /// Messages of at most [`CHUNK_LIMIT`] deliveries each, in order.
     #[must_use]
     pub fn of_parcels(tenant: Tenant, parcels: &[Parcel]) -> Vec<Self> {
-        let of = |parcels: &[Parcel]| Self { org: tenant.org(), runs: Vec::new(), parcels: parcels.to_vec() };
+        let of = |parcels: &[Parcel]| Self { parcels: parcels.to_vec(), ..Self::new(tenant, Vec::new()) };
         parcels.chunks(CHUNK_LIMIT).map(of).collect()
     }
 }

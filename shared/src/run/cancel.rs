@@ -8,7 +8,7 @@ use crate::{
     engine,
     error::{Error, Result},
     id::{AgentId, RunId},
-    random, store,
+    random, schedule, store,
     tenant::{Caller, Scope, Tenant},
     webhook,
 };
@@ -141,6 +141,9 @@ pub(crate) async fn written(app: &App, run: &Run) {
         engine::ask_for_workers(app, run.tenant(), &[parent.run]).await;
     }
     webhook::ask_to_send(app, run.tenant(), &run.notices).await;
+    if run.status.terminal() && run.batch.is_none() {
+        schedule::after(app, run.tenant(), run.cause.as_ref()).await;
+    }
     look_again(app, run).await;
 }
 

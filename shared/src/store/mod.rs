@@ -19,6 +19,7 @@ mod prompts;
 mod providers;
 pub mod row;
 mod runs;
+mod schedules;
 pub(crate) mod secrets;
 #[cfg(feature = "simulation")]
 pub mod simulated;

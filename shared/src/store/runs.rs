@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::{BatchId, EvaluationId, OrgId, RunId},
+    id::{BatchId, EvaluationId, OrgId, RunId, ScheduleId},
     message::Slot,
     run::{Delta, Glance, Run, Summary},
     simulation::{self, Guard},
@@ -22,12 +22,13 @@ pub(crate) const DUE_SHARDS: u8 = 16;
 const UNSTAGED_TOGETHER: usize = 50;
 const PAGES_AT_A_TIME: usize = 8;
 
-/// What the reaper has to look at: a run as it is, or a batch or an evaluation, which are read when they are looked at.
+/// What the reaper has to look at: a run as it is, or a batch, an evaluation or a schedule, which are read when they are looked at.
 #[derive(Debug)]
 pub(crate) enum Due {
     Run(Box<Versioned<Run>>),
     Batch(Tenant, BatchId),
     Evaluation(Tenant, EvaluationId),
+    Schedule(Tenant, ScheduleId),
 }
 
 pub(super) fn partition(org: OrgId, id: RunId) -> String {
@@ -73,6 +74,7 @@ fn due_of(row: &Row) -> Option<Due> {
             }
         },
         "E" => Some(Due::Evaluation(Tenant::of(org.parse().ok()?), id.parse().ok()?)),
+        "S" => Some(Due::Schedule(Tenant::of(org.parse().ok()?), id.parse().ok()?)),
         "B" => Some(Due::Batch(Tenant::of(org.parse().ok()?), id.parse().ok()?)),
         _ => None,
     }

@@ -205,7 +205,7 @@ pub async fn entries(app: &App, caller: &Caller, id: &str, span: Span) -> Result
         let message = format!("there are more than {RUNS_LIMIT} runs: ask for a shorter time, with from and to");
         return Err(Error::invalid("from", message));
     }
-    all.extend(told(app, caller, id, runs).await?);
+    all.extend(Box::pin(told(app, caller, id, runs)).await?);
     all.retain(|entry| span.meets(entry.at, entry.at));
     // What has the same time stays in the order in which it is stored.
     all.sort_by_key(|entry| entry.at);
@@ -310,7 +310,8 @@ async fn newest(app: &App, caller: &Caller, passed: usize, most: usize) -> Resul
 
 async fn summary(app: &App, caller: &Caller, Session { id, created_at }: Session) -> Result<Summary> {
     let mut runs = numbered_runs(app, caller.tenant(), &id).await?;
-    let told = told(app, caller, &id, runs.split_off(runs.len().saturating_sub(RUNS_LIMIT))).await?;
+    let last = runs.split_off(runs.len().saturating_sub(RUNS_LIMIT));
+    let told = Box::pin(told(app, caller, &id, last)).await?;
     let written = app.store().chunk_extents(caller.tenant(), &id).await?.into_iter().map(|(_, extent)| extent);
     let told = told.iter().map(|entry| Extent { first_at: entry.at, last_at: entry.at, entries: 1, bytes: 0 });
     let whole = written.chain(told).reduce(|all, more| Extent {

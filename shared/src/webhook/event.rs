@@ -8,6 +8,7 @@ use crate::{
     clock::Timestamp,
     id::EventId,
     run::{Run, Status},
+    schedule::{Failed, Firing, Outcome},
 };
 
 /// How many characters of an error an event tells.
@@ -107,6 +108,21 @@ impl Event {
     pub(crate) fn of_run(kind: Kind, run: &Run) -> Self {
         let told = run.told.to_string();
         Self::new(kind, &[&run.id.to_string(), &told], run.updated_at, about_run(run))
+    }
+
+    /// What is told of a firing that failed; nothing of any other.
+    pub(crate) fn of_firing(firing: &Firing) -> Option<Self> {
+        let Outcome::Failed(Failed { code, message }) = &firing.outcome else { return None };
+        let (id, which) = (firing.schedule_id, firing.which);
+        let data = json!({
+            "schedule_id": id.prefixed(),
+            "scheduled_at": which.scheduled_at.rfc3339(),
+            "manual": which.manual,
+            "code": code,
+            "message": shortened(message),
+        });
+        let about = [id.to_string(), which.scheduled_at.millis().to_string(), which.manual.to_string()];
+        Some(Self::new(Kind::ScheduleFailed, &about.each_ref().map(String::as_str), firing.decided_at, object(data)))
     }
 
     /// What is told of a batch that has ended.

@@ -23,7 +23,7 @@ pub use self::{
 };
 pub(crate) use self::{
     event::{Event, object},
-    notice::{Listeners, Notices, ask_to_send, check_own, hears_of_batches, of_batch, of_run},
+    notice::{Listeners, Notices, ask_to_send, check_own, hears_of_batches, of_batch, of_firing, of_run},
     send::{reap, recover},
 };
 use crate::{

@@ -10,6 +10,7 @@ use crate::{
     money::Budget,
     queue::{Chunk, Parcel},
     run::{Reason, Run, Status},
+    schedule::Firing,
     store::{self, Store, row::Write},
     tenant::Tenant,
 };
@@ -139,6 +140,15 @@ pub(crate) async fn of_batch(app: &App, batch: &Batch, progress: &Progress) -> s
     let event = Event::of_batch(batch, progress, app.now());
     notices.tell(batch.tenant().org(), &listeners(app, batch.tenant()).await?, &event);
     notices.tell_at(batch.tenant().org(), batch.webhook_url.as_ref(), &event);
+    Ok(notices)
+}
+
+/// What is told of a firing that is about to be written: that it failed.
+pub(crate) async fn of_firing(app: &App, tenant: Tenant, firing: &Firing) -> store::Result<Notices> {
+    let mut notices = Notices::default();
+    if let Some(event) = Event::of_firing(firing) {
+        notices.tell(tenant.org(), &listeners(app, tenant).await?, &event);
+    }
     Ok(notices)
 }
 

@@ -225,6 +225,7 @@ fn text_of(call: &str, at: &str) -> Value {
     let name = at.rsplit(['.', ']']).next().unwrap();
     match name {
         "model" | "modelAlias" => json!("demo/scripted-l0"),
+        "schedule" => json!("rate(1 day)"),
         _ if id_like(name) => Kind::of(call, at).map_or_else(|| json!("x"), |kind| json!(kind.token())),
         _ => json!("x"),
     }

@@ -10,6 +10,8 @@ mod things;
 
 use serde_json::{Value, json};
 
+use self::things::Kind;
+
 /// Bodies that say what their schemas do not: that one of several fields must be given, or what a text must be.
 fn bodies(call: &str) -> Value {
     match call {
@@ -21,6 +23,7 @@ fn bodies(call: &str) -> Value {
         }
         "create_webhook" => json!({"url": "https://hooks.example.com/", "events": ["run.done"]}),
         "redeliver_webhook" => json!({"since": "2026-01-01T00:00:00Z"}),
+        "create_schedule" => json!({"file_id": Kind::File.token()}),
         "decide_run_approval" => json!({"approval_id": "appr_019a2b3c-4d5e-7f60-8123-456789abcdef"}),
         _ => Value::Null,
     }

@@ -19,6 +19,7 @@ pub(super) enum Kind {
     TestSet,
     Evaluation,
     Webhook,
+    Schedule,
     /// A secret's name is its organisation's own choice.
     Secret,
     /// So is a provider's id.
@@ -47,6 +48,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("testset_id", Kind::TestSet),
     ("evaluation_id", Kind::Evaluation),
     ("webhook_id", Kind::Webhook),
+    ("schedule_id", Kind::Schedule),
     ("path.name", Kind::Secret),
     ("path.provider_id", Kind::Provider),
     ("path.version", Kind::Version),
@@ -73,7 +75,7 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
 ];
 
 impl Kind {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Agent,
         Self::Run,
         Self::Batch,
@@ -82,6 +84,7 @@ impl Kind {
         Self::TestSet,
         Self::Evaluation,
         Self::Webhook,
+        Self::Schedule,
         Self::Secret,
         Self::Provider,
         Self::Version,
@@ -106,7 +109,10 @@ impl Kind {
 
     /// Whether one can be taken away, so that its id is unknown afterwards.
     pub(super) const fn deletable(self) -> bool {
-        matches!(self, Self::Agent | Self::File | Self::TestSet | Self::Webhook | Self::Secret | Self::Provider)
+        matches!(
+            self,
+            Self::Agent | Self::File | Self::TestSet | Self::Webhook | Self::Schedule | Self::Secret | Self::Provider
+        )
     }
 
     const fn prefix(self) -> &'static str {
@@ -119,6 +125,7 @@ impl Kind {
             Self::TestSet => "ts_",
             Self::Evaluation => "eval_",
             Self::Webhook => "wh_",
+            Self::Schedule => "sched_",
             Self::Secret | Self::Provider | Self::Version => "",
         }
     }
@@ -135,7 +142,8 @@ impl Kind {
             | Self::File
             | Self::TestSet
             | Self::Evaluation
-            | Self::Webhook => self.written(&uuid::Uuid::now_v7().to_string(), surface),
+            | Self::Webhook
+            | Self::Schedule => self.written(&uuid::Uuid::now_v7().to_string(), surface),
         }
     }
 
@@ -180,6 +188,9 @@ impl Things {
         let evaluation = text(&evaluation, "id");
         let webhook = json!({"url": "https://hooks.example.com/", "events": ["run.done"]});
         let webhook = text(&client.post("/v1/webhooks", webhook).await.status(201), "id");
+        let schedule =
+            json!({"agent_id": agent, "name": "daily", "schedule": "rate(1 day)", "message": "hello", "paused": true});
+        let schedule = text(&client.post("/v1/schedules", schedule).await.status(201), "id");
         client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
         client.post("/api/v1/providers", json!({"name": "x", "type": "openai", "id": name})).await.status(201);
         let all = [
@@ -191,6 +202,7 @@ impl Things {
             (Kind::TestSet, set),
             (Kind::Evaluation, evaluation),
             (Kind::Webhook, webhook),
+            (Kind::Schedule, schedule),
         ];
         let mut things = Self::default();
         for (kind, id) in all {
@@ -209,6 +221,7 @@ impl Things {
             (Kind::File, "/v1/files"),
             (Kind::TestSet, "/v1/test_sets"),
             (Kind::Webhook, "/v1/webhooks"),
+            (Kind::Schedule, "/v1/schedules"),
             (Kind::Secret, "/v1/secrets"),
             (Kind::Provider, "/api/v1/providers"),
         ] {

@@ -20,6 +20,8 @@ mod keys;
 mod large_evaluation;
 mod results;
 mod runs;
+mod schedule_times;
+mod schedules;
 mod secrets;
 mod service;
 mod streams;

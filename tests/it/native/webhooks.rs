@@ -19,6 +19,7 @@ on_every_backend!(
     a_person_that_is_asked_for_is_told_of,
     a_budget_that_is_reached_is_told_of_once,
     a_run_that_a_budget_refuses_at_once_is_told_of,
+    a_schedule_that_fails_is_told_of_once,
     sub_agents_and_judges_are_not_told_of,
     what_was_sent_is_listed_and_sent_again,
     a_test_is_sent,
@@ -274,6 +275,25 @@ async fn a_run_that_a_budget_refuses_at_once_is_told_of(muster: Muster) {
     assert_eq!(run["reason"], "budget_exceeded");
     muster.drain().await;
     assert_eq!(endpoint.got()[0].json()["data"]["run_id"], run["id"]);
+}
+
+async fn a_schedule_that_fails_is_told_of_once(muster: Muster) {
+    let endpoint = Endpoint::start().await;
+    made(&muster, &endpoint.url("/"), &["schedule.failed"]).await;
+    let agent = muster.us.agent("demo/scripted-l0").await;
+    let schedule = json!({"agent_id": agent, "name": "s", "schedule": "rate(1 hour)", "message": "hello"});
+    let schedule = muster.us.post("/v1/schedules", schedule).await.status(201);
+    muster.us.delete(&format!("/v1/agents/{agent}")).await.status(204);
+    muster.pass(3_601_000);
+    for _ in 0..2 {
+        muster.reap().await;
+        muster.reap_by_another().await;
+        muster.drain_twice().await;
+    }
+    let got = endpoint.got();
+    assert_eq!(kinds(&got), ["schedule.failed"]);
+    let data = got[0].json()["data"].clone();
+    assert_eq!((&data["schedule_id"], &data["code"]), (&schedule["id"], &json!("not_found")), "{data}");
 }
 
 async fn sub_agents_and_judges_are_not_told_of(muster: Muster) {

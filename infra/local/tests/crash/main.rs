@@ -33,6 +33,7 @@ mod one_at_a_time;
 #[cfg(feature = "fault-points")]
 mod points;
 mod random;
+mod schedules;
 mod served;
 mod streams;
 mod together;

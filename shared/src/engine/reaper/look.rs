@@ -1,4 +1,4 @@
-//! What the reaper does about what is due: runs, batches, evaluations. One that fails keeps no other waiting.
+//! What the reaper does about what is due: runs, batches, evaluations, schedules. One that fails keeps no other waiting.
 
 use std::collections::HashMap;
 
@@ -12,6 +12,7 @@ use crate::{
     evaluation,
     id::BatchId,
     run::{self, Run},
+    schedule,
     simulation::{self, Guard},
     store::{self, Due, Versioned},
     tenant::Tenant,
@@ -65,6 +66,10 @@ pub(super) async fn look_at(app: &App, due: Vec<Due>, reaped: &mut Reaped, troub
             Due::Evaluation(tenant, id) => {
                 reaped.evaluations = reaped.evaluations.saturating_add(1);
                 ("evaluation", tenant, id.uuid(), evaluation::look_at(app, tenant, id).await)
+            }
+            Due::Schedule(tenant, id) => {
+                reaped.schedules = reaped.schedules.saturating_add(1);
+                ("schedule", tenant, id.uuid(), schedule::look_at(app, tenant, id).await)
             }
             Due::Batch(tenant, id) => {
                 reaped.batches = reaped.batches.saturating_add(1);
