@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use functions::{Route, route::Wait};
 
-use crate::{COMPLETE, deployed, logical_id};
+use crate::{COMPLETE, all, deployed, logical_id};
 
 /// What a REST API knows: written out, because not every importer knows `any`.
 const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
@@ -61,12 +61,14 @@ const ANY: &str = "            x-amazon-apigateway-any-method:
               x-amazon-apigateway-integration:
                 type: aws_proxy
                 httpMethod: POST
+                credentials: !GetAtt ApiRole.Arn
                 uri: !Sub arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Fallback.Arn}/invocations
 ";
 const REFUSAL: &str = "              responses: { \"200\": { description: The function's answer } }
               x-amazon-apigateway-integration:
                 type: aws_proxy
                 httpMethod: POST
+                credentials: !GetAtt ApiRole.Arn
                 uri: !Sub arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Fallback.Arn}/invocations
 ";
 
@@ -86,6 +88,7 @@ fn of_route(route: &Route) -> String {
               x-amazon-apigateway-integration:
                 type: aws_proxy
                 httpMethod: POST
+                credentials: !GetAtt ApiRole.Arn
 {}",
         route.method.as_str().to_lowercase(),
         route.name,
@@ -110,5 +113,32 @@ fn integration(route: &Route) -> String {
                 responseTransferMode: !If [Streams, STREAM, BUFFERED]
                 timeoutInMillis: !If [Streams, 900000, 29000]
 "
+    )
+}
+
+/// How many functions one policy names: with ARNs of at most 140 characters it stays below the 6,144 of a managed policy.
+const NAMED_TOGETHER: usize = 40;
+
+/// What the API may invoke, as policies of its role: one permission for each function would be a resource each, of which a stack has 500.
+pub(crate) fn policies() -> String {
+    let names: Vec<&str> = all().filter(|function| function.behind_api).map(|function| function.name).collect();
+    names.chunks(NAMED_TOGETHER).zip(1_u32..).map(|(names, number)| policy(names, number)).collect()
+}
+
+fn policy(names: &[&str], number: u32) -> String {
+    let arns: String = names.iter().map(|name| format!("              - !GetAtt {}.Arn\n", logical_id(name))).collect();
+    format!(
+        "  ApiPolicy{number}:
+    Type: AWS::IAM::ManagedPolicy
+    Properties:
+      Description: What the API may invoke
+      Roles: [!Ref ApiRole]
+      PolicyDocument:
+        Version: \"2012-10-17\"
+        Statement:
+          - Effect: Allow
+            Action: lambda:InvokeFunction
+            Resource:
+{arns}"
     )
 }

@@ -1,4 +1,4 @@
-//! A function and what belongs to it: its role with what it may do and nothing else, its log, who may invoke it.
+//! A function and what belongs to it: its role with what it may do and nothing else, and its log.
 
 use functions::{
     Route,
@@ -38,8 +38,8 @@ pub struct Function {
     access: Vec<Access>,
     timeout_s: u32,
     memory_mb: u32,
-    /// The API's methods and paths that may invoke it.
-    invoked_by: Option<String>,
+    /// Whether the API invokes it.
+    pub(crate) behind_api: bool,
     /// Further lines of its properties.
     more: &'static str,
 }
@@ -48,15 +48,13 @@ impl Function {
     /// The function that answers a route.
     #[must_use]
     pub fn of_route(route: &'static Route) -> Self {
-        let path: Vec<&str> =
-            route.path.split('/').map(|part| if part.starts_with('{') { "*" } else { part }).collect();
         Self {
             name: route.name,
             about: route.operation.about.first().map(|line| line.trim()).unwrap_or_default(),
             access: route.operation.access.to_vec(),
             timeout_s: if route.operation.wait == Wait::Long { 900 } else { 29 },
             memory_mb: 512,
-            invoked_by: Some(format!("{}{}", route.method, path.join("/"))),
+            behind_api: true,
             more: "",
         }
     }
@@ -69,7 +67,7 @@ impl Function {
             access,
             timeout_s: 29,
             memory_mb: 512,
-            invoked_by: None,
+            behind_api: false,
             more: "",
         };
         let every_table = || Table::ALL.map(Access::Write).to_vec();
@@ -82,7 +80,7 @@ impl Function {
         ];
         let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools, Access::Timers]].concat();
         [
-            Self { invoked_by: Some("*/*".to_owned()), memory_mb: 256, ..fallback },
+            Self { behind_api: true, memory_mb: 256, ..fallback },
             Self {
                 timeout_s: 900,
                 memory_mb: 1024,
@@ -113,7 +111,7 @@ impl Function {
 
     /// Its resources.
     pub(crate) fn resources(&self) -> String {
-        [self.function(), self.role(), self.log(), self.permission()].concat()
+        [self.function(), self.role(), self.log()].concat()
     }
 
     fn function(&self) -> String {
@@ -219,28 +217,6 @@ impl Function {
 ",
             logical_id(self.name),
             self.name,
-        )
-    }
-
-    fn permission(&self) -> String {
-        let Some(from) = &self.invoked_by else { return String::new() };
-        let elsewhere = if self.name == COMPLETE { self.permitted("Elsewhere", "POST/*") } else { String::new() };
-        let elsewhere = elsewhere.replace("    Properties:", "    Condition: CompletesElsewhere\n    Properties:");
-        self.permitted("", from) + &elsewhere
-    }
-
-    /// The API may invoke it for these methods and paths.
-    fn permitted(&self, name: &str, from: &str) -> String {
-        let id = logical_id(self.name);
-        format!(
-            "  {id}{name}Permission:
-    Type: AWS::Lambda::Permission
-    Properties:
-      Action: lambda:InvokeFunction
-      FunctionName: !Ref {id}
-      Principal: apigateway.amazonaws.com
-      SourceArn: !Sub \"arn:${{AWS::Partition}}:execute-api:${{AWS::Region}}:${{AWS::AccountId}}:${{Api}}/*/{from}\"
-"
         )
     }
 }

@@ -26,6 +26,7 @@ pub fn render() -> Result<String, Fault> {
         ("parameters", providers::parameters()),
         ("tables", tables::resources()?),
         ("functions", all().map(|function| function.resources()).collect()),
+        ("policies", api::policies()),
         ("paths", api::paths()),
     ];
     let mut text = String::new();
