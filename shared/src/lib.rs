@@ -40,6 +40,7 @@ pub mod tenant;
 pub mod test_set;
 pub mod timeline;
 pub mod tool;
+pub mod trigger;
 
 pub use app::App;
 pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! Triggers.
+
+mod template;
