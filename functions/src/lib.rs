@@ -17,10 +17,12 @@ mod evaluations;
 pub mod first_key;
 #[cfg(feature = "lambda")]
 mod lambda;
+mod hooks;
 mod model_ref;
 mod native;
 mod openapi;
 mod patch;
+pub mod receive_event;
 pub mod request;
 pub mod response;
 pub mod route;

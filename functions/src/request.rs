@@ -8,7 +8,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::{
     Error, Result,
-    id::{AgentId, BatchId, EvaluationId, FileId, KeyId, MessageId, RunId, TestSetId},
+    id::{AgentId, BatchId, EvaluationId, FileId, KeyId, MessageId, RunId, TestSetId, TriggerId},
 };
 use uuid::Uuid;
 
@@ -242,5 +242,6 @@ path_ids!(
     FileId = "file",
     MessageId = "message",
     TestSetId = "test set",
-    EvaluationId = "evaluation"
+    EvaluationId = "evaluation",
+    TriggerId = "trigger"
 );

@@ -17,7 +17,7 @@ use super::{
     files::{self, AttachmentBody},
     runs::{WaitQuery, look_later, wait_ms},
     sent::BatchSentView,
-    views::{ListQuery, PageView, UsageView, moment, prompt},
+    views::{ListQuery, PageView, UsageView, moment, prompt, trigger_of},
 };
 use crate::{Request, Response, auth, claims, decode, response, wait};
 
@@ -182,6 +182,8 @@ pub(super) struct BatchView {
     retry_of: Option<String>,
     /// The evaluation that it belongs to.
     evaluation_id: Option<String>,
+    /// The trigger whose event has started it.
+    trigger_id: Option<String>,
     deadline: String,
     created_at: String,
     ended_at: Option<String>,
@@ -214,6 +216,7 @@ impl BatchView {
             metadata: batch.metadata.clone(),
             retry_of: batch.retry_of.map(BatchId::prefixed),
             evaluation_id: batch.evaluation.map(EvaluationId::prefixed),
+            trigger_id: batch.cause.and_then(trigger_of),
             deadline: batch.deadline_at.rfc3339(),
             created_at: batch.created_at.rfc3339(),
             ended_at: progress.ended_at.map(|at| at.rfc3339()),

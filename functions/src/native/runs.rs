@@ -14,7 +14,7 @@ use shared::{
 use super::{
     files::{self, AttachmentBody},
     sent::SentView,
-    views::{ModeView, PageView, UsageView, metadata, moment, prompt},
+    views::{ModeView, PageView, UsageView, metadata, moment, prompt, trigger_of},
 };
 use crate::{Request, Response, auth, claims, response, wait};
 
@@ -197,6 +197,8 @@ pub(super) struct RunView {
     parent_run_id: Option<String>,
     /// How many runs are above it: 0 for one that no run started.
     depth: u32,
+    /// The trigger whose event has started it.
+    trigger_id: Option<String>,
     batch_id: Option<String>,
     /// The item's place in the batch's request, from 0.
     batch_index: Option<u16>,
@@ -265,6 +267,7 @@ impl RunView {
             chat_id: run.chat_id.prefixed(),
             parent_run_id: run.parent.map(|parent| parent.run.prefixed()),
             depth: run.depth(),
+            trigger_id: run.cause.and_then(trigger_of),
             batch_id: batch.map(|batch| batch.id.prefixed()),
             batch_index: batch.map(|batch| batch.index),
             custom_id: batch.and_then(|batch| batch.custom_id.clone()),

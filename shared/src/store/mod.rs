@@ -26,6 +26,7 @@ pub mod simulated;
 pub mod sqlite;
 pub(crate) mod test_sets;
 mod timelines;
+mod triggers;
 
 use serde::{Serialize, de::DeserializeOwned};
 

@@ -219,11 +219,6 @@ fn check_json(field: &str, value: &Json, many: &mut usize, problems: &mut Vec<Pr
     }
 }
 
-/// Whether a string is a template at all: another value is what it is.
-pub(super) fn is_template(source: &str) -> bool {
-    ["{{", "{%", "{#"].iter().any(|opening| source.contains(opening))
-}
-
 /// The expression that a string is, when it is one and nothing else: what it yields keeps its type.
 pub(super) fn one_expression(source: &str) -> Option<&str> {
     let inside = source.trim().strip_prefix("{{")?.strip_suffix("}}")?;

@@ -100,6 +100,8 @@ fn no_template_does_harm() {
         deep = json!([deep]);
     }
     let body = json!({"objects": objects, "same": same, "deep": deep, "long": "a".repeat(500_000), "n": (0..9_000).collect::<Vec<u32>>()});
+    // A list that has the same long text in it very often.
+    let many = |then: &str| format!("{{{{ body.n | map(attribute='x') | map('default', body.long) {then} }}}}");
     let chain = |with: &str| format!("{{{{ 1{} }}}}", with.repeat(199 / with.split(' ').filter(|p| !p.is_empty()).count().max(with.trim().len().min(2))));
     let sources = [
         "{{ 'a' * 1000000000 }}".to_owned(),
@@ -114,6 +116,18 @@ fn no_template_does_harm() {
         "{% for a in body.n %}{{ body.long == body.long ~ 'b' }}{% endfor %}".to_owned(),
         "{% for a in body.n %}{{ body.long }}{% endfor %}".to_owned(),
         "{% for a in body.n %}{{ body.n | join(body.long) | length }}{% endfor %}".to_owned(),
+        many("| list | string | length"),
+        many("| string | length"),
+        many("~ 'a'"),
+        many("| list | upper | length"),
+        many("| join | length"),
+        many("| tojson | length"),
+        many("| unique | list | length"),
+        many("| list == body.n"),
+        many("| list | sort | length"),
+        many("| list | replace('a', 'b') | length"),
+        many("| list | trim | length"),
+        many("| list in 'text'"),
         "{{ body }}".to_owned(),
         "{{ body.objects | tojson(indent=100000000) }}".to_owned(),
         "{{ body.deep }}{{ body.deep | string }}{{ body.deep == body.deep[0] }}".to_owned(),
