@@ -14,7 +14,7 @@ const NAME: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml");
 /// CloudFormation takes so many resources in a stack.
 const RESOURCE_LIMIT: usize = 500;
 
-/// So many functions are still to come, each with its role, its log and its permission.
+/// So many functions are still to come, each with its role and its permission.
 const ROOM_FOR: usize = 14;
 
 #[test]
@@ -76,9 +76,9 @@ fn every_function_has_a_role_of_its_own_with_what_it_needs_and_nothing_else() {
         let id = template::logical_id(function.name);
         let properties = resource(&written, &id);
         assert!(properties.contains(&format!("Role: !GetAtt {id}Role.Arn")), "{id}");
-        assert!(properties.contains(&format!("LogGroup: !Ref {id}Log")), "{id}");
-        assert!(resource(&written, &format!("{id}Log")).contains("RetentionInDays"), "{id}");
+        assert!(properties.contains("LogGroup: !Ref FunctionLog"), "{id}");
     }
+    assert!(resource(&written, "FunctionLog").contains("RetentionInDays"));
     let role = |name: &str| resource(&written, &format!("{}Role", template::logical_id(name)));
     let writes = |name: &str, table: &str| {
         let mut statements = role(name).split("- Effect: Allow");
@@ -89,6 +89,22 @@ fn every_function_has_a_role_of_its_own_with_what_it_needs_and_nothing_else() {
     assert!(!role("list_runs").contains("sqs:") && role("create_run").contains("sqs:SendMessage"));
     assert!(!role("fallback").contains("dynamodb:") && !role("coagent_health").contains("dynamodb:"));
     assert!(role("worker").contains("sqs:ReceiveMessage") && !writes("worker", "ApiKeys"));
+}
+
+#[test]
+fn only_rules_of_the_same_account_and_region_may_send_events() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let permission = resource(&written, "ReceiveEventPermission");
+    for part in [
+        "FunctionName: !Ref ReceiveEvent\n",
+        "Principal: events.amazonaws.com\n",
+        "SourceAccount: !Ref AWS::AccountId\n",
+        "SourceArn: !Sub \"arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*\"\n",
+    ] {
+        assert!(permission.contains(part), "{part}");
+    }
+    assert_eq!(written.matches("Principal: events.amazonaws.com").count(), 1);
+    assert!(!resource(&written, "ReceiveHookRole").contains("ApiKeysTable"), "who comes without a key needs no keys");
 }
 
 #[test]
@@ -199,7 +215,7 @@ fn the_stack_has_room_for_the_surfaces_to_come() {
     let types = written.lines().filter(|line| line.starts_with("    Type: AWS::")).count();
     // What SAM adds: the API's deployment and stage, the worker's mapping, the schedule and its role.
     let resources = types + 5;
-    assert!(resources + 4 * ROOM_FOR <= RESOURCE_LIMIT, "{resources}");
+    assert!(resources + 3 * ROOM_FOR <= RESOURCE_LIMIT, "{resources}");
     assert!(written.len() < 500_000, "a template may have 1 MB when it is deployed");
 }
 

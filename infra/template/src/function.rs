@@ -1,4 +1,4 @@
-//! A function and what belongs to it: its role with what it may do and nothing else, its log, who may invoke it.
+//! A function and what belongs to it: its role with what it may do and nothing else, who may invoke it.
 
 use functions::{
     Route,
@@ -76,6 +76,13 @@ impl Function {
             Access::Write(Table::Runs),
             Access::Write(Table::Messages),
         ];
+        let events = [
+            Access::Read(Table::Agents),
+            Access::Write(Table::Runs),
+            Access::Write(Table::Messages),
+            Access::Send,
+            Access::Models,
+        ];
         let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools]].concat();
         [
             Self { invoked_by: Some("*/*".to_owned()), memory_mb: 256, ..fallback },
@@ -99,13 +106,14 @@ impl Function {
                 "Makes a key for an organisation, when an operator invokes it",
                 vec![Access::Write(Table::ApiKeys)],
             ),
+            plain(EVENTS, "Takes events for triggers from rules of Amazon EventBridge", events.to_vec()),
         ]
         .into_iter()
     }
 
     /// Its resources.
     pub(crate) fn resources(&self) -> String {
-        [self.function(), self.role(), self.log(), self.permission()].concat()
+        [self.function(), self.role(), self.permission()].concat()
     }
 
     fn function(&self) -> String {
@@ -121,7 +129,7 @@ impl Function {
       Role: !GetAtt {id}Role.Arn
       MemorySize: {memory_mb}
       Timeout: {timeout_s}
-      LoggingConfig: {{ LogGroup: !Ref {id}Log }}
+      LoggingConfig: {{ LogGroup: !Ref FunctionLog }}
 {}{more}",
             self.variables(),
         )
@@ -170,7 +178,7 @@ impl Function {
 
     /// Actions, and on what.
     fn statements(&self) -> Vec<(Vec<&'static str>, Vec<String>)> {
-        let log = format!("!GetAtt {}Log.Arn", logical_id(self.name));
+        let log = "!GetAtt FunctionLog.Arn".to_owned();
         let mut all = vec![(vec!["logs:CreateLogStream", "logs:PutLogEvents"], vec![log])];
         let tables = |wanted: fn(&Access) -> Option<Table>| {
             self.access.iter().filter_map(wanted).flat_map(table_arns).collect::<Vec<_>>()
@@ -198,18 +206,10 @@ impl Function {
         all
     }
 
-    fn log(&self) -> String {
-        format!(
-            "  {}Log:
-    Type: AWS::Logs::LogGroup
-    Properties: {{ LogGroupName: !Sub \"/aws/lambda/${{AWS::StackName}}/{}\", RetentionInDays: !Ref LogRetentionDays }}
-",
-            logical_id(self.name),
-            self.name,
-        )
-    }
-
     fn permission(&self) -> String {
+        if self.name == EVENTS {
+            return FROM_RULES.to_owned();
+        }
         let Some(from) = &self.invoked_by else { return String::new() };
         let elsewhere = if self.name == COMPLETE { self.permitted("Elsewhere", "POST/*") } else { String::new() };
         let elsewhere = elsewhere.replace("    Properties:", "    Condition: CompletesElsewhere\n    Properties:");
@@ -251,6 +251,18 @@ fn statement(actions: &[&str], resources: &[String]) -> String {
         actions.join(", ")
     )
 }
+
+/// The function that rules of EventBridge may invoke: those of the same account and region.
+const EVENTS: &str = "receive_event";
+const FROM_RULES: &str = "  ReceiveEventPermission:
+    Type: AWS::Lambda::Permission
+    Properties:
+      Action: lambda:InvokeFunction
+      FunctionName: !Ref ReceiveEvent
+      Principal: events.amazonaws.com
+      SourceAccount: !Ref AWS::AccountId
+      SourceArn: !Sub \"arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*\"
+";
 
 const TRUST: &str = "{ Version: \"2012-10-17\", Statement: [{ Effect: Allow, Principal: { Service: lambda.amazonaws.com }, Action: sts:AssumeRole }] }";
 

@@ -18,7 +18,7 @@ pub use self::{
     template::{RENDERED_LIMIT_BYTES, ROWS_LIMIT, TEMPLATES_LIMIT},
 };
 use crate::{
-    agent::{Metadata, Mode},
+    agent::{self, Metadata, Mode},
     app::App,
     batch,
     clock::Timestamp,
@@ -270,11 +270,7 @@ fn new_secret(source: Source, brought: Option<SecretString>) -> Result<Option<Se
             Ok(Some(secret))
         }
         None if source == Source::Eventbridge => Ok(None),
-        None => {
-            let mut random = [0; 32];
-            SystemRandom::new().fill(&mut random).map_err(|_| seal::Failure::Seal)?;
-            Ok(Some(scheme::secret_of(source, &random)))
-        }
+        None => suggested_secret(source).map(Some),
     }
 }
 
@@ -285,6 +281,25 @@ fn new_secret(source: Source, brought: Option<SecretString>) -> Result<Option<Se
 pub async fn get(app: &App, caller: &Caller, id: TriggerId) -> Result<Trigger> {
     caller.require(Scope::RunsRead)?;
     Ok(own(app, caller, id).await?.value)
+}
+
+/// The same for who changes it, whatever the caller may look at.
+///
+/// # Errors
+/// As [`get`].
+pub async fn found(app: &App, caller: &Caller, id: TriggerId) -> Result<Trigger> {
+    caller.require(Scope::RunsWrite)?;
+    Ok(own(app, caller, id).await?.value)
+}
+
+/// A new secret as the source wants it, which nobody remembers.
+///
+/// # Errors
+/// [`Error::Internal`] when the system gives no randomness.
+pub fn suggested_secret(source: Source) -> Result<SecretString> {
+    let mut random = [0; 32];
+    SystemRandom::new().fill(&mut random).map_err(|_| seal::Failure::Seal)?;
+    Ok(scheme::secret_of(source, &random))
 }
 
 async fn own(app: &App, caller: &Caller, id: TriggerId) -> Result<Versioned<Trigger>> {
@@ -305,9 +320,10 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest) -> Result<Page
 /// All triggers of an agent, newest first: at most [`TRIGGERS_LIMIT`].
 ///
 /// # Errors
-/// [`Error::Forbidden`].
+/// [`Error::NotFound`] for the agent; [`Error::Forbidden`].
 pub async fn of_agent(app: &App, caller: &Caller, agent_id: AgentId) -> Result<Vec<Trigger>> {
     caller.require(Scope::RunsRead)?;
+    agent::current(app, caller.tenant(), agent_id).await?;
     let (mut all, mut before) = (Vec::new(), None);
     loop {
         let (page, next) = app.store().triggers(caller.tenant(), before, crate::page::LIMIT).await?;

@@ -18,6 +18,7 @@ pub(super) enum Kind {
     File,
     TestSet,
     Evaluation,
+    Trigger,
     /// A secret's name is its organisation's own choice.
     Secret,
     /// So is a provider's id.
@@ -45,6 +46,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("test_set_id", Kind::TestSet),
     ("testset_id", Kind::TestSet),
     ("evaluation_id", Kind::Evaluation),
+    ("trigger_id", Kind::Trigger),
     ("path.name", Kind::Secret),
     ("path.provider_id", Kind::Provider),
     ("path.version", Kind::Version),
@@ -55,6 +57,7 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
     ("approval_id", "names a call within the run of the path"),
     ("chatEventId", "names a message within the run of the path"),
     ("custom_id", "is the caller's own"),
+    ("path.source", "is a word"),
     ("coagent_complete body.run_id", "is the caller's own: a session"),
     ("model_ref.provider_id", "is a part of a model's name"),
     ("coagent_create_provider body.id", "is the caller's own"),
@@ -70,7 +73,7 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
 ];
 
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Agent,
         Self::Run,
         Self::Batch,
@@ -78,6 +81,7 @@ impl Kind {
         Self::File,
         Self::TestSet,
         Self::Evaluation,
+        Self::Trigger,
         Self::Secret,
         Self::Provider,
         Self::Version,
@@ -102,7 +106,10 @@ impl Kind {
 
     /// Whether one can be taken away, so that its id is unknown afterwards.
     pub(super) const fn deletable(self) -> bool {
-        matches!(self, Self::Agent | Self::File | Self::TestSet | Self::Secret | Self::Provider)
+        matches!(
+            self,
+            Self::Agent | Self::File | Self::TestSet | Self::Trigger | Self::Secret | Self::Provider
+        )
     }
 
     const fn prefix(self) -> &'static str {
@@ -114,6 +121,7 @@ impl Kind {
             Self::File => "file_",
             Self::TestSet => "ts_",
             Self::Evaluation => "eval_",
+            Self::Trigger => "trig_",
             Self::Secret | Self::Provider | Self::Version => "",
         }
     }
@@ -123,9 +131,14 @@ impl Kind {
         match self {
             Self::Secret | Self::Provider => "NOBODY_HAS_THIS".to_owned(),
             Self::Version => "99".to_owned(),
-            Self::Agent | Self::Run | Self::Batch | Self::Key | Self::File | Self::TestSet | Self::Evaluation => {
-                self.written(&uuid::Uuid::now_v7().to_string(), surface)
-            }
+            Self::Agent
+            | Self::Run
+            | Self::Batch
+            | Self::Key
+            | Self::File
+            | Self::TestSet
+            | Self::Evaluation
+            | Self::Trigger => self.written(&uuid::Uuid::now_v7().to_string(), surface),
         }
     }
 
@@ -168,6 +181,8 @@ impl Things {
         let evaluation = json!({"configurations": [{"agent_id": agent}]});
         let evaluation = client.post(&format!("/v1/test_sets/{set}/evaluations"), evaluation).await.status(202);
         let evaluation = text(&evaluation, "id");
+        let trigger = json!({"agent_id": agent, "name": "x", "source": "token", "message": "{{ body }}"});
+        let trigger = text(&client.post("/v1/triggers", trigger).await.status(201), "id");
         client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
         client.post("/api/v1/providers", json!({"name": "x", "type": "openai", "id": name})).await.status(201);
         let all = [
@@ -178,6 +193,7 @@ impl Things {
             (Kind::File, file),
             (Kind::TestSet, set),
             (Kind::Evaluation, evaluation),
+            (Kind::Trigger, trigger),
         ];
         let mut things = Self::default();
         for (kind, id) in all {
@@ -195,6 +211,7 @@ impl Things {
             (Kind::Agent, "/v1/agents"),
             (Kind::File, "/v1/files"),
             (Kind::TestSet, "/v1/test_sets"),
+            (Kind::Trigger, "/v1/triggers"),
             (Kind::Secret, "/v1/secrets"),
             (Kind::Provider, "/api/v1/providers"),
         ] {

@@ -27,4 +27,5 @@ mod structured;
 pub(crate) mod sub_agents;
 mod test_sets;
 mod tools;
+pub(crate) mod triggers;
 mod usage;

@@ -37,6 +37,7 @@ mod served;
 mod streams;
 mod together;
 mod tools;
+mod triggers;
 #[cfg(feature = "fault-points")]
 mod written_points;
 
