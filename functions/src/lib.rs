@@ -15,9 +15,9 @@ mod deployment;
 mod evaluations;
 #[cfg(feature = "lambda")]
 pub mod first_key;
+mod hooks;
 #[cfg(feature = "lambda")]
 mod lambda;
-mod hooks;
 mod model_ref;
 mod native;
 mod openapi;

@@ -44,8 +44,7 @@ pub struct Answered {
 pub async fn receive_event(app: &App, delivered: Delivered) -> Result<Answered> {
     let Delivered { trigger_id, event } = delivered;
     let id = TriggerId::parse_prefixed(&trigger_id).map_err(|_| Error::NotFound("trigger"))?;
-    let skipped =
-        |why: String| Answered { run_id: None, batch_id: None, duplicate: false, skipped: Some(why) };
+    let skipped = |why: String| Answered { run_id: None, batch_id: None, duplicate: false, skipped: Some(why) };
     Ok(match trigger::received_from_bus(app, id, event).await? {
         Received::Started { started, duplicate, .. } => {
             let (run_id, batch_id) = hooks::ids(started);

@@ -358,6 +358,8 @@ fn answer(received: Received) -> Response {
         Received::Challenge(challenge) => {
             response::ok(&ExecutionView { challenge: Some(challenge), ..ExecutionView::default() })
         }
-        Received::Failed(error) => response::with_json(StatusCode::UNPROCESSABLE_ENTITY, &error::body(&in_config(error))),
+        Received::Failed(error) => {
+            response::with_json(StatusCode::UNPROCESSABLE_ENTITY, &error::body(&in_config(error)))
+        }
     }
 }

@@ -53,9 +53,7 @@ fn answer(request: &Request, received: Received) -> Response {
         }
         Received::Filtered => response::ok(&HookView { skipped: Some("filtered"), ..HookView::default() }),
         Received::Ping => response::ok(&HookView { skipped: Some("ping"), ..HookView::default() }),
-        Received::Challenge(challenge) => {
-            response::ok(&HookView { challenge: Some(challenge), ..HookView::default() })
-        }
+        Received::Challenge(challenge) => response::ok(&HookView { challenge: Some(challenge), ..HookView::default() }),
         Received::Failed(error) => {
             tracing::info!("an event could not be made into what the agent is told");
             let body = error::body(&error, &request.envelope().request_id);

@@ -50,7 +50,8 @@ use self::{
     secrets::{PutSecret, SecretView},
     test_sets::{AddCases, CaseView, CreateTestSet, TestSetView},
     triggers::{
-        CreateTrigger, NewTriggerView, RotateSecret, TestTrigger, TestedView, TriggerEventView, TriggerView, UpdateTrigger,
+        CreateTrigger, NewTriggerView, RotateSecret, TestTrigger, TestedView, TriggerEventView, TriggerView,
+        UpdateTrigger,
     },
     usage::{UsageEntryView, UsageQuery},
     views::{ListQuery, PageView},

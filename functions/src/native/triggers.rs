@@ -26,8 +26,25 @@ use crate::{
 
 /// What bodies may have in them.
 const FIELDS: [&str; 19] = [
-    "agent_id", "name", "description", "source", "message", "inputs", "rows", "custom_id", "filter", "secret", "enabled", "version",
-    "model", "mode", "max_steps", "budget_micro_usd", "on_budget", "max_concurrency", "metadata",
+    "agent_id",
+    "name",
+    "description",
+    "source",
+    "message",
+    "inputs",
+    "rows",
+    "custom_id",
+    "filter",
+    "secret",
+    "enabled",
+    "version",
+    "model",
+    "mode",
+    "max_steps",
+    "budget_micro_usd",
+    "on_budget",
+    "max_concurrency",
+    "metadata",
 ];
 
 /// Where events come from, and so how they are proven.

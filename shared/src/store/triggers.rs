@@ -111,10 +111,8 @@ impl Store {
 
     /// Deletes the trigger, if it is as it was seen: from then on nothing leads to it.
     pub(crate) async fn delete_trigger(&self, tenant: Tenant, id: TriggerId, seen: Rev) -> Result<()> {
-        let writes = vec![
-            Write::Delete(key(tenant.org(), id), When::Rev(seen)),
-            Write::Delete(owner_key(id), When::Any),
-        ];
+        let writes =
+            vec![Write::Delete(key(tenant.org(), id), When::Rev(seen)), Write::Delete(owner_key(id), When::Any)];
         self.backend.transact(writes).await
     }
 

@@ -53,7 +53,12 @@ mod tests {
 
     #[test]
     fn headers_that_prove_something_are_not_shown() {
-        let all = headers(&[("authorization", "x"), ("x-hub-signature-256", "x"), ("x-muster-token", "x"), ("x-github-event", "push")]);
+        let all = headers(&[
+            ("authorization", "x"),
+            ("x-hub-signature-256", "x"),
+            ("x-muster-token", "x"),
+            ("x-github-event", "push"),
+        ]);
         assert_eq!(Json::Object(shown(&all)), json!({"x-github-event": "push"}));
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 pub use self::{
-    receive::{Came, Event, Outcome, Received, Tested, received_from_bus, receive, test},
+    receive::{Came, Event, Outcome, Received, Tested, receive, received_from_bus, test},
     scheme::{EVENT_ID_LIMIT_BYTES, Headers, Source, TOLERANCE_S},
     template::{RENDERED_LIMIT_BYTES, ROWS_LIMIT, TEMPLATES_LIMIT},
 };
@@ -235,7 +235,8 @@ pub async fn create(
     let (id, source) = (TriggerId::new(now), definition.source);
     check::all(app, caller, id, &definition).await?;
     let secret = new_secret(source, secret)?;
-    let sealed = secret.as_ref().map(|secret| app.sealer().seal_trigger_secret(tenant.org(), id, secret)).transpose()?;
+    let sealed =
+        secret.as_ref().map(|secret| app.sealer().seal_trigger_secret(tenant.org(), id, secret)).transpose()?;
     let trigger = Trigger {
         id,
         org: tenant.org(),

@@ -106,10 +106,7 @@ impl Kind {
 
     /// Whether one can be taken away, so that its id is unknown afterwards.
     pub(super) const fn deletable(self) -> bool {
-        matches!(
-            self,
-            Self::Agent | Self::File | Self::TestSet | Self::Trigger | Self::Secret | Self::Provider
-        )
+        matches!(self, Self::Agent | Self::File | Self::TestSet | Self::Trigger | Self::Secret | Self::Provider)
     }
 
     const fn prefix(self) -> &'static str {

@@ -115,7 +115,8 @@ pub(super) async fn triggers(us: &Client, canary: &str) -> Vec<Answer> {
     let agent = us.agent("demo/scripted-l0").await;
     let mut answers = Vec::new();
     for source in ["token", "github", "slack", "stripe"] {
-        let good = json!({"agent_id": agent, "name": "n", "source": source, "message": "{{ headers }}", "secret": canary});
+        let good =
+            json!({"agent_id": agent, "name": "n", "source": source, "message": "{{ headers }}", "secret": canary});
         // The answer that makes it tells its secret; none after that does.
         let made = us.with("idempotency-key", source).post("/v1/triggers", good).await.status(201);
         let id = made["id"].as_str().unwrap().to_owned();
@@ -153,8 +154,12 @@ pub(super) async fn triggers(us: &Client, canary: &str) -> Vec<Answer> {
         format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "token", "message": "x", "secret": ["{canary}"]}}"#),
         format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "token", "message": "x", "secret": "{canary}\n"}}"#),
         format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "token", "message": "x", "{canary}": 1}}"#),
-        format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "standard_webhooks", "message": "x", "secret": "{canary}"}}"#),
-        format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "eventbridge", "message": "x", "secret": "{canary}"}}"#),
+        format!(
+            r#"{{"agent_id": "{agent}", "name": "n", "source": "standard_webhooks", "message": "x", "secret": "{canary}"}}"#
+        ),
+        format!(
+            r#"{{"agent_id": "{agent}", "name": "n", "source": "eventbridge", "message": "x", "secret": "{canary}"}}"#
+        ),
         canary.to_owned(),
     ] {
         let answer = us.send("POST", "/v1/triggers", body.clone()).await;

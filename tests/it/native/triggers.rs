@@ -22,7 +22,11 @@ pub(crate) async fn trigger(client: &Client, agent: &str, source: &str, others: 
     let mut body = json!({"agent_id": agent, "name": "events", "source": source});
     body.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
     let made = client.post("/v1/triggers", body).await.status(201);
-    Made { id: text(&made, "id"), secret: made["secret"].as_str().unwrap_or_default().to_owned(), source: source.to_owned() }
+    Made {
+        id: text(&made, "id"),
+        secret: made["secret"].as_str().unwrap_or_default().to_owned(),
+        source: source.to_owned(),
+    }
 }
 
 /// HMAC-SHA-256, by the definition (RFC 2104) over the library's digest: not by the code that is tested.

@@ -32,7 +32,11 @@ fn vectors() -> Vec<Vector> {
             source: Source::StandardWebhooks,
             secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
             at_s: 1_614_265_330,
-            headers: standard("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
+            headers: standard(
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            ),
             body: r#"{"test": 2432232314}"#,
             id: Some("msg_p5jXN8AQM9LWM0D4loKWxJek"),
         },
@@ -55,7 +59,10 @@ fn vectors() -> Vec<Vector> {
             secret: "It's a Secret to Everybody",
             at_s: 0,
             headers: vec![
-                ("x-hub-signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17".to_owned()),
+                (
+                    "x-hub-signature-256",
+                    "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17".to_owned(),
+                ),
                 ("x-github-delivery", "72d3162e-cc78-11e3-81ab-4c9367dc0958".to_owned()),
             ],
             body: "Hello, World!",
@@ -151,7 +158,11 @@ fn a_moment_that_is_no_moment_is_none() {
     for seconds in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX] {
         assert!(!about_now(seconds, at(1_780_000_000)), "{seconds}");
     }
-    assert!(about_now(i64::MAX, Timestamp::from_millis(i64::MAX)) == false && about_now(0, at(300)) && !about_now(0, at(301)));
+    assert!(
+        about_now(i64::MAX, Timestamp::from_millis(i64::MAX)) == false
+            && about_now(0, at(300))
+            && !about_now(0, at(301))
+    );
 }
 
 #[test]

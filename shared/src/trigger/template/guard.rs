@@ -158,6 +158,7 @@ fn tag(tokens: &[Token<'_>]) -> Result<(), String> {
 
 /// Refuses what makes a value that is larger than its parts: `*`, lists with anything but plain values in them, `(a, b)`, `{a: b}`.
 fn checked(tokens: &[Token<'_>]) -> Result<(), String> {
+    known(tokens)?;
     // Of each bracket that is open: whether commas may stand in it, and whether only plain values may.
     let mut open: Vec<(bool, bool)> = Vec::new();
     let mut before: Option<Token<'_>> = None;
@@ -194,6 +195,104 @@ fn checked(tokens: &[Token<'_>]) -> Result<(), String> {
     Ok(())
 }
 
+/// Refuses filters and tests that there are not: who fills a template would only see it then.
+fn known(tokens: &[Token<'_>]) -> Result<(), String> {
+    for (at, token) in tokens.iter().enumerate() {
+        let back = |steps: usize| at.checked_sub(steps).and_then(|at| tokens.get(at));
+        let Token::Name(name) = token else { continue };
+        if back(1) == Some(&Token::Sign("|")) && !FILTERS.contains(name) {
+            return Err(format!("there is no filter '{name}'; known: {}", FILTERS.join(", ")));
+        }
+        let is = |steps: usize| {
+            back(steps) == Some(&Token::Name("is")) && back(steps.saturating_add(1)) != Some(&Token::Sign("."))
+        };
+        let tests = is(1) && *name != "not" || back(1) == Some(&Token::Name("not")) && is(2);
+        if tests && !TESTS.contains(name) {
+            return Err(format!("there is no test '{name}'; known: {}", TESTS.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+/// The filters that there are: of the library's, those that make nothing larger than what they are given.
+pub(super) const FILTERS: [&str; 36] = [
+    "abs",
+    "attr",
+    "bool",
+    "capitalize",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "first",
+    "float",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "select",
+    "selectattr",
+    "sort",
+    "split",
+    "string",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+];
+/// The tests that there are: all of the library's that have a name.
+const TESTS: [&str; 36] = [
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "equalto",
+    "even",
+    "false",
+    "float",
+    "ge",
+    "gt",
+    "greaterthan",
+    "in",
+    "int",
+    "integer",
+    "iterable",
+    "le",
+    "lessthan",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sameas",
+    "sequence",
+    "startingwith",
+    "string",
+    "true",
+    "undefined",
+    "upper",
+    "safe",
+    "escaped",
+    "filter",
+    "test",
+];
+
 /// Words after which a bracket begins a value, and is not about the one before.
 const WORDS: [&str; 10] = ["in", "not", "and", "or", "if", "elif", "else", "is", "for", "recursive"];
 const PLAIN: [&str; 6] = ["true", "false", "none", "True", "False", "None"];
@@ -216,7 +315,13 @@ mod tests {
         ] {
             assert_eq!(text(source), Ok(()), "{source}");
         }
-        for source in ["body.action == 'opened' and body.x not in ['a']", "body.items", "headers['x-github-event'] == \"push\""] {
+        for source in [
+            "body.action == 'opened' and body.x not in ['a']",
+            "body.items",
+            "body.is and body.is.nothing",
+            "a is not defined",
+            "headers['x-github-event'] == \"push\"",
+        ] {
             assert_eq!(expression(source), Ok(()), "{source}");
         }
     }
@@ -240,6 +345,10 @@ mod tests {
             ("{{ ['a', ['b']] }}", "line 1: a list may"),
             ("{{ {'a': x} }}", "line 1: `*` and"),
             ("{{ f([x]) }}", "line 1: a list may"),
+            ("{{ x | nothing }}", "line 1: there is no filter 'nothing'"),
+            ("{{ x | batch(9) }}", "line 1: there is no filter 'batch'"),
+            ("{% if x is nothing %}", "line 1: there is no test 'nothing'"),
+            ("{% if x is not nothing %}", "line 1: there is no test 'nothing'"),
             ("{{ 'a", "line 1: a string has no end"),
             ("{{ a", "line 1: }} is missing"),
             ("{# a", "line 1: a comment"),

@@ -18,7 +18,8 @@ fn text(body: Json, source: &str) -> Result<String, String> {
 
 #[test]
 fn an_event_becomes_a_text() {
-    let body = json!({"a": {"b": "x<y>&"}, "n": 1, "f": 1.5, "t": true, "z": null, "list": [{"name": "p"}, {"name": "q"}]});
+    let body =
+        json!({"a": {"b": "x<y>&"}, "n": 1, "f": 1.5, "t": true, "z": null, "list": [{"name": "p"}, {"name": "q"}]});
     for (source, expected) in [
         ("{{ body.a.b }}", "x<y>&"),
         ("{{ body['n'] }} {{ body.f }} {{ body.t }} [{{ body.z }}] [{{ body.none.at.all }}]", "1 1.5 true [] []"),
@@ -28,7 +29,10 @@ fn an_event_becomes_a_text() {
         ("{% for name, value in body.a | items %}{{ name }}={{ value }}{% endfor %}", "b=x<y>&"),
         ("{% if body.n > 0 and 'x' in body.a.b %}yes{% else %}no{% endif %}", "yes"),
         ("{{ body.a | tojson }} {{ body.list | length }} {{ body.list[1].name }}", r#"{"b":"x<y>&"} 2 q"#),
-        ("{{ headers['x-github-event'] }} {{ trigger.name }} {{ event.id }} {{ event.received_at[:4] }}", "push deploys e1 2026"),
+        (
+            "{{ headers['x-github-event'] }} {{ trigger.name }} {{ event.id }} {{ event.received_at[:4] }}",
+            "push deploys e1 2026",
+        ),
         ("plain { text } 100 %", "plain { text } 100 %"),
     ] {
         assert_eq!(text(body.clone(), source), Ok(expected.to_owned()), "{source}");
@@ -65,7 +69,7 @@ fn what_is_wrong_is_said_with_its_field_and_line() {
     for (source, expected) in [
         ("a\n{{ body.", "message: line 2: }} is missing"),
         ("\n\n{% if body %}", "message: line 3: syntax error"),
-        ("{{ body | nothing }}", "message: line 1: unknown filter"),
+        ("{{ body | nothing }}", "message: line 1: there is no filter"),
         ("{{ range(9) }}", "message: line 1: "),
     ] {
         let said = check_text("message", source).map_err(|p| p).and_then(|()| event(json!({})).text("message", source));
@@ -77,6 +81,17 @@ fn what_is_wrong_is_said_with_its_field_and_line() {
     check_prompt(&Prompt::Inputs(inputs.as_object().unwrap().clone()), &mut problems);
     let fields: Vec<&str> = problems.iter().map(|problem| problem.field.as_str()).collect();
     assert_eq!(fields, ["inputs.a.b[0]", "inputs.c"]);
+}
+
+#[test]
+fn every_filter_that_is_allowed_is_there_and_no_other() {
+    let environment = environment();
+    for name in guard::FILTERS.into_iter().chain(FILTERS_OUT) {
+        let source = format!("1 | {name}");
+        let outcome = environment.compile_expression(&source).unwrap().eval(Value::from(()));
+        let unknown = outcome.is_err_and(|wrong| wrong.kind() == ErrorKind::UnknownFilter);
+        assert_eq!(unknown, FILTERS_OUT.contains(&name), "{name}");
+    }
 }
 
 #[test]
@@ -102,7 +117,12 @@ fn no_template_does_harm() {
     let body = json!({"objects": objects, "same": same, "deep": deep, "long": "a".repeat(500_000), "n": (0..9_000).collect::<Vec<u32>>()});
     // A list that has the same long text in it very often.
     let many = |then: &str| format!("{{{{ body.n | map(attribute='x') | map('default', body.long) {then} }}}}");
-    let chain = |with: &str| format!("{{{{ 1{} }}}}", with.repeat(199 / with.split(' ').filter(|p| !p.is_empty()).count().max(with.trim().len().min(2))));
+    let chain = |with: &str| {
+        format!(
+            "{{{{ 1{} }}}}",
+            with.repeat(199 / with.split(' ').filter(|p| !p.is_empty()).count().max(with.trim().len().min(2)))
+        )
+    };
     let sources = [
         "{{ 'a' * 1000000000 }}".to_owned(),
         "{{ body.long | replace('a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa') | replace('a', 'aaaaaaaaaaaaaa') | length }}".to_owned(),

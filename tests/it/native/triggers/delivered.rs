@@ -80,7 +80,8 @@ async fn duplicates_start_nothing(muster: Muster) {
         // A minute's limit is no matter here.
         muster.pass(120_000);
         let deliveries = made.iter().flat_map(|made| (0..events).map(move |n| (made, n)));
-        let deliver = async |(made, n): (&super::Made, usize)| made.deliver(&muster, &format!("e{n}"), json!({"n": n})).await;
+        let deliver =
+            async |(made, n): (&super::Made, usize)| made.deliver(&muster, &format!("e{n}"), json!({"n": n})).await;
         let codes: Vec<u16> =
             stream::iter(deliveries).map(deliver).buffer_unordered(16).map(|answer| answer.code).collect().await;
         let expected = if round == 0 { 202 } else { 200 };
@@ -141,7 +142,8 @@ async fn a_trigger_takes_so_many_events_a_minute(muster: Muster) {
 async fn rules_of_a_bus_start_runs(muster: Muster) {
     let us = &muster.us;
     let agent = us.agent("demo/scripted-l0").await;
-    let fields = json!({"message": "{{ body.detail.bucket.name }}", "filter": "body['detail-type'] == 'Object Created'"});
+    let fields =
+        json!({"message": "{{ body.detail.bucket.name }}", "filter": "body['detail-type'] == 'Object Created'"});
     let made = trigger(us, &agent, "eventbridge", fields).await;
     assert_eq!(made.secret, "");
     let delivered = |id: &str, kind: &str| {

@@ -18,7 +18,8 @@ on_every_backend!(
 fn falsified(made: &Made, n: usize, now_s: i64, body: &[u8]) -> (Vec<(&'static str, String)>, Vec<u8>) {
     let dated = ["standard_webhooks", "stripe", "slack"].contains(&made.source.as_str());
     let signed = |at_s: i64| made.signed(&format!("f{n}"), at_s, body);
-    let moments = [i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, 0, -1, now_s - 301, now_s + 302, now_s - 86_400, -now_s];
+    let moments =
+        [i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, 0, -1, now_s - 301, now_s + 302, now_s - 86_400, -now_s];
     let mut headers = signed(now_s);
     let flip = |value: &str, at: usize| -> String {
         let at = at % value.len();
@@ -41,7 +42,11 @@ fn falsified(made: &Made, n: usize, now_s: i64, body: &[u8]) -> (Vec<(&'static s
         4 | 5 if made.source != "token" => (headers, [body, &[b' ' + (n % 90) as u8]].concat()),
         // Another's secret.
         6 => {
-            let other = Made { secret: "whsec_".to_owned() + &"B".repeat(43) + "=", source: made.source.clone(), id: String::new() };
+            let other = Made {
+                secret: "whsec_".to_owned() + &"B".repeat(42) + "A=",
+                source: made.source.clone(),
+                id: String::new(),
+            };
             (other.signed("f", now_s, body), body.to_vec())
         }
         // Something is missing, empty or far too long.
@@ -151,7 +156,10 @@ async fn an_old_secret_holds_for_a_day(muster: Muster) {
     assert_eq!(own.deliver(&muster, "e", json!({})).await.code, 202);
     assert_eq!(us.post(&format!("{path}/rotate_secret"), json!({"secret": "short"})).await.param(), "secret");
     let once = us.with("idempotency-key", "rotate once");
-    let same = [once.post(&format!("{path}/rotate_secret"), json!({})).await, once.post(&format!("{path}/rotate_secret"), json!({})).await];
+    let same = [
+        once.post(&format!("{path}/rotate_secret"), json!({})).await,
+        once.post(&format!("{path}/rotate_secret"), json!({})).await,
+    ];
     assert_eq!(same[0].text, same[1].text);
 }
 

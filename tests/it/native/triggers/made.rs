@@ -25,7 +25,8 @@ async fn inputs_keep_their_types(muster: Muster) {
     let agent = agent_with_inputs(&muster).await;
     let inputs = json!({"n": "{{ body.number }}", "labels": "{{ body.labels | map(attribute='name') | list }}",
         "title": "#{{ body.number }} by {{ headers['x-sender'] | default('nobody') }}", "draft": "{{ body.draft }}"});
-    let made = trigger(us, &agent, "github", json!({"inputs": inputs, "metadata": {"team": "a"}, "max_steps": 3})).await;
+    let made =
+        trigger(us, &agent, "github", json!({"inputs": inputs, "metadata": {"team": "a"}, "max_steps": 3})).await;
     let body = json!({"number": 7, "labels": [{"name": "bug"}, {"name": "ui"}]});
     let run = text(&made.deliver(&muster, "e", body).await.status(202), "run_id");
     let said: Value = serde_json::from_str(told(us, &run).await.as_str().unwrap()).unwrap();
@@ -109,7 +110,10 @@ async fn what_cannot_be_made_may_come_again(muster: Muster) {
     assert_eq!((&wrong["error"]["param"], &wrong["error"]["code"]), (&json!("message"), &json!("invalid_input")));
     let path = format!("/v1/triggers/{}", made.id);
     let events = us.get(&format!("{path}/events")).await.ok();
-    assert_eq!((&events["data"][0]["outcome"], &events["data"][0]["problems"][0]["field"]), (&json!("failed"), &json!("message")));
+    assert_eq!(
+        (&events["data"][0]["outcome"], &events["data"][0]["problems"][0]["field"]),
+        (&json!("failed"), &json!("message"))
+    );
     us.patch(&path, json!({"message": "{{ body.n }}!"})).await.ok();
     let run = text(&made.deliver(&muster, "e", json!({"n": "x"})).await.status(202), "run_id");
     assert_eq!(told(us, &run).await, "x!");
@@ -128,13 +132,17 @@ async fn a_trial_starts_nothing(muster: Muster) {
     let made = trigger(us, &agent, "github", fields).await;
     let path = format!("/v1/triggers/{}/test", made.id);
     let tried = us.post(&path, json!({"body": {"a": 1}, "headers": {"X-B": "b"}})).await.ok();
-    let expected = json!({"would": "run", "message": "1 b", "inputs": null, "count": null, "items": [], "problems": []});
+    let expected =
+        json!({"would": "run", "message": "1 b", "inputs": null, "count": null, "items": [], "problems": []});
     assert_eq!(tried, expected);
     assert_eq!(us.post(&path, json!({"body": {}})).await.ok()["would"], "filtered");
     us.patch(&format!("/v1/triggers/{}", made.id), json!({"message": "{{ body.a | nothing(1) }}"})).await.param();
     us.patch(&format!("/v1/triggers/{}", made.id), json!({"rows": "body.a", "message": "{{ row }}"})).await.ok();
     let tried = us.post(&path, json!({"body": {"a": [1, 2]}})).await.ok();
-    assert_eq!((&tried["would"], &tried["count"], &tried["items"][1]["message"]), (&json!("batch"), &json!(2), &json!("2")));
+    assert_eq!(
+        (&tried["would"], &tried["count"], &tried["items"][1]["message"]),
+        (&json!("batch"), &json!(2), &json!("2"))
+    );
     let tried = us.post(&path, json!({"body": {"a": 1}})).await.ok();
     assert_eq!((&tried["would"], &tried["problems"][0]["field"]), (&json!("failed"), &json!("rows")));
     assert!(runs(us).await.is_empty());

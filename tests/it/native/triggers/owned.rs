@@ -91,9 +91,12 @@ async fn what_makes_no_trigger_is_refused_with_its_field(muster: Muster) {
         let answer = us.post("/v1/triggers", body).await;
         assert_eq!(answer.clone().param(), param, "{others:.100}: {}", answer.text);
     }
-    let line = us.post("/v1/triggers", json!({"agent_id": agent, "name": "x", "source": "token", "message": "a\n{{ body."})).await;
+    let line = us
+        .post("/v1/triggers", json!({"agent_id": agent, "name": "x", "source": "token", "message": "a\n{{ body."}))
+        .await;
     assert!(line.text.contains("line 2"), "{}", line.text);
-    let nobody = json!({"agent_id": format!("agent_{}", uuid::Uuid::now_v7()), "name": "x", "source": "token", "message": "x"});
+    let nobody =
+        json!({"agent_id": format!("agent_{}", uuid::Uuid::now_v7()), "name": "x", "source": "token", "message": "x"});
     assert_eq!(us.post("/v1/triggers", nobody).await.code_of(404), "not_found");
     assert_eq!(us.get("/v1/triggers").await.ok()["data"], json!([]));
     let bus = trigger(us, &agent, "eventbridge", json!({"message": "x"})).await;
