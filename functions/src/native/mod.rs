@@ -24,6 +24,7 @@ mod runs;
 mod secrets;
 mod sent;
 mod test_sets;
+mod trigger_views;
 mod triggers;
 mod usage;
 mod views;
@@ -49,10 +50,8 @@ use self::{
     runs::{CancelledView, CreateRun, ListRuns, RunView, WaitQuery},
     secrets::{PutSecret, SecretView},
     test_sets::{AddCases, CaseView, CreateTestSet, TestSetView},
-    triggers::{
-        CreateTrigger, NewTriggerView, RotateSecret, TestTrigger, TestedView, TriggerEventView, TriggerView,
-        UpdateTrigger,
-    },
+    trigger_views::{NewTriggerView, TestedView, TriggerEventView, TriggerView},
+    triggers::{CreateTrigger, RotateSecret, TestTrigger, UpdateTrigger},
     usage::{UsageEntryView, UsageQuery},
     views::{ListQuery, PageView},
 };
