@@ -214,10 +214,11 @@ async fn note(app: &App, tenant: Tenant, event: &Event) -> Result<()> {
 
 /// Keeps that an event could not be made into an order: it is not seen, so that it may come again.
 async fn failed(app: &App, tenant: Tenant, error: Error, known: impl FnOnce(Outcome) -> Event) -> Result<Received> {
-    let problems = match &error {
-        Error::Invalid(problems) => problems.clone(),
-        Error::UnknownModel { field, .. } => vec![Problem { field: field.clone(), message: error.to_string() }],
-        other => vec![Problem { field: String::new(), message: other.to_string() }],
+    let problems = if let Error::Invalid(problems) = &error {
+        problems.clone()
+    } else {
+        let field = if let Error::UnknownModel { field, .. } = &error { field.clone() } else { String::new() };
+        vec![Problem { field, message: error.to_string() }]
     };
     let said = problems.into_iter().take(TESTED_ITEMS).map(|Problem { field, message }| (field, message)).collect();
     note(app, tenant, &known(Outcome::Failed(said))).await?;

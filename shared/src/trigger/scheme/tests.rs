@@ -68,6 +68,12 @@ fn vectors() -> Vec<Vector> {
             body: "Hello, World!",
             id: Some("72d3162e-cc78-11e3-81ab-4c9367dc0958"),
         },
+    ]
+}
+
+/// The same of others.
+fn more_vectors() -> Vec<Vector> {
+    vec![
         // Stripe publishes no secret with its example; this signature was made by another implementation of HMAC.
         Vector {
             source: Source::Stripe,
@@ -122,7 +128,7 @@ fn secrets(all: &[&str]) -> Vec<SecretString> {
 
 #[test]
 fn what_senders_document_is_genuine_and_nothing_like_it() {
-    for vector in vectors() {
+    for vector in vectors().into_iter().chain(more_vectors()) {
         let Vector { source, secret, at_s, body, id, .. } = vector;
         let given = headers(&vector.headers);
         let verified = |given: &Headers, body: &str, known: &[&str], now: i64| {
@@ -158,11 +164,7 @@ fn a_moment_that_is_no_moment_is_none() {
     for seconds in [i64::MIN, i64::MIN + 1, -1, 0, i64::MAX] {
         assert!(!about_now(seconds, at(1_780_000_000)), "{seconds}");
     }
-    assert!(
-        about_now(i64::MAX, Timestamp::from_millis(i64::MAX)) == false
-            && about_now(0, at(300))
-            && !about_now(0, at(301))
-    );
+    assert!(!about_now(i64::MAX, Timestamp::from_millis(i64::MAX)) && about_now(0, at(300)) && !about_now(0, at(301)));
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn what_is_wrong_is_said_with_its_field_and_line() {
         ("{{ body | nothing }}", "message: line 1: there is no filter"),
         ("{{ range(9) }}", "message: line 1: "),
     ] {
-        let said = check_text("message", source).map_err(|p| p).and_then(|()| event(json!({})).text("message", source));
+        let said = check_text("message", source).and_then(|()| event(json!({})).text("message", source));
         let said = said.map_err(|problem| format!("{}: {}", problem.field, problem.message)).unwrap_err();
         assert!(said.starts_with(expected), "{source}: {said}");
     }
@@ -115,6 +115,25 @@ fn no_template_does_harm() {
         deep = json!([deep]);
     }
     let body = json!({"objects": objects, "same": same, "deep": deep, "long": "a".repeat(500_000), "n": (0..9_000).collect::<Vec<u32>>()});
+    let sources = harmful();
+    let harmless = move || {
+        for source in sources {
+            let event = event(body.clone());
+            let begun = Instant::now();
+            let outcome = event.text("message", &source);
+            let took = begun.elapsed();
+            let shown: String = source.chars().take(80).collect();
+            println!("{took:?} {shown}: {:.80}", format!("{outcome:?}"));
+            assert!(outcome.as_ref().is_ok_and(|text| text.len() <= RENDERED_LIMIT_BYTES) || outcome.is_err());
+            assert!(took < Duration::from_secs(10), "{took:?}: {shown}");
+        }
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(harmless).unwrap().join().unwrap();
+}
+
+/// What is tried, of an event with such a body.
+#[allow(clippy::too_many_lines, reason = "it is a list")]
+fn harmful() -> Vec<String> {
     // A list that has the same long text in it very often.
     let many = |then: &str| format!("{{{{ body.n | map(attribute='x') | map('default', body.long) {then} }}}}");
     let chain = |with: &str| {
@@ -123,7 +142,7 @@ fn no_template_does_harm() {
             with.repeat(199 / with.split(' ').filter(|p| !p.is_empty()).count().max(with.trim().len().min(2)))
         )
     };
-    let sources = [
+    vec![
         "{{ 'a' * 1000000000 }}".to_owned(),
         "{{ body.long | replace('a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa') | replace('a', 'aaaaaaaaaaaaaa') | length }}".to_owned(),
         "{% for a in body.n %}{% for b in body.n %}{% for c in body.n %}{% endfor %}{% endfor %}{% endfor %}".to_owned(),
@@ -174,18 +193,5 @@ fn no_template_does_harm() {
         chain(" and 1"),
         chain("~1"),
         chain(" is true"),
-    ];
-    let harmless = move || {
-        for source in sources {
-            let event = event(body.clone());
-            let begun = Instant::now();
-            let outcome = event.text("message", &source);
-            let took = begun.elapsed();
-            let shown: String = source.chars().take(80).collect();
-            println!("{took:?} {shown}: {:.80}", format!("{outcome:?}"));
-            assert!(outcome.as_ref().is_ok_and(|text| text.len() <= RENDERED_LIMIT_BYTES) || outcome.is_err());
-            assert!(took < Duration::from_secs(10), "{took:?}: {shown}");
-        }
-    };
-    std::thread::Builder::new().stack_size(2 << 20).spawn(harmless).unwrap().join().unwrap();
+    ]
 }
