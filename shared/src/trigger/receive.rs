@@ -115,7 +115,7 @@ pub async fn receive(
         Genuine::Event(event_id) => {
             let event_id = event_id.unwrap_or_else(|| EventId::new(app.now()).prefixed());
             let headers = body::shown(&came.headers);
-            accept(app, &trigger, event_id, headers, body::parsed(&came.headers, &came.body)).await
+            Box::pin(accept(app, &trigger, event_id, headers, body::parsed(&came.headers, &came.body))).await
         }
     }
 }
@@ -131,7 +131,7 @@ pub async fn received_from_bus(app: &App, id: TriggerId, event: Json) -> Result<
     let trigger = of_bus.ok_or(Error::NotFound("trigger"))?;
     let event_id = event.get("id").and_then(Json::as_str).filter(|id| scheme::is_event_id(id)).map(str::to_owned);
     let event_id = event_id.ok_or_else(|| Error::invalid("event", "must have an id: it is no event of EventBridge"))?;
-    accept(app, &trigger, event_id, Map::new(), event).await
+    Box::pin(accept(app, &trigger, event_id, Map::new(), event)).await
 }
 
 /// The trigger of that id. One that is not there costs as many look-ups.
