@@ -15,7 +15,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::{
-    Response, Route, Routes, config, deployment, first_key,
+    Response, Route, Routes, config, deployment, first_key, receive_event,
     route::{Access, Wait},
     serve, worker,
 };
@@ -33,6 +33,8 @@ pub enum Function {
     Reaper,
     /// Makes a key for an organisation, when an operator invokes it.
     FirstKey,
+    /// Takes events of Amazon EventBridge.
+    ReceiveEvent,
 }
 
 /// Why a function cannot start or go on.
@@ -40,7 +42,7 @@ pub enum Function {
 pub enum Failure {
     /// The template names a function that is not in this binary.
     #[error(
-        "no function is named '{0}': `Handler` must be a route's name, `fallback`, `worker`, `reaper` or `first_key`"
+        "no function is named '{0}': `Handler` must be a route's name, `fallback`, `worker`, `reaper`, `first_key` or `receive_event`"
     )]
     UnknownHandler(String),
     /// The settings do not make an application.
@@ -71,6 +73,7 @@ pub fn handler(name: &str) -> Result<Function, Failure> {
         "worker" => Ok(Function::Worker),
         "reaper" => Ok(Function::Reaper),
         "first_key" => Ok(Function::FirstKey),
+        "receive_event" => Ok(Function::ReceiveEvent),
         name => Route::named(name).map(Function::Route).ok_or_else(|| Failure::UnknownHandler(name.to_owned())),
     }
 }
@@ -106,7 +109,7 @@ async fn serve(function: Function) -> Result<(), Failure> {
             }
         }
         Function::Fallback => buffered(Host { app: None, routes: Routes::default() }).await,
-        Function::Worker | Function::Reaper | Function::FirstKey => {
+        Function::Worker | Function::Reaper | Function::FirstKey | Function::ReceiveEvent => {
             let app = app(!matches!(function, Function::FirstKey), false).await?;
             let invoked = |event| Box::pin(invoked(&app, function, event));
             lambda_runtime::run(service_fn(invoked)).await
@@ -130,6 +133,10 @@ async fn invoked(app: &App, function: Function, event: LambdaEvent<Value>) -> Re
         Function::FirstKey => {
             let wanted: first_key::Wanted = serde_json::from_value(event.payload)?;
             Ok(serde_json::to_value(first_key::first_key(app, wanted).await?)?)
+        }
+        Function::ReceiveEvent => {
+            let delivered: receive_event::Delivered = serde_json::from_value(event.payload)?;
+            Ok(serde_json::to_value(receive_event::receive_event(app, delivered).await?)?)
         }
         Function::Reaper | Function::Route(_) | Function::Fallback => {
             engine::reap(app).await?;

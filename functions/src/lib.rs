@@ -15,12 +15,14 @@ mod deployment;
 mod evaluations;
 #[cfg(feature = "lambda")]
 pub mod first_key;
+mod hooks;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod model_ref;
 mod native;
 mod openapi;
 mod patch;
+pub mod receive_event;
 pub mod request;
 pub mod response;
 pub mod route;

@@ -8,7 +8,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use shared::{
     Error, Result,
-    id::{AgentId, BatchId, EvaluationId, FileId, KeyId, MessageId, RunId, ScheduleId, TestSetId, WebhookId},
+    id::{
+        AgentId, BatchId, EvaluationId, FileId, KeyId, MessageId, RunId, ScheduleId, TestSetId, TriggerId, WebhookId,
+    },
 };
 use uuid::Uuid;
 
@@ -244,5 +246,6 @@ path_ids!(
     TestSetId = "test set",
     EvaluationId = "evaluation",
     WebhookId = "webhook",
-    ScheduleId = "schedule"
+    ScheduleId = "schedule",
+    TriggerId = "trigger"
 );

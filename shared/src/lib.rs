@@ -42,6 +42,7 @@ pub mod tenant;
 pub mod test_set;
 pub mod timeline;
 pub mod tool;
+pub mod trigger;
 pub mod webhook;
 
 pub use app::App;

@@ -15,7 +15,7 @@ use crate::{
     app::App,
     clock::Timestamp,
     error::{Error, Result},
-    id::KeyId,
+    id::{KeyId, TriggerId},
     random, store,
     tenant::Caller,
 };
@@ -44,6 +44,8 @@ pub enum Counted {
     Coagent,
     /// Entries that are written to logs: clients of those give up when they are refused, so that other calls must not be in their way.
     Logs,
+    /// Events of a trigger, whose id stands in the place of a key's.
+    Events,
 }
 
 /// The limits that apply to a request: 0 is no limit.
@@ -252,6 +254,18 @@ pub async fn enter(app: &App, caller: &Caller, applied: Applied) -> Result<(Plac
     let quota = take(app, caller, whose, applied.requests_per_minute).await?;
     let place = take_place(app, caller, whose, applied.in_flight).await?;
     Ok((place, quota))
+}
+
+/// How many events a minute a trigger takes.
+pub const EVENTS_PER_MINUTE: u32 = 600;
+
+/// Lets an event of a trigger in, or says when to try again.
+///
+/// # Errors
+/// [`Error::RateLimited`].
+pub(crate) async fn take_event(app: &App, caller: &Caller, trigger: TriggerId) -> Result<()> {
+    let whose = (KeyId::from(trigger.uuid()), Counted::Events);
+    take(app, caller, whose, EVENTS_PER_MINUTE).await.map(|_| ())
 }
 
 async fn take(app: &App, caller: &Caller, whose: Whose, per_minute: u32) -> Result<Quota> {

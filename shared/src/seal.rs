@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::{Error, Fault},
-    id::OrgId,
+    id::{OrgId, TriggerId},
 };
 
 /// The least length of a pepper, in bytes.
@@ -37,6 +37,7 @@ pub struct Sealer {
     secrets: Cipher,
     provider_keys: Cipher,
     webhook_secrets: Cipher,
+    trigger_secrets: Cipher,
 }
 
 impl std::fmt::Debug for Sealer {
@@ -61,7 +62,9 @@ impl Sealer {
         let secrets = Cipher::derived(&root, b"sealed-secrets")?;
         let provider_keys = Cipher::derived(&root, b"sealed-provider-keys")?;
         let webhook_secrets = Cipher::derived(&root, b"sealed-webhook-secrets")?;
-        Ok(Self { digest: hmac::Key::from(digest), answers, secrets, provider_keys, webhook_secrets })
+        let trigger_secrets = Cipher::derived(&root, b"sealed-trigger-secrets")?;
+        let digest = hmac::Key::from(digest);
+        Ok(Self { digest, answers, secrets, provider_keys, webhook_secrets, trigger_secrets })
     }
 
     /// HMAC-SHA-256 of the text, in lower-case hexadecimal.
@@ -132,6 +135,22 @@ impl Sealer {
     /// [`Failure::Open`] when it was sealed otherwise or changed.
     pub fn open_provider_key(&self, org: OrgId, id: &str, sealed: &str) -> Result<SecretString, Failure> {
         self.provider_keys.open_text(&place(org, id), sealed)
+    }
+
+    /// Seals the secret of an organisation's trigger, under a key of its own, so that it opens only for this organisation and trigger; base64.
+    ///
+    /// # Errors
+    /// [`Failure::Seal`] when the system gives no randomness.
+    pub fn seal_trigger_secret(&self, org: OrgId, id: TriggerId, secret: &SecretString) -> Result<String, Failure> {
+        self.trigger_secrets.seal(&place(org, &id.to_string()), secret.expose_secret().as_bytes())
+    }
+
+    /// Opens what [`Sealer::seal_trigger_secret`] sealed for the same organisation and trigger.
+    ///
+    /// # Errors
+    /// [`Failure::Open`] when it was sealed otherwise or changed.
+    pub fn open_trigger_secret(&self, org: OrgId, id: TriggerId, sealed: &str) -> Result<SecretString, Failure> {
+        self.trigger_secrets.open_text(&place(org, &id.to_string()), sealed)
     }
 }
 
@@ -236,6 +255,13 @@ mod tests {
         let key = ours.seal_provider_key(org, "KEY", &value).unwrap();
         assert_eq!(ours.open_provider_key(org, "KEY", &key).unwrap().expose_secret(), value.expose_secret());
         assert!(ours.open_provider_key(other, "KEY", &key).is_err() && ours.open_secret(org, "KEY", &key).is_err());
+        let (trigger, another) = (TriggerId::new(now), TriggerId::new(now));
+        let of_trigger = ours.seal_trigger_secret(org, trigger, &value).unwrap();
+        let opened = ours.open_trigger_secret(org, trigger, &of_trigger).unwrap();
+        assert_eq!(opened.expose_secret(), value.expose_secret());
+        assert!(ours.open_trigger_secret(org, another, &of_trigger).is_err());
+        assert!(ours.open_trigger_secret(other, trigger, &of_trigger).is_err());
+        assert!(ours.open_secret(org, &trigger.to_string(), &of_trigger).is_err(), "triggers have a key of their own");
         assert!(sealer("0123456789abcdeX").open_secret(org, "KEY", &sealed).is_err());
         for at in 0..sealed.len() {
             let mut changed = sealed.clone().into_bytes();

@@ -92,6 +92,22 @@ fn every_function_has_a_role_of_its_own_with_what_it_needs_and_nothing_else() {
 }
 
 #[test]
+fn only_rules_of_the_same_account_and_region_may_send_events() {
+    let written = std::fs::read_to_string(NAME).unwrap();
+    let permission = resource(&written, "ReceiveEventPermission");
+    for part in [
+        "FunctionName: !Ref ReceiveEvent\n",
+        "Principal: events.amazonaws.com\n",
+        "SourceAccount: !Ref AWS::AccountId\n",
+        "SourceArn: !Sub \"arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:rule/*\"\n",
+    ] {
+        assert!(permission.contains(part), "{part}");
+    }
+    assert_eq!(written.matches("Principal: events.amazonaws.com").count(), 1);
+    assert!(!resource(&written, "ReceiveHookRole").contains("ApiKeysTable"), "who comes without a key needs no keys");
+}
+
+#[test]
 fn only_functions_that_take_files_away_may_delete_objects() {
     let written = std::fs::read_to_string(NAME).unwrap();
     let may = |name: &str, action: &str| {

@@ -14,6 +14,7 @@ mod prompts;
 mod query;
 mod result;
 mod runs;
+mod triggers;
 
 use self::{
     agent_runs::{FeedbackBody, RunsQuery, RunsView},
@@ -24,6 +25,7 @@ use self::{
     prompts::{CreatePrompt, PromptView},
     result::ResultView,
     runs::{InterruptBody, OlderStatusView, RunBody, RunStatusView, StartedView},
+    triggers::{ExecutionView, FieldsView, SaveTrigger, StatusBody, TriggerView, UpdateTrigger},
 };
 use crate::together::{UpdateAgents, UpdateQuery};
 
@@ -173,6 +175,43 @@ crate::route::routes! { Cotool;
         answer: 200 HistoryView | 404,
         access: [write api_keys, write runs, read messages],
         wait: Long,
+    }
+    /// List an agent's triggers, newest first
+    cotool_list_triggers = GET "/api/agents/{agent_id}/trigger" => triggers::list_triggers {
+        answer: 200 Vec<TriggerView>,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Say what a trigger of a source is saved with
+    cotool_get_trigger_fields = GET "/api/agents/{agent_id}/trigger/{source}/fields" => triggers::get_trigger_fields {
+        answer: 200 FieldsView,
+        access: [write api_keys, read agents, write runs],
+    }
+    /// Make a trigger: its secret is shown once
+    cotool_save_trigger = POST "/api/agents/{agent_id}/trigger/save" => triggers::save_trigger {
+        body: SaveTrigger,
+        answer: 200 TriggerView,
+        access: [write api_keys, read agents, write runs, use models],
+    }
+    /// Change a trigger
+    cotool_update_trigger = PUT "/api/agents/{agent_id}/trigger/{trigger_id}" => triggers::update_trigger {
+        body: UpdateTrigger,
+        answer: 200 TriggerView,
+        access: [write api_keys, read agents, write runs, use models],
+    }
+    /// Switch a trigger on or off
+    cotool_set_trigger_status = PATCH "/api/agents/{agent_id}/trigger/{trigger_id}/status" => triggers::set_trigger_status {
+        body: StatusBody,
+        answer: 200 TriggerView,
+        access: [write api_keys, read agents, write runs, use models],
+    }
+    /// Run a trigger's agent with an event, which is any JSON
+    ///
+    /// No key: the sender shows the trigger's secret, or signs with it. The same event again is answered with the same run. 422 when it is
+    /// nothing for the agent. All of this is our own choice; the vendor's document shows only the bodies.
+    cotool_run_trigger = POST "/api/trigger/{source}/{trigger_id}" => triggers::run_trigger {
+        answer: 200 ExecutionView | 401 | 413 | 422 | 429,
+        access: [read agents, write runs, write messages, send queue, use models],
+        limit: shared::trigger::BODY_LIMIT_BYTES,
     }
     /// Get a chat's title and what is thought of it
     cotool_get_chat_meta = GET "/api/chat/meta" => chats::get_chat_meta {

@@ -15,9 +15,9 @@ use shared::{
 
 use super::{
     files::{self, AttachmentBody},
-    runs::{WaitQuery, look_later, schedule_of, wait_ms},
+    runs::{WaitQuery, look_later, wait_ms},
     sent::BatchSentView,
-    views::{ListQuery, PageView, UsageView, moment, prompt},
+    views::{ListQuery, PageView, UsageView, moment, prompt, schedule_of, trigger_of},
 };
 use crate::{Request, Response, auth, claims, decode, response, wait};
 
@@ -189,6 +189,8 @@ pub(super) struct BatchView {
     evaluation_id: Option<String>,
     /// The schedule that started it.
     schedule_id: Option<String>,
+    /// The trigger whose event has started it.
+    trigger_id: Option<String>,
     deadline: String,
     created_at: String,
     ended_at: Option<String>,
@@ -221,7 +223,8 @@ impl BatchView {
             metadata: batch.metadata.clone(),
             retry_of: batch.retry_of.map(BatchId::prefixed),
             evaluation_id: batch.evaluation.map(EvaluationId::prefixed),
-            schedule_id: schedule_of(batch.cause.as_ref()),
+            schedule_id: batch.cause.and_then(schedule_of),
+            trigger_id: batch.cause.and_then(trigger_of),
             deadline: batch.deadline_at.rfc3339(),
             created_at: batch.created_at.rfc3339(),
             ended_at: progress.ended_at.map(|at| at.rfc3339()),

@@ -63,6 +63,13 @@ pub(crate) fn body(error: &Error, request_id: &str) -> ErrorBody {
     }
 }
 
+/// The body for an event without a proof of its sender.
+pub(super) fn unproven(request_id: &str) -> ErrorBody {
+    let body = body(&Error::Unauthorized, request_id);
+    let message = "there is no such trigger, or the event has no proof that holds".to_owned();
+    ErrorBody { error: ErrorView { message, ..body.error }, ..body }
+}
+
 const fn kind(error: &Error) -> (ErrorType, &'static str) {
     match error {
         Error::Invalid(_) => (ErrorType::InvalidRequest, "invalid_input"),

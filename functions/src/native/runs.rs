@@ -8,13 +8,13 @@ use shared::{
     agent::Metadata,
     id::{AgentId, BatchId, RunId},
     page::PageRequest,
-    run::{self, By, Cause, Criterion, Evaluation, Filter, NewRun, Origin, ParentIs, Run, Status},
+    run::{self, Criterion, Evaluation, Filter, NewRun, Origin, ParentIs, Run, Status},
 };
 
 use super::{
     files::{self, AttachmentBody},
     sent::SentView,
-    views::{ModeView, PageView, UsageView, metadata, moment, prompt},
+    views::{ModeView, PageView, UsageView, metadata, moment, prompt, schedule_of, trigger_of},
 };
 use crate::{Request, Response, auth, claims, response, wait};
 
@@ -204,6 +204,8 @@ pub(super) struct RunView {
     depth: u32,
     /// The schedule that started it.
     schedule_id: Option<String>,
+    /// The trigger whose event has started it.
+    trigger_id: Option<String>,
     batch_id: Option<String>,
     /// The item's place in the batch's request, from 0.
     batch_index: Option<u16>,
@@ -272,7 +274,8 @@ impl RunView {
             chat_id: run.chat_id.prefixed(),
             parent_run_id: run.parent.map(|parent| parent.run.prefixed()),
             depth: run.depth(),
-            schedule_id: schedule_of(run.cause.as_ref()),
+            schedule_id: run.cause.and_then(schedule_of),
+            trigger_id: run.cause.and_then(trigger_of),
             batch_id: batch.map(|batch| batch.id.prefixed()),
             batch_index: batch.map(|batch| batch.index),
             custom_id: batch.and_then(|batch| batch.custom_id.clone()),
@@ -288,14 +291,6 @@ impl RunView {
             duration_ms: run.duration_ms(app.now()),
             evaluation: run.evaluation.clone().map(Into::into),
         }
-    }
-}
-
-/// The schedule that something was started by, if one was.
-pub(super) fn schedule_of(cause: Option<&Cause>) -> Option<String> {
-    match cause?.by {
-        By::Schedule(id) => Some(id.prefixed()),
-        By::Trigger(_) => None,
     }
 }
 

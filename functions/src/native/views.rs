@@ -9,7 +9,7 @@ use shared::{
     error::Problem,
     model::ToolMode,
     page::{Page, PageRequest},
-    run::{Prompt, Usage},
+    run::{By, Cause, Prompt, Usage},
 };
 
 /// A page of a list.
@@ -147,6 +147,22 @@ pub(super) fn prompt(
         (None, Some(inputs)) => Ok(Prompt::Inputs(inputs)),
         (Some(_), Some(_)) => Err(problem("must have message or inputs, not both")),
         (None, None) => Err(problem("must have message or inputs")),
+    }
+}
+
+/// The schedule that has started it, if one has.
+pub(super) fn schedule_of(cause: Cause) -> Option<String> {
+    match cause.by {
+        By::Schedule(id) => Some(id.prefixed()),
+        By::Trigger(_) => None,
+    }
+}
+
+/// The trigger that has started it, if one has.
+pub(super) fn trigger_of(cause: Cause) -> Option<String> {
+    match cause.by {
+        By::Trigger(id) => Some(id.prefixed()),
+        By::Schedule(_) => None,
     }
 }
 

@@ -258,7 +258,7 @@ pub(super) struct RedeliveredView {
 
 /// An event that tells nothing.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct TestedView {
+pub(super) struct TestSentView {
     /// By it its delivery is found.
     event_id: String,
 }
@@ -327,5 +327,5 @@ pub(super) async fn redeliver_webhook(app: &App, request: Request) -> Result<Res
 pub(super) async fn test_webhook(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let event_id = webhook::test(app, &caller, request.id("webhook_id")?).await?;
-    Ok(response::ok(&TestedView { event_id: event_id.prefixed() }))
+    Ok(response::ok(&TestSentView { event_id: event_id.prefixed() }))
 }

@@ -78,6 +78,13 @@ impl Function {
             Access::Write(Table::Runs),
             Access::Write(Table::Messages),
         ];
+        let events = [
+            Access::Read(Table::Agents),
+            Access::Write(Table::Runs),
+            Access::Write(Table::Messages),
+            Access::Send,
+            Access::Models,
+        ];
         let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools, Access::Timers]].concat();
         [
             Self { behind_api: true, memory_mb: 256, ..fallback },
@@ -105,6 +112,7 @@ impl Function {
                 "Makes a key for an organisation, when an operator invokes it",
                 vec![Access::Write(Table::ApiKeys)],
             ),
+            plain("receive_event", "Takes events for triggers from rules of Amazon EventBridge", events.to_vec()),
         ]
         .into_iter()
     }

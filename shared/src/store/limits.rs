@@ -107,6 +107,7 @@ fn partition(tenant: Tenant, (key_id, counted): Whose) -> String {
         Counted::Calls => "",
         Counted::Coagent => "#COAGENT",
         Counted::Logs => "#LOGS",
+        Counted::Events => "#EVENTS",
     };
     format!("O#{}#RL#{key_id}{counted}", tenant.org())
 }

@@ -27,6 +27,7 @@ pub mod simulated;
 pub mod sqlite;
 pub(crate) mod test_sets;
 mod timelines;
+mod triggers;
 mod webhooks;
 
 use serde::{Serialize, de::DeserializeOwned};

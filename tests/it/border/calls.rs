@@ -120,6 +120,7 @@ impl Call {
             let (place, name) = (parameter["in"].as_str().unwrap(), parameter["name"].as_str().unwrap());
             let full = format!("{place}.{name}");
             match place {
+                "path" if name == "source" => target = target.replace("{source}", "webhook"),
                 "path" => target = target.replace(&format!("{{{name}}}"), &id(&full)),
                 "query" if here.is_some_and(|here| here.name == full) => query.push(format!("{name}={HERE}")),
                 "query" if parameter["required"] == true && id_like(name) => {

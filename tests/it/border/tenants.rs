@@ -36,7 +36,9 @@ async fn unlimited(client: &Client) -> Client {
 /// Everything that a client can look at, of these things.
 async fn seen(client: &Client, things: &Things) -> Vec<(&'static str, u16, Value)> {
     let mut all = Vec::new();
-    for call in calls::with_key().iter().filter(|call| call.method == "GET") {
+    // One of them says a new secret each time.
+    let same = |call: &&calls::Call| call.method == "GET" && call.name != "cotool_get_trigger_fields";
+    for call in calls::with_key().iter().filter(same) {
         let answer = call.request().send(client, things, "").await;
         let body = if answer.body.is_null() { Value::String(answer.text) } else { redacted(&answer.body) };
         all.push((call.name, answer.code, body));

@@ -20,6 +20,7 @@ pub(super) enum Kind {
     Evaluation,
     Webhook,
     Schedule,
+    Trigger,
     /// A secret's name is its organisation's own choice.
     Secret,
     /// So is a provider's id.
@@ -49,6 +50,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("evaluation_id", Kind::Evaluation),
     ("webhook_id", Kind::Webhook),
     ("schedule_id", Kind::Schedule),
+    ("trigger_id", Kind::Trigger),
     ("path.name", Kind::Secret),
     ("path.provider_id", Kind::Provider),
     ("path.version", Kind::Version),
@@ -59,6 +61,7 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
     ("approval_id", "names a call within the run of the path"),
     ("chatEventId", "names a message within the run of the path"),
     ("custom_id", "is the caller's own"),
+    ("path.source", "is a word"),
     ("coagent_complete body.run_id", "is the caller's own: a session"),
     ("model_ref.provider_id", "is a part of a model's name"),
     ("coagent_create_provider body.id", "is the caller's own"),
@@ -75,7 +78,7 @@ const NOT_LOOKED_UP: &[(&str, &str)] = &[
 ];
 
 impl Kind {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Agent,
         Self::Run,
         Self::Batch,
@@ -85,6 +88,7 @@ impl Kind {
         Self::Evaluation,
         Self::Webhook,
         Self::Schedule,
+        Self::Trigger,
         Self::Secret,
         Self::Provider,
         Self::Version,
@@ -111,7 +115,14 @@ impl Kind {
     pub(super) const fn deletable(self) -> bool {
         matches!(
             self,
-            Self::Agent | Self::File | Self::TestSet | Self::Webhook | Self::Schedule | Self::Secret | Self::Provider
+            Self::Agent
+                | Self::File
+                | Self::TestSet
+                | Self::Webhook
+                | Self::Schedule
+                | Self::Trigger
+                | Self::Secret
+                | Self::Provider
         )
     }
 
@@ -126,6 +137,7 @@ impl Kind {
             Self::Evaluation => "eval_",
             Self::Webhook => "wh_",
             Self::Schedule => "sched_",
+            Self::Trigger => "trig_",
             Self::Secret | Self::Provider | Self::Version => "",
         }
     }
@@ -143,7 +155,8 @@ impl Kind {
             | Self::TestSet
             | Self::Evaluation
             | Self::Webhook
-            | Self::Schedule => self.written(&uuid::Uuid::now_v7().to_string(), surface),
+            | Self::Schedule
+            | Self::Trigger => self.written(&uuid::Uuid::now_v7().to_string(), surface),
         }
     }
 
@@ -191,6 +204,8 @@ impl Things {
         let schedule =
             json!({"agent_id": agent, "name": "daily", "schedule": "rate(1 day)", "message": "hello", "paused": true});
         let schedule = text(&client.post("/v1/schedules", schedule).await.status(201), "id");
+        let trigger = json!({"agent_id": agent, "name": "x", "source": "token", "message": "{{ body }}"});
+        let trigger = text(&client.post("/v1/triggers", trigger).await.status(201), "id");
         client.put(&format!("/v1/secrets/{name}"), json!({"value": "x"})).await.ok();
         client.post("/api/v1/providers", json!({"name": "x", "type": "openai", "id": name})).await.status(201);
         let all = [
@@ -203,6 +218,7 @@ impl Things {
             (Kind::Evaluation, evaluation),
             (Kind::Webhook, webhook),
             (Kind::Schedule, schedule),
+            (Kind::Trigger, trigger),
         ];
         let mut things = Self::default();
         for (kind, id) in all {
@@ -222,6 +238,7 @@ impl Things {
             (Kind::TestSet, "/v1/test_sets"),
             (Kind::Webhook, "/v1/webhooks"),
             (Kind::Schedule, "/v1/schedules"),
+            (Kind::Trigger, "/v1/triggers"),
             (Kind::Secret, "/v1/secrets"),
             (Kind::Provider, "/api/v1/providers"),
         ] {

@@ -67,6 +67,7 @@ async fn child_with_a_secret() {
 
     let mut answers = put::calls(&muster.us, canary).await;
     answers.extend(put::providers(&muster.us, canary).await);
+    answers.extend(put::triggers(&muster.us, canary).await);
     answers.extend(providers::own(&muster, canary).await);
     answers.extend(tools::through_a_server(&muster, canary).await);
     answers.extend(tools::through_requests(&muster, canary).await);

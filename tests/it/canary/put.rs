@@ -109,6 +109,66 @@ pub(super) async fn providers(us: &Client, canary: &str) -> Vec<Answer> {
     answers
 }
 
+/// The same with the secret of a trigger, which its events show too: genuine ones, false ones, and those that repeat it.
+pub(super) async fn triggers(us: &Client, canary: &str) -> Vec<Answer> {
+    let us = &us.new_key(json!({"requests_per_minute": 0, "in_flight": 0})).await;
+    let agent = us.agent("demo/scripted-l0").await;
+    let mut answers = Vec::new();
+    for source in ["token", "github", "slack", "stripe"] {
+        let good =
+            json!({"agent_id": agent, "name": "n", "source": source, "message": "{{ headers }}", "secret": canary});
+        // The answer that makes it tells its secret; none after that does.
+        let made = us.with("idempotency-key", source).post("/v1/triggers", good).await.status(201);
+        let id = made["id"].as_str().unwrap().to_owned();
+        let hook = format!("/v1/hooks/{id}");
+        let nobody = us.nobody();
+        for (client, code) in [
+            (nobody.with("authorization", &format!("Bearer {canary}")), if source == "token" { 202 } else { 401 }),
+            (nobody.with("x-muster-token", canary), if source == "token" { 202 } else { 401 }),
+            (nobody.with("x-muster-token", &format!("{canary}x")), 401),
+            (nobody.with("stripe-signature", &format!("t=1,v1={canary}")), 401),
+            (nobody.with("x-slack-signature", canary), 401),
+            (nobody.with("x-hub-signature-256", &format!("sha256={canary}")), 401),
+        ] {
+            let answer = client.send("POST", &hook, "{}").await;
+            assert_eq!(answer.code, code, "{source}");
+            answers.push(answer);
+        }
+        let path = format!("/v1/triggers/{id}");
+        let agent = agent.replace("agent_", "");
+        for (method, path) in [
+            ("GET", path.clone()),
+            ("GET", "/v1/triggers".to_owned()),
+            ("GET", format!("{path}/events")),
+            ("GET", format!("/api/agents/{agent}/trigger")),
+            ("PATCH", path.clone()),
+            ("GET", "/v1/runs".to_owned()),
+        ] {
+            let answer = us.send(method, &path, if method == "GET" { "" } else { r#"{"enabled":false}"# }).await;
+            assert_eq!(answer.code, 200, "{method} {path}");
+            answers.push(answer);
+        }
+    }
+    for body in [
+        format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "token", "message": "x", "secret": {canary}}}"#),
+        format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "token", "message": "x", "secret": ["{canary}"]}}"#),
+        format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "token", "message": "x", "secret": "{canary}\n"}}"#),
+        format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "token", "message": "x", "{canary}": 1}}"#),
+        format!(
+            r#"{{"agent_id": "{agent}", "name": "n", "source": "standard_webhooks", "message": "x", "secret": "{canary}"}}"#
+        ),
+        format!(
+            r#"{{"agent_id": "{agent}", "name": "n", "source": "eventbridge", "message": "x", "secret": "{canary}"}}"#
+        ),
+        canary.to_owned(),
+    ] {
+        let answer = us.send("POST", "/v1/triggers", body.clone()).await;
+        assert_eq!(answer.code, 400, "{}", body.replace(canary, "<canary>"));
+        answers.push(answer);
+    }
+    answers
+}
+
 /// The same calls when the list of names cannot be read.
 pub(super) async fn failures(muster: &Muster, canary: &str) -> Vec<Answer> {
     let key = Key::new(Table::Agents, format!("O#{}#SECRETS", muster.us.org), "LIST");

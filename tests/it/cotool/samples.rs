@@ -71,10 +71,11 @@ impl Sample {
     }
 
     /// The key that it is sent with.
-    async fn key(&self, us: &Client) -> Option<String> {
+    async fn key(&self, us: &Client, ids: &BTreeMap<&str, String>) -> Option<String> {
         let Some((_, rest)) = self.about.split_once("[key ") else { return Some(us.key()) };
         match rest.trim_end_matches(']') {
             "none" => None,
+            "secret" => Some(ids["triggerSecret"].clone()),
             "slow" => {
                 let slow = us.new_key(json!({"requests_per_minute": 1})).await;
                 slow.get("/api/agents").await.ok();
@@ -119,7 +120,7 @@ async fn every_sample_is_answered_as_the_vendor_documents(muster: Muster) {
         if sample.about.contains("[work]") {
             muster.drain().await;
         }
-        let key = sample.key(&muster.us).await;
+        let key = sample.key(&muster.us, &ids).await;
         let answer = exchange(&muster, &sample.bytes(key.as_deref(), &ids)).await;
         assert_eq!(answer.code, sample.status, "{}: {}", sample.about, answer.text);
         assert_documented(sample.method, sample.path, &answer);

@@ -29,6 +29,7 @@ mod structured;
 pub(crate) mod sub_agents;
 mod test_sets;
 mod tools;
+pub(crate) mod triggers;
 mod usage;
 mod webhook_faults;
 mod webhooks;

@@ -38,6 +38,7 @@ mod served;
 mod streams;
 mod together;
 mod tools;
+mod triggers;
 mod webhooks;
 #[cfg(feature = "fault-points")]
 mod written_points;

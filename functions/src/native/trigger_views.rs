@@ -1,0 +1,276 @@
+//! Triggers as answers have them, and what both bodies and answers say of one.
+
+use schemars::JsonSchema;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use shared::{
+    Error, Result,
+    agent::Metadata,
+    clock::Timestamp,
+    error::Problem,
+    run::Prompt,
+    trigger::{Definition, Event, Outcome, Shown, Source, Terms, Tested, Told, Trigger},
+};
+
+use super::{batches::OnBudgetView, views::ModeView};
+use crate::hooks;
+
+/// Where events come from, and so how they are proven.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SourceView {
+    /// Standard Webhooks 1.0: `webhook-id`, `webhook-timestamp`, `webhook-signature`.
+    StandardWebhooks,
+    /// `X-Hub-Signature-256`; told apart by `X-GitHub-Delivery`.
+    Github,
+    /// `Stripe-Signature`; told apart by the event's `id`.
+    Stripe,
+    /// `X-Slack-Signature`; told apart by `event_id`, or by what is signed.
+    Slack,
+    /// The secret in `Authorization: Bearer` or `x-muster-token`; told apart by `Idempotency-Key` or `webhook-id`.
+    Token,
+    /// Rules of Amazon EventBridge, through the function that is deployed for them; told apart by the event's `id`.
+    Eventbridge,
+}
+
+impl From<SourceView> for Source {
+    fn from(view: SourceView) -> Self {
+        match view {
+            SourceView::StandardWebhooks => Self::StandardWebhooks,
+            SourceView::Github => Self::Github,
+            SourceView::Stripe => Self::Stripe,
+            SourceView::Slack => Self::Slack,
+            SourceView::Token => Self::Token,
+            SourceView::Eventbridge => Self::Eventbridge,
+        }
+    }
+}
+
+impl From<Source> for SourceView {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::StandardWebhooks => Self::StandardWebhooks,
+            Source::Github => Self::Github,
+            Source::Stripe => Self::Stripe,
+            Source::Slack => Self::Slack,
+            Source::Token => Self::Token,
+            Source::Eventbridge => Self::Eventbridge,
+        }
+    }
+}
+
+/// What the agent is told, as bodies say it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Parts {
+    pub(super) message: Option<String>,
+    pub(super) inputs: Option<Map<String, Value>>,
+    pub(super) rows: Option<String>,
+    pub(super) custom_id: Option<String>,
+}
+
+impl Parts {
+    pub(super) fn told(self) -> Result<Told> {
+        let Self { message, inputs, rows, custom_id } = self;
+        let prompt = match (message, inputs) {
+            (Some(_), Some(_)) => return Err(Error::invalid("message", "must be given without inputs")),
+            (Some(message), None) => Some(Prompt::Message(message)),
+            (None, Some(inputs)) => Some(Prompt::Inputs(inputs)),
+            (None, None) => None,
+        };
+        match (rows, custom_id, prompt) {
+            (None, Some(_), _) => Err(Error::invalid("custom_id", "is an item's: rows is missing")),
+            (None, None, Some(prompt)) => Ok(Told::Prompt(prompt)),
+            (None, None, None) => Ok(Told::Body),
+            (Some(rows), custom_id, Some(prompt)) => Ok(Told::Rows { rows, custom_id, prompt }),
+            (Some(_), _, None) => Err(Error::invalid("message", "or inputs must be given with rows")),
+        }
+    }
+}
+
+impl From<&Told> for Parts {
+    fn from(told: &Told) -> Self {
+        let parts = |prompt: &Prompt| match prompt.clone() {
+            Prompt::Message(message) => Self { message: Some(message), ..Self::default() },
+            Prompt::Inputs(inputs) => Self { inputs: Some(inputs), ..Self::default() },
+        };
+        match told {
+            Told::Prompt(prompt) => parts(prompt),
+            Told::Rows { rows, custom_id, prompt } => {
+                Self { rows: Some(rows.clone()), custom_id: custom_id.clone(), ..parts(prompt) }
+            }
+            Told::Body => Self::default(),
+        }
+    }
+}
+
+/// A trigger, without its secret.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TriggerView {
+    id: String,
+    agent_id: String,
+    name: String,
+    description: String,
+    source: SourceView,
+    enabled: bool,
+    /// Where its events go by POST; `null` where they come otherwise.
+    url_path: Option<String>,
+    message: Option<String>,
+    inputs: Option<Map<String, Value>>,
+    rows: Option<String>,
+    custom_id: Option<String>,
+    filter: Option<String>,
+    version: Option<u32>,
+    model: Option<String>,
+    mode: Option<ModeView>,
+    max_steps: Option<u32>,
+    budget_micro_usd: Option<u64>,
+    on_budget: OnBudgetView,
+    max_concurrency: Option<u32>,
+    metadata: Metadata,
+    /// Until when the secret before the last rotation holds too.
+    previous_secret_until: Option<String>,
+    created_at: String,
+    updated_at: String,
+}
+
+impl TriggerView {
+    pub(super) fn new(trigger: &Trigger, now: Timestamp) -> Self {
+        let Definition { name, description, source, enabled, filter, told, terms, cotool: _ } =
+            trigger.definition.clone();
+        let Parts { message, inputs, rows, custom_id } = Parts::from(&told);
+        let Terms { agent_id, version, model, mode, max_steps, budget_micro_usd, .. } = terms;
+        let by_http = source != Source::Eventbridge;
+        Self {
+            id: trigger.id.prefixed(),
+            agent_id: agent_id.prefixed(),
+            name,
+            description,
+            source: source.into(),
+            enabled,
+            url_path: by_http.then(|| format!("/v1/hooks/{}", trigger.id.prefixed())),
+            message,
+            inputs,
+            rows,
+            custom_id,
+            filter,
+            version,
+            model,
+            mode: mode.map(Into::into),
+            max_steps,
+            budget_micro_usd,
+            on_budget: terms.on_budget.into(),
+            max_concurrency: terms.max_concurrency,
+            metadata: terms.metadata,
+            previous_secret_until: trigger.overlap_until(now).map(|at| at.rfc3339()),
+            created_at: trigger.created_at.rfc3339(),
+            updated_at: trigger.updated_at.rfc3339(),
+        }
+    }
+}
+
+/// A trigger with its new secret.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct NewTriggerView {
+    /// The secret: shown here, and never again; `null` where none is needed.
+    secret: Option<String>,
+    #[serde(flatten)]
+    about: TriggerView,
+}
+
+impl NewTriggerView {
+    pub(super) fn new(shown: &Shown, now: Timestamp) -> Self {
+        let secret = shown.secret.as_ref().map(|secret| secret.expose_secret().to_owned());
+        Self { secret, about: TriggerView::new(&shown.trigger, now) }
+    }
+}
+
+/// What became of an event.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct TriggerEventView {
+    event_id: String,
+    received_at: String,
+    /// `accepted`, `filtered` or `failed`.
+    outcome: &'static str,
+    run_id: Option<String>,
+    batch_id: Option<String>,
+    /// Of one that failed: what was wrong.
+    problems: Vec<ProblemView>,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Serialize, JsonSchema)]
+struct ProblemView {
+    /// As the trigger calls it; empty when it is the whole.
+    field: String,
+    message: String,
+}
+
+impl From<Event> for TriggerEventView {
+    fn from(event: Event) -> Self {
+        let (outcome, started, problems) = match event.outcome {
+            Outcome::Started(started) => ("accepted", Some(started), Vec::new()),
+            Outcome::Filtered => ("filtered", None, Vec::new()),
+            Outcome::Failed(problems) => ("failed", None, problems),
+        };
+        let (run_id, batch_id) = started.map(hooks::ids).unwrap_or_default();
+        let problems = problems.into_iter().map(|(field, message)| ProblemView { field, message }).collect();
+        let received_at = event.received_at.rfc3339();
+        Self { event_id: event.event_id, received_at, outcome, run_id, batch_id, problems }
+    }
+}
+
+/// What an event would come to.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub(super) struct TestedView {
+    /// `run`, `batch`, `filtered` or `failed`.
+    would: &'static str,
+    /// What a run would be told.
+    message: Option<String>,
+    inputs: Option<Map<String, Value>>,
+    /// How many items a batch would have.
+    count: Option<usize>,
+    /// The first 20 of them.
+    items: Vec<TestedItemView>,
+    /// What is wrong.
+    problems: Vec<ProblemView>,
+}
+
+/// An item that a batch would have.
+#[derive(Debug, Serialize, JsonSchema)]
+struct TestedItemView {
+    custom_id: Option<String>,
+    message: Option<String>,
+    inputs: Option<Map<String, Value>>,
+}
+
+fn said(prompt: Prompt) -> (Option<String>, Option<Map<String, Value>>) {
+    match prompt {
+        Prompt::Message(message) => (Some(message), None),
+        Prompt::Inputs(inputs) => (None, Some(inputs)),
+    }
+}
+
+impl From<Tested> for TestedView {
+    fn from(tested: Tested) -> Self {
+        match tested {
+            Tested::Filtered => Self { would: "filtered", ..Self::default() },
+            Tested::Run(prompt) => {
+                let (message, inputs) = said(prompt);
+                Self { would: "run", message, inputs, ..Self::default() }
+            }
+            Tested::Batch(count, items) => {
+                let item = |(custom_id, prompt)| {
+                    let (message, inputs) = said(prompt);
+                    TestedItemView { custom_id, message, inputs }
+                };
+                let items = items.into_iter().map(item).collect();
+                Self { would: "batch", count: Some(count), items, ..Self::default() }
+            }
+            Tested::Failed(problems) => {
+                let view = |Problem { field, message }| ProblemView { field, message };
+                Self { would: "failed", problems: problems.into_iter().map(view).collect(), ..Self::default() }
+            }
+        }
+    }
+}

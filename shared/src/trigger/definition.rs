@@ -1,0 +1,124 @@
+//! What a trigger says: which events, what the agent is told of them, and how what is started differs from what the agent says.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+use super::Source;
+use crate::{
+    agent::{Metadata, Mode},
+    batch,
+    id::AgentId,
+    order::{Order, Work},
+    run::Prompt,
+};
+
+/// What a trigger says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// What its owner calls it.
+    pub name: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: String,
+    /// Where its events come from.
+    pub source: Source,
+    /// Whether its events start anything; otherwise it is as if it were not there.
+    pub enabled: bool,
+    /// An expression that holds for the events that start something; `None`: all do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// What the agent is told.
+    pub told: Told,
+    /// What is started, and how it differs from what the agent says.
+    pub terms: Terms,
+    /// What the Cotool surface calls its source, and what it keeps with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cotool: Option<Cotool>,
+}
+
+/// What the agent is told of an event. Texts are templates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// A run with this prompt.
+    Prompt(Prompt),
+    /// A batch: an item for each of what an expression yields, which texts know as `row`.
+    Rows {
+        /// The expression.
+        rows: String,
+        /// The item's own id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        custom_id: Option<String>,
+        /// What each item's run is told.
+        prompt: Prompt,
+    },
+    /// A run whose input is the event's body as it is.
+    Body,
+}
+
+/// How what is started differs from what the agent says: see [`Order`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they are those of an order")]
+pub struct Terms {
+    pub agent_id: AgentId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_steps: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_micro_usd: Option<u64>,
+    #[serde(default)]
+    pub on_budget: batch::OnBudget,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_concurrency: Option<u32>,
+    #[serde(default)]
+    pub metadata: Metadata,
+}
+
+impl Terms {
+    /// What the agent says, and nothing else.
+    #[must_use]
+    pub fn of(agent_id: AgentId) -> Self {
+        Self {
+            agent_id,
+            version: None,
+            model: None,
+            mode: None,
+            max_steps: None,
+            budget_micro_usd: None,
+            on_budget: batch::OnBudget::default(),
+            max_concurrency: None,
+            metadata: Metadata::new(),
+        }
+    }
+
+    pub(super) fn order(&self, work: Work) -> Order {
+        let Self { agent_id, version, model, mode, max_steps, budget_micro_usd, .. } = self.clone();
+        let Self { on_budget, max_concurrency, metadata, .. } = self.clone();
+        Order {
+            agent_id,
+            version,
+            model,
+            mode,
+            max_steps,
+            budget_micro_usd,
+            on_budget,
+            max_concurrency,
+            metadata,
+            work,
+        }
+    }
+}
+
+/// What only the Cotool surface knows of a trigger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cotool {
+    /// What it calls the source.
+    pub source: String,
+    /// What it keeps with it: nothing here reads it.
+    pub config: Map<String, Json>,
+}
