@@ -56,7 +56,7 @@ fn falsified(made: &Made, n: usize, now_s: i64, body: &[u8]) -> (Vec<(&'static s
         }
         _ => {
             let half = headers[proof].1[..headers[proof].1.len() / 2].to_owned();
-            headers[proof].1 = if n % 3 == 0 { String::new() } else { half.repeat(1 + n % 40) + "," };
+            headers[proof].1 = if n.is_multiple_of(3) { String::new() } else { half.repeat(1 + n % 40) + "," };
             (headers, body.to_vec())
         }
     }
