@@ -195,7 +195,7 @@ pub(super) async fn chat(app: &App, request: Request) -> Result<Response> {
         let (app, caller) = (app.clone(), caller.clone());
         response::late(request.envelope().clone(), async move {
             let limit_ms = app.config().sync_runs.limit_ms();
-            let run = wait::start_and_wait(&app, &caller, planned, claim, limit_ms).await?;
+            let run = Box::pin(wait::start_and_wait(&app, &caller, planned, claim, limit_ms)).await?;
             answer(&app, &caller, &run).await
         })
         .await

@@ -115,7 +115,7 @@ pub(super) async fn run_sync(app: &App, request: Request) -> Result<Response> {
         let (app, caller) = (app.clone(), caller.clone());
         response::late(request.envelope().clone(), async move {
             let limit_ms = app.config().sync_runs.limit_ms();
-            let run = wait::start_and_wait(&app, &caller, planned, claim, limit_ms).await?;
+            let run = Box::pin(wait::start_and_wait(&app, &caller, planned, claim, limit_ms)).await?;
             ended(&app, &caller, &run).await
         })
         .await

@@ -347,7 +347,7 @@ async fn inputs_of(app: &App, run: &Run) -> Result<Option<Inputs>> {
 /// # Errors
 /// [`Error::Conflict`] when a request with the same idempotency key, or for the same chat, was faster.
 pub async fn start(app: &App, planned: Planned, claim: Claim) -> Result<Run> {
-    start_with(app, planned, claim, &[]).await
+    Box::pin(start_with(app, planned, claim, &[])).await
 }
 
 /// The same, together with these writes.
