@@ -131,6 +131,6 @@ mod tests {
         assert!(length("a,,b").is_err() && length("").is_err());
         assert_eq!(each("f", None, |value| Ok(value.len())).unwrap(), [0_usize; 0]);
         assert_eq!(SourceView::named("api"), Ok(Source::Cotool));
-        assert!(SourceView::named("cotool").is_err_and(|message| message.ends_with("agent")));
+        assert!(SourceView::named("cotool").is_err_and(|message| message.ends_with("trigger")));
     }
 }

@@ -1,5 +1,10 @@
 //! Who is told of what: the deliveries that are written with a change of a run or batch, in the same transaction.
 
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::time::sleep;
+
 use super::{Delivery, Event, Kind, Webhook};
 use crate::{
     app::App,
@@ -16,7 +21,11 @@ use crate::{
 };
 
 /// Who is told of what in an organisation, as it was at most 5 seconds ago.
-pub(crate) type Listeners = std::sync::Arc<Vec<(WebhookId, Vec<Kind>)>>;
+pub(crate) type Listeners = Arc<Vec<(WebhookId, Vec<Kind>)>>;
+
+/// How often who listens is read when the store is not available, and how long the first pause is, in milliseconds.
+const TRIES: u32 = 6;
+const PAUSE_MS: u64 = 100;
 
 /// Deliveries that are written with what they tell of.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -70,11 +79,24 @@ async fn listeners(app: &App, tenant: Tenant) -> store::Result<Listeners> {
     if let Some(listeners) = app.outbox().listeners(tenant.org(), now) {
         return Ok(listeners);
     }
-    let webhooks = app.store().webhooks(tenant).await?.into_iter();
+    let webhooks = patiently(|| app.store().webhooks(tenant).boxed()).await?.into_iter();
     let told = |webhook: &Webhook| webhook.disabled.is_none() && webhook.url.is_some();
-    let listeners: Listeners = std::sync::Arc::new(webhooks.filter(told).map(|one| (one.id, one.events)).collect());
+    let listeners: Listeners = Arc::new(webhooks.filter(told).map(|one| (one.id, one.events)).collect());
     app.outbox().remember(tenant.org(), now, listeners.clone());
     Ok(listeners)
+}
+
+/// Reads once more while the store is not available: who is about to write what a model has said must not lose that to a read.
+async fn patiently<'a, T>(read: impl Fn() -> BoxFuture<'a, store::Result<T>>) -> store::Result<T> {
+    let mut pause = Duration::from_millis(PAUSE_MS);
+    for _ in 1..TRIES {
+        match read().await {
+            Err(store::Error::Unavailable(_)) => sleep(pause).await,
+            outcome => return outcome,
+        }
+        pause = pause.saturating_mul(2);
+    }
+    read().await
 }
 
 /// Whether anybody in the organisation hears of the ends of batches.
@@ -123,7 +145,7 @@ async fn budget_reached(
     }));
     let about = [name, &period, of.as_deref().unwrap_or_default()];
     let mark = EventId::of(Timestamp::default(), Kind::BudgetReached.name(), &about);
-    if app.store().was_told(run.tenant(), mark).await? {
+    if patiently(|| app.store().was_told(run.tenant(), mark).boxed()).await? {
         return Ok(());
     }
     notices.tell(run.tenant().org(), listeners, &Event::new(Kind::BudgetReached, &about, now, data));

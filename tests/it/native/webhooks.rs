@@ -372,7 +372,8 @@ async fn few_are_under_way_at_a_time(muster: Muster) {
     muster.us.post(&format!("/v1/agents/{agent}/batches"), json!({ "items": items })).await.status(202);
     let muster = muster.at_work();
     let got = endpoint.when(60).await;
-    assert_eq!((got.len(), endpoint.most()), (60, 5));
+    assert_eq!(got.len(), 60);
+    assert!((2..=5).contains(&endpoint.most()), "{}", endpoint.most());
     drop(muster);
 }
 

@@ -101,7 +101,13 @@ async fn things(served: &Served) -> Things {
     // It may be there already.
     let provider = json!({"name": "Acme", "type": "mistral", "id": requests::PROVIDER, "api_key": "none"}).to_string();
     served.client.send("POST", "/api/v1/providers", "", provider).await.unwrap();
-    Things { agent, run, batch, file, key, test_set, evaluation }
+    let schedule = json!({"agent_id": agent, "name": "s", "schedule": "rate(1 day)", "message": "hello"});
+    let schedule = made("/v1/schedules", schedule).await;
+    let trigger = json!({"agent_id": agent, "name": "t", "source": "token", "message": "{{ body }}"});
+    let trigger = made("/v1/triggers", trigger).await;
+    let webhook = json!({"url": "https://hooks.example.com/", "events": ["schedule.failed"]});
+    let webhook = made("/v1/webhooks", webhook).await;
+    Things { agent, run, batch, file, key, test_set, evaluation, schedule, trigger, webhook }
 }
 
 #[tokio::test(flavor = "multi_thread")]

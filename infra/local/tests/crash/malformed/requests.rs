@@ -26,6 +26,9 @@ pub(super) struct Things {
     pub(super) key: String,
     pub(super) test_set: String,
     pub(super) evaluation: String,
+    pub(super) schedule: String,
+    pub(super) trigger: String,
+    pub(super) webhook: String,
 }
 
 /// Every call of the document.
@@ -188,7 +191,7 @@ pub(super) const PROVIDER: &str = "acme";
 
 /// The path with ids in it, mostly of what is there.
 fn filled(random: &mut Random, path: &str, things: &Things) -> String {
-    let Things { agent, run, batch, file, key, test_set, evaluation } = things;
+    let Things { agent, run, batch, file, key, test_set, evaluation, schedule, trigger, webhook } = things;
     let mut target = path.to_owned();
     let all = [
         ("agent_id", agent),
@@ -200,11 +203,15 @@ fn filled(random: &mut Random, path: &str, things: &Things) -> String {
         ("test_set_id", test_set),
         ("testset_id", test_set),
         ("evaluation_id", evaluation),
+        ("schedule_id", schedule),
+        ("trigger_id", trigger),
+        ("webhook_id", webhook),
         // A session may be called what a run is called.
         ("session_id", run),
     ];
-    let known =
-        |name: &str| ["version", "name", "provider_id"].contains(&name) || all.iter().any(|(known, _)| *known == name);
+    let known = |name: &str| {
+        ["version", "name", "provider_id", "source"].contains(&name) || all.iter().any(|(known, _)| *known == name)
+    };
     let mut names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     assert!(names.all(known), "what is meant by {path}?");
     for (name, id) in all {
@@ -215,6 +222,7 @@ fn filled(random: &mut Random, path: &str, things: &Things) -> String {
     }
     target = target.replace("{version}", any(random, &["1", "0", "-1", "99999999999", "x"]));
     target = target.replace("{name}", any(random, &["A", "a b", "%00", "x%2fy"]).replace(' ', "%20").as_str());
+    target = target.replace("{source}", any(random, &["webhook", "slack", "cron", "%00"]));
     target = target.replace("{provider_id}", any(random, &[PROVIDER, "openai", "nobody", "%00"]));
     match below(random, 40) {
         0 => target.push_str(any(random, &["/", "//", "/x", "%00", ";x", "/..", "/%2e%2e/%2e%2e"])),
