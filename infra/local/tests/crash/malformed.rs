@@ -105,6 +105,11 @@ async fn things(served: &Served) -> Things {
     let schedule = made("/v1/schedules", schedule).await;
     let trigger = json!({"agent_id": agent, "name": "t", "source": "token", "message": "{{ body }}"});
     let trigger = made("/v1/triggers", trigger).await;
+    // There may be only so many of them.
+    for webhook in served.client.get("/v1/webhooks").await.unwrap()["data"].as_array().unwrap() {
+        let path = format!("/v1/webhooks/{}", webhook["id"].as_str().unwrap());
+        served.client.send("DELETE", &path, "", String::new()).await.unwrap();
+    }
     let webhook = json!({"url": "https://hooks.example.com/", "events": ["schedule.failed"]});
     let webhook = made("/v1/webhooks", webhook).await;
     Things { agent, run, batch, file, key, test_set, evaluation, schedule, trigger, webhook }
