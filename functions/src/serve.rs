@@ -128,26 +128,29 @@ impl Routes {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::MethodNotAllowed`] when the path has other methods.
     pub fn find(&self, method: &Method, path: &str) -> Result<(&'static Route, Parameters)> {
-        let fits = |router: &matchit::Router<&'static Route>| {
-            router.at(path).ok().map(|found| (*found.value, decoded(&found.params)))
+        let at = |(method, router): (&'_ Method, &matchit::Router<&'static Route>)| {
+            router.at(path).ok().map(|found| (method.clone(), *found.value, decoded(&found.params)))
         };
-        if let Some((route, parameters)) = self.by_method.get(method).and_then(fits) {
+        let all: Vec<(Method, &'static Route, Option<Parameters>)> = self.by_method.iter().filter_map(at).collect();
+        // What some routes have as it stands is no other's parameter, as where each path has its methods.
+        let nearest = all.iter().map(|(_, route, _)| varies(route.path)).min();
+        let mut those: Vec<_> = all.into_iter().filter(|(_, its, _)| Some(varies(its.path)) == nearest).collect();
+        if let Some(index) = those.iter().position(|(its, ..)| its == method) {
+            let (_, route, parameters) = those.swap_remove(index);
             return parameters.map(|parameters| (route, parameters)).ok_or(Error::NotFound("path"));
         }
-        let at = |(method, router): (&'_ Method, &matchit::Router<&'static Route>)| {
-            router.at(path).ok().map(|found| (method.to_string(), found.value.path))
-        };
-        let others: Vec<(String, &str)> = self.by_method.iter().filter_map(at).collect();
-        // What some routes have as it stands is no other's parameter.
-        let plain = others.iter().any(|(_, its)| *its == path);
-        let those = others.into_iter().filter(|(_, its)| !plain || *its == path);
-        let mut allowed: Vec<String> = those.map(|(method, _)| method).collect();
+        let mut allowed: Vec<String> = those.into_iter().map(|(method, ..)| method.to_string()).collect();
         allowed.sort_unstable();
         match allowed.as_slice() {
             [] => Err(Error::NotFound("path")),
             methods => Err(Error::MethodNotAllowed { allowed: methods.join(", ") }),
         }
     }
+}
+
+/// Which parts of the path vary: of two that fit a path, the nearer is the less.
+fn varies(path: &str) -> Vec<bool> {
+    path.split('/').map(|part| part.starts_with('{')).collect()
 }
 
 /// `None` when a part is not UTF-8: no such thing can exist.
