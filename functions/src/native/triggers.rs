@@ -292,8 +292,7 @@ pub(super) async fn rotate_trigger_secret(app: &App, request: Request) -> Result
     let caller = auth::caller(app, &request).await?;
     let id: TriggerId = request.id("trigger_id")?;
     claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
-        let empty = request.body().is_empty();
-        let body = if empty { RotateSecret::default() } else { request.json::<RotateSecret>().map_err(unsaid)? };
+        let body = request.json::<RotateSecret>().map_err(unsaid)?;
         let answer = |shown: &Shown| response::ok(&NewTriggerView::new(shown, app.now()));
         let claim = |shown: &Shown| claims::answered(claim.clone(), &answer(shown));
         Ok(answer(&trigger::rotate_secret(app, &caller, id, body.secret, claim).await?))
