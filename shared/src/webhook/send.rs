@@ -1,7 +1,7 @@
 //! Sending deliveries: at least once each, with the same id every time, at most a few at a time for one endpoint.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -37,6 +37,8 @@ const ANSWER_LIMIT_BYTES: usize = 16 * 1024;
 const REMEMBERED_MS: u64 = 5_000;
 /// How many deliveries one tick asks for in a shard.
 const PER_TICK: usize = 1_000;
+/// After how long a process is asked again for a delivery that it was asked for, in milliseconds: longer than a message of them takes.
+const ASKED_AGAIN_MS: u64 = 300_000;
 /// How often an endpoint's row is written again when others write it at the same time.
 const TRIES: u32 = 5;
 
@@ -44,8 +46,8 @@ const TRIES: u32 = 5;
 #[derive(Debug)]
 pub struct Outbox {
     listeners: Remembered<OrgId, Listeners>,
-    /// Deliveries that are asked for in this process and not worked on yet: where a process is alone, nobody else would.
-    asked: Mutex<HashSet<Parcel>>,
+    /// Deliveries that are asked for in this process and not worked on yet, since when: where a process is alone, nobody else would.
+    asked: Mutex<HashMap<Parcel, Timestamp>>,
     places: Mutex<HashMap<WebhookId, Arc<Semaphore>>>,
 }
 
@@ -68,13 +70,21 @@ impl Outbox {
         self.listeners.forget(&org);
     }
 
-    /// Those of them that this process was not asked for already. Among many processes nobody knows.
+    /// Those of them that this process was not asked for lately. Among many processes nobody knows.
     pub(super) fn not_asked_for(&self, app: &App, parcels: Vec<Parcel>) -> Vec<Parcel> {
         if app.config().sole_epoch.is_none() {
             return parcels;
         }
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        parcels.into_iter().filter(|parcel| asked.insert(*parcel)).collect()
+        let (now, mut asked) = (app.now(), self.asked.lock().unwrap_or_else(PoisonError::into_inner));
+        let lately = |at: &Timestamp| *at <= now && now.since_ms(*at) < ASKED_AGAIN_MS;
+        let mut wanted = |parcel: &Parcel| {
+            let wanted = !asked.get(parcel).is_some_and(lately);
+            if wanted {
+                asked.insert(*parcel, now);
+            }
+            wanted
+        };
+        parcels.into_iter().filter(|parcel| wanted(parcel)).collect()
     }
 
     pub(super) fn done(&self, parcels: &[Parcel]) {
