@@ -10,9 +10,9 @@ use crate::Request;
 /// The event of a request. A header that is no text is none.
 pub(crate) fn came(request: &Request) -> Came {
     let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
-        Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    Came { headers: Headers::new(request.headers().iter().filter_map(text)), body: request.body().clone() }
+    Came { headers: Headers::new(request.headers().iter().map(text)), body: request.body().clone() }
 }
 
 /// The ids of what was started: of a run and of a batch, of which there is one.

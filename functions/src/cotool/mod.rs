@@ -209,7 +209,7 @@ crate::route::routes! { Cotool;
     /// No key: the sender shows the trigger's secret, or signs with it. The same event again is answered with the same run. 422 when it is
     /// nothing for the agent. All of this is our own choice; the vendor's document shows only the bodies.
     cotool_run_trigger = POST "/api/trigger/{source}/{trigger_id}" => triggers::run_trigger {
-        answer: 200 ExecutionView | 401 | 413 | 422 | 429,
+        answer: 200 ExecutionView | 400 | 401 | 413 | 422 | 429,
         access: [read agents, write runs, write messages, send queue, use models],
         limit: shared::trigger::BODY_LIMIT_BYTES,
     }

@@ -523,7 +523,7 @@ crate::route::routes! { Native;
     /// and a proof that does not hold. 422 when it cannot be made into what the agent is told: then it may come again. More than 600 a
     /// minute are 429.
     receive_hook = POST "/v1/hooks/{trigger_id}" => hooks::receive_hook {
-        answer: 202 HookView | 200 HookView | 401 | 413 | 422 | 429,
+        answer: 202 HookView | 200 HookView | 400 | 401 | 413 | 422 | 429,
         access: [read agents, write runs, write messages, send queue, use models],
         limit: shared::trigger::BODY_LIMIT_BYTES,
     }

@@ -175,7 +175,7 @@ pub(crate) async fn check(app: &App, caller: &Caller, order: &Order, cause: Caus
                 ("on_budget", order.on_budget != batch::OnBudget::default()),
             ];
             let given = only.into_iter().filter(|(_, given)| *given);
-            problems.extend(given.map(|(field, _)| problem(field, "is a batch's: give items or file_id".to_owned())));
+            problems.extend(given.map(|(field, _)| problem(field, "is a batch's, and this starts a run".to_owned())));
         }
         Work::Items(items) if items.len() > INLINE_LIMIT => {
             problems.push(problem(

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     Source, Told, Trigger, body, get,
-    scheme::{self, Genuine, Headers},
+    scheme::{self, EVENT_ID_LIMIT_BYTES, Genuine, Headers},
     template,
 };
 use crate::{
@@ -112,6 +112,10 @@ pub async fn receive(
     match genuine {
         Genuine::Ping => Ok(Received::Ping),
         Genuine::Challenge(challenge) => Ok(Received::Challenge(challenge)),
+        Genuine::Unnamed(header) => {
+            let message = format!("must be given once, as 1 to {EVENT_ID_LIMIT_BYTES} printable ASCII characters");
+            Err(Error::invalid(header, message))
+        }
         Genuine::Event(event_id) => {
             let event_id = event_id.unwrap_or_else(|| EventId::new(app.now()).prefixed());
             let headers = body::shown(&came.headers);

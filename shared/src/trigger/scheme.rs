@@ -93,6 +93,8 @@ pub(super) enum Genuine {
     Ping,
     /// A question that is answered with this.
     Challenge(String),
+    /// An event that is told from others by this header, which is no id: it is there twice, or is empty, or too long.
+    Unnamed(&'static str),
 }
 
 /// What is wrong with a secret that a user brings, if anything is.
@@ -250,7 +252,14 @@ fn kind(source: Source, headers: &Headers, body: &[u8], claim: &Claim) -> Option
                 None => Genuine::Event(of_body(&json, "event_id").or_else(digest)),
             }
         }
-        Source::Token => Genuine::Event(said("idempotency-key").or_else(|| said("webhook-id"))),
+        Source::Token => {
+            let given =
+                ["idempotency-key", "webhook-id"].into_iter().find(|name| headers.all().any(|(its, _)| its == *name));
+            match given {
+                Some(name) => said(name).map_or(Genuine::Unnamed(name), |id| Genuine::Event(Some(id))),
+                None => Genuine::Event(None),
+            }
+        }
         Source::Eventbridge => return None,
     })
 }

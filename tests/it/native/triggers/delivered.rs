@@ -11,6 +11,7 @@ use crate::harness::{Muster, asked, on_every_backend, text};
 on_every_backend!(
     an_event_of_each_source_starts_a_run,
     the_same_event_at_once_starts_one_run,
+    a_name_that_tells_no_event_from_others_starts_nothing,
     duplicates_start_nothing,
     pings_and_questions_are_answered,
     a_trigger_takes_so_many_events_a_minute,
@@ -65,6 +66,27 @@ async fn the_same_event_at_once_starts_one_run(muster: Muster) {
     assert_eq!(runs(us).await.len(), 1 + 3);
     let batch = &us.get("/v1/batches").await.ok()["data"][0];
     assert_eq!((&batch["trigger_id"], &batch["items"]), (&json!(many.id), &json!(3)));
+}
+
+async fn a_name_that_tells_no_event_from_others_starts_nothing(muster: Muster) {
+    let us = &muster.us;
+    let agent = us.agent("demo/scripted-l0").await;
+    let made = trigger(us, &agent, "token", json!({"message": "x"})).await;
+    let nobody = us.nobody().with("x-muster-token", &made.secret);
+    let path = format!("/v1/hooks/{}", made.id);
+    for name in ["idempotency-key", "webhook-id"] {
+        for id in [String::new(), "x".repeat(257)] {
+            assert_eq!(nobody.with(name, &id).send("POST", &path, "{}").await.param(), name, "{id}");
+        }
+        let twice = nobody.with(name, "a").with_another(name, "b");
+        assert_eq!(twice.send("POST", &path, "{}").await.param(), name);
+        nobody.with(name, &"x".repeat(256)).send("POST", &path, "{}").await.status(if name == "webhook-id" {
+            200
+        } else {
+            202
+        });
+    }
+    assert_eq!(runs(us).await.len(), 1);
 }
 
 /// 2,000 valid deliveries of 200 events (20,000 of 2,000 with `MUSTER_TEST_LONG=1`): as many runs as events.
