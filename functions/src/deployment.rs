@@ -14,6 +14,7 @@ use shared::{
     schedule::{EventBridge, Timers},
     store::{Backend, Store, dynamo::Dynamo},
     tool::lambda::{Functions, Invoker, Name},
+    webhook::bus::{self, Bus},
 };
 
 use crate::serve;
@@ -39,9 +40,10 @@ pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     let names = Name::list(&variable("MUSTER_TOOL_FUNCTIONS").unwrap_or_default(), &scope)?;
     let (group, role) = (required("MUSTER_TIMER_GROUP")?, required("MUSTER_TIMER_ROLE")?);
     let timers = Timers::EventBridge(EventBridge::new(&aws_config, group, role, required("MUSTER_QUEUE_ARN")?));
+    let bus = variable("MUSTER_EVENT_BUS").map(|name| Bus::EventBridge(bus::EventBridge::new(&aws_config, name)));
     let aws_config = aws_config.into_builder().http_client(aws::patient_http_client()?).build();
     let functions = Functions::Aws(Invoker::new(&aws_config, scope, names));
-    Ok(app.with_functions(functions).with_timers(timers))
+    Ok(app.with_functions(functions).with_timers(timers).with_bus(bus.unwrap_or_default()))
 }
 
 /// Where the bucket of files is: at an endpoint for all of AWS, where one is set, as an emulator's.

@@ -90,6 +90,8 @@ pub enum Access {
     Tools,
     /// Sets and deletes timers of schedules.
     Timers,
+    /// Puts events on the event bus.
+    Bus,
 }
 
 /// How long a call may take, and how much it may answer.

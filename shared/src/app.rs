@@ -29,7 +29,7 @@ use crate::{
     seal::{Failure, Sealer},
     store::Store,
     tool::lambda::Functions,
-    webhook::Outbox,
+    webhook::{Outbox, bus::Bus},
 };
 
 /// How many agent versions a process remembers: they never change.
@@ -78,6 +78,7 @@ struct Parts {
     guard: Guard,
     functions: Functions,
     timers: Timers,
+    bus: Bus,
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
@@ -130,6 +131,7 @@ impl App {
                 guard,
                 functions: Functions::default(),
                 timers: Timers::default(),
+                bus: Bus::default(),
                 sealer,
                 limiter,
                 signals,
@@ -156,6 +158,15 @@ impl App {
     pub fn with_timers(mut self, timers: Timers) -> Self {
         if let Some(parts) = Arc::get_mut(&mut self.parts) {
             parts.timers = timers;
+        }
+        self
+    }
+
+    /// The same application with this event bus: to be said as [`App::with_functions`].
+    #[must_use]
+    pub fn with_bus(mut self, bus: Bus) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.parts) {
+            parts.bus = bus;
         }
         self
     }
@@ -229,6 +240,11 @@ impl App {
     /// Who says that a schedule's time has come.
     pub(crate) fn timers(&self) -> &Timers {
         &self.parts.timers
+    }
+
+    /// Where what happens is put, beside who is told otherwise.
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.parts.bus
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {

@@ -1,6 +1,9 @@
 //! A run whose agent has a tool that is a Lambda function, from the call that starts it to its end: the emulator runs the function.
 
-use std::sync::{Arc, atomic::AtomicI64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -21,23 +24,23 @@ use shared::{
         embedded::{Embedded, Receiver},
     },
     store::{Backend, Store, sqlite::Sqlite},
-    tool::lambda::Functions,
 };
 use tempfile::TempDir;
 
 use crate::{emulator::Emulator, lambda};
 
-/// An application whose tools may be these functions, with a key, a queue and a model server.
-struct Muster {
-    app: App,
+/// An application with what the emulator is for it, a key, a queue and a model server.
+pub(crate) struct Muster {
+    pub(crate) app: App,
     key: String,
-    receiver: Receiver,
-    models: Server,
+    pub(crate) receiver: Receiver,
+    pub(crate) models: Server,
+    shift: Arc<AtomicI64>,
     _folder: TempDir,
 }
 
 impl Muster {
-    async fn with(functions: Functions) -> Self {
+    pub(crate) async fn with(own: impl FnOnce(App) -> App) -> Self {
         let (folder, models) = (tempfile::tempdir().unwrap(), Server::start(Options::default()).await.unwrap());
         let base_url = format!("http://{}", models.addr());
         let config = Config {
@@ -56,15 +59,20 @@ impl Muster {
         let (queue, receiver) = Embedded::new();
         let store = Store::new(Backend::Sqlite(Sqlite::open(&folder.path().join("muster.db")).unwrap()));
         let files = Files::Folder(Folder::new(folder.path().join("files")));
-        let clock = Clock::Shifted(Arc::new(AtomicI64::new(0)));
-        let app = App::new(config, clock, store, Queue::Embedded(queue), files, Limiter::in_memory()).unwrap();
-        let app = app.with_functions(functions);
+        let shift = Arc::new(AtomicI64::new(0));
+        let clock = Clock::Shifted(Arc::clone(&shift));
+        let app = own(App::new(config, clock, store, Queue::Embedded(queue), files, Limiter::in_memory()).unwrap());
         let (_, minted) = api_key::create_for_organisation(&app, "us", NewKey::default()).await.unwrap();
-        Self { app, key: minted.secret.expose_secret().to_owned(), receiver, models, _folder: folder }
+        Self { app, key: minted.secret.expose_secret().to_owned(), receiver, models, shift, _folder: folder }
+    }
+
+    /// Lets so many milliseconds pass.
+    pub(crate) fn pass(&self, millis: i64) {
+        self.shift.fetch_add(millis, Ordering::Relaxed);
     }
 
     /// The status and body of an answer at the border.
-    async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn send(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let request = http::Request::builder().method(method).uri(path);
         let request = request.header("authorization", format!("Bearer {}", self.key)).body(body).unwrap();
@@ -98,7 +106,7 @@ async fn an_agent_acts_through_a_function() {
     let emulator = Emulator::start().await;
     lambda::make(&emulator, "act").await;
     let (functions, service) = lambda::functions(&emulator, &["act", "cut-off"]).await;
-    let mut muster = Muster::with(functions).await;
+    let mut muster = Muster::with(|app| app.with_functions(functions)).await;
 
     let (ended, calls) =
         muster.run("act", "call act {\"city\": \"Oslo\"}\nthen\ncall act {\"city\": \"Bergen\"}\nsay been there").await;

@@ -1,4 +1,4 @@
-//! The queue over SQS, files in S3, and tools that are Lambda functions, through the real SDK, against an emulator:
+//! The queue over SQS, files in S3, timers, the event bus, and tools that are Lambda functions, through the real SDK, against an emulator:
 //! `tests/emulators.sh` makes one and runs this. Without
 //! `MUSTER_TEST_MINISTACK`, the path of ministack's executable, every case fails: nothing here passes for want of it.
 #![allow(
@@ -12,6 +12,7 @@
 )]
 
 mod agent;
+mod bus;
 mod emulator;
 mod files;
 mod lambda;

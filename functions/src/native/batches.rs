@@ -17,7 +17,7 @@ use super::{
     files::{self, AttachmentBody},
     runs::{WaitQuery, look_later, wait_ms},
     sent::BatchSentView,
-    views::{ListQuery, PageView, UsageView, moment, prompt, schedule_of, trigger_of},
+    views::{ListQuery, PageView, UsageView, moment, prompt, run_of, schedule_of, trigger_of},
 };
 use crate::{Request, Response, auth, claims, decode, response, wait};
 
@@ -191,6 +191,8 @@ pub(super) struct BatchView {
     schedule_id: Option<String>,
     /// The trigger whose event has started it.
     trigger_id: Option<String>,
+    /// The run whose end has started it, if one has: see `from` of triggers.
+    caused_by_run_id: Option<String>,
     deadline: String,
     created_at: String,
     ended_at: Option<String>,
@@ -225,6 +227,7 @@ impl BatchView {
             evaluation_id: batch.evaluation.map(EvaluationId::prefixed),
             schedule_id: batch.cause.and_then(schedule_of),
             trigger_id: batch.cause.and_then(trigger_of),
+            caused_by_run_id: batch.cause.and_then(run_of),
             deadline: batch.deadline_at.rfc3339(),
             created_at: batch.created_at.rfc3339(),
             ended_at: progress.ended_at.map(|at| at.rfc3339()),

@@ -14,7 +14,7 @@ use shared::{
 use super::{
     files::{self, AttachmentBody},
     sent::SentView,
-    views::{ModeView, PageView, UsageView, metadata, moment, prompt, schedule_of, trigger_of},
+    views::{ModeView, PageView, UsageView, metadata, moment, prompt, run_of, schedule_of, trigger_of},
 };
 use crate::{Request, Response, auth, claims, response, wait};
 
@@ -206,6 +206,8 @@ pub(super) struct RunView {
     schedule_id: Option<String>,
     /// The trigger whose event has started it.
     trigger_id: Option<String>,
+    /// The run whose end has started it, if one has: see `from` of triggers.
+    caused_by_run_id: Option<String>,
     batch_id: Option<String>,
     /// The item's place in the batch's request, from 0.
     batch_index: Option<u16>,
@@ -276,6 +278,7 @@ impl RunView {
             depth: run.depth(),
             schedule_id: run.cause.and_then(schedule_of),
             trigger_id: run.cause.and_then(trigger_of),
+            caused_by_run_id: run.cause.and_then(run_of),
             batch_id: batch.map(|batch| batch.id.prefixed()),
             batch_index: batch.map(|batch| batch.index),
             custom_id: batch.and_then(|batch| batch.custom_id.clone()),

@@ -9,8 +9,9 @@ use shared::{
     agent::Metadata,
     clock::Timestamp,
     error::Problem,
+    id::AgentId,
     run::Prompt,
-    trigger::{Definition, Event, Outcome, Shown, Source, Terms, Tested, Told, Trigger},
+    trigger::{Definition, End, Ends, Event, Outcome, Shown, Source, Terms, Tested, Told, Trigger},
 };
 
 use super::{batches::OnBudgetView, views::ModeView};
@@ -32,6 +33,56 @@ pub(super) enum SourceView {
     Token,
     /// Rules of Amazon EventBridge, through the function that is deployed for them; told apart by the event's `id`.
     Eventbridge,
+    /// Ends of runs of this organisation, as `from` says.
+    Run,
+}
+
+/// Which ends of runs are a trigger's events.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EndsView {
+    /// Whose runs: not those that it does as a sub-agent or in an evaluation.
+    agent_id: String,
+    /// How they ended: `done` unless given.
+    #[schemars(length(min = 1, max = 3))]
+    #[serde(default = "well")]
+    on: Vec<EndView>,
+}
+
+fn well() -> Vec<EndView> {
+    vec![EndView::Done]
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum EndView {
+    Done,
+    Error,
+    Interrupted,
+}
+
+impl EndsView {
+    pub(super) fn read(self) -> Result<Ends> {
+        let agent_id = AgentId::parse_prefixed(&self.agent_id).map_err(|_| Error::NotFound("agent"))?;
+        let end = |end| match end {
+            EndView::Done => End::Done,
+            EndView::Error => End::Error,
+            EndView::Interrupted => End::Interrupted,
+        };
+        Ok(Ends { agent_id, on: self.on.into_iter().map(end).collect() })
+    }
+}
+
+impl From<Ends> for EndsView {
+    fn from(ends: Ends) -> Self {
+        let end = |end| match end {
+            End::Done => EndView::Done,
+            End::Error => EndView::Error,
+            End::Interrupted => EndView::Interrupted,
+        };
+        Self { agent_id: ends.agent_id.prefixed(), on: ends.on.into_iter().map(end).collect() }
+    }
 }
 
 impl From<SourceView> for Source {
@@ -43,6 +94,7 @@ impl From<SourceView> for Source {
             SourceView::Slack => Self::Slack,
             SourceView::Token => Self::Token,
             SourceView::Eventbridge => Self::Eventbridge,
+            SourceView::Run => Self::Run,
         }
     }
 }
@@ -56,6 +108,7 @@ impl From<Source> for SourceView {
             Source::Slack => Self::Slack,
             Source::Token => Self::Token,
             Source::Eventbridge => Self::Eventbridge,
+            Source::Run => Self::Run,
         }
     }
 }
@@ -112,6 +165,8 @@ pub(super) struct TriggerView {
     name: String,
     description: String,
     source: SourceView,
+    /// Of the source `run`: which ends.
+    from: Option<EndsView>,
     enabled: bool,
     /// Where its events go by POST; `null` where they come otherwise.
     url_path: Option<String>,
@@ -136,19 +191,19 @@ pub(super) struct TriggerView {
 
 impl TriggerView {
     pub(super) fn new(trigger: &Trigger, now: Timestamp) -> Self {
-        let Definition { name, description, source, enabled, filter, told, terms, cotool: _ } =
+        let Definition { name, description, source, from, enabled, filter, told, terms, cotool: _ } =
             trigger.definition.clone();
         let Parts { message, inputs, rows, custom_id } = Parts::from(&told);
         let Terms { agent_id, version, model, mode, max_steps, budget_micro_usd, .. } = terms;
-        let by_http = source != Source::Eventbridge;
         Self {
             id: trigger.id.prefixed(),
             agent_id: agent_id.prefixed(),
             name,
             description,
             source: source.into(),
+            from: from.map(Into::into),
             enabled,
-            url_path: by_http.then(|| format!("/v1/hooks/{}", trigger.id.prefixed())),
+            url_path: source.by_http().then(|| format!("/v1/hooks/{}", trigger.id.prefixed())),
             message,
             inputs,
             rows,

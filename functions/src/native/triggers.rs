@@ -14,7 +14,7 @@ use shared::{
 
 use super::{
     batches::OnBudgetView,
-    trigger_views::{NewTriggerView, Parts, SourceView, TestedView, TriggerEventView, TriggerView},
+    trigger_views::{EndsView, NewTriggerView, Parts, SourceView, TestedView, TriggerEventView, TriggerView},
     views::{ListQuery, ModeView, PageView},
 };
 use crate::{
@@ -24,11 +24,12 @@ use crate::{
 };
 
 /// What bodies may have in them.
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 20] = [
     "agent_id",
     "name",
     "description",
     "source",
+    "from",
     "message",
     "inputs",
     "rows",
@@ -59,6 +60,8 @@ pub(super) struct CreateTrigger {
     #[serde(default)]
     description: String,
     source: SourceView,
+    /// Of the source `run`, and of no other: which ends.
+    from: Option<EndsView>,
     /// A template of what the agent is told.
     #[schemars(length(max = 16_384))]
     message: Option<String>,
@@ -115,7 +118,7 @@ fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
 impl CreateTrigger {
     fn read(self) -> Result<(Definition, Option<SecretString>)> {
         let Self { agent_id, name, description, source, message, inputs, rows, custom_id, filter, secret, .. } = self;
-        let Self { enabled, version, model, mode, max_steps, budget_micro_usd, on_budget, .. } = self;
+        let Self { from, enabled, version, model, mode, max_steps, budget_micro_usd, on_budget, .. } = self;
         let terms = Terms {
             version,
             model,
@@ -128,8 +131,8 @@ impl CreateTrigger {
             ..Terms::of(agent(&agent_id)?)
         };
         let told = Parts { message, inputs, rows, custom_id }.told()?;
-        let definition =
-            Definition { name, description, source: source.into(), enabled, filter, told, terms, cotool: None };
+        let (source, from) = (source.into(), from.map(EndsView::read).transpose()?);
+        let definition = Definition { name, description, source, from, enabled, filter, told, terms, cotool: None };
         Ok((definition, secret))
     }
 }
@@ -162,6 +165,9 @@ pub(super) struct UpdateTrigger {
     custom_id: Option<Option<String>>,
     #[serde(default, deserialize_with = "nullable")]
     filter: Option<Option<String>>,
+    /// Of the source `run`: which ends.
+    #[serde(default)]
+    from: Given<EndsView>,
     #[serde(default)]
     enabled: Given<bool>,
     #[serde(default, deserialize_with = "nullable")]
@@ -189,6 +195,9 @@ impl UpdateTrigger {
         set(&mut new.description, &self.description);
         set(&mut new.filter, &self.filter);
         set(&mut new.enabled, &self.enabled);
+        if let Some(from) = &*self.from {
+            new.from = Some(from.clone().read()?);
+        }
         let terms = &mut new.terms;
         if let Some(id) = &*self.agent_id {
             terms.agent_id = agent(id)?;

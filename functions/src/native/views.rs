@@ -7,6 +7,7 @@ use shared::{
     agent::{Metadata, Mode},
     clock::Timestamp,
     error::Problem,
+    id::RunId,
     model::ToolMode,
     page::{Page, PageRequest},
     run::{By, Cause, Prompt, Usage},
@@ -164,6 +165,11 @@ pub(super) fn trigger_of(cause: Cause) -> Option<String> {
         By::Trigger(id) => Some(id.prefixed()),
         By::Schedule(_) => None,
     }
+}
+
+/// The run whose end has started it, if one has.
+pub(super) fn run_of(cause: Cause) -> Option<String> {
+    cause.chain?.run.map(RunId::prefixed)
 }
 
 /// A moment in a request.

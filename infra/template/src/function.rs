@@ -85,7 +85,8 @@ impl Function {
             Access::Send,
             Access::Models,
         ];
-        let worker = [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools, Access::Timers]].concat();
+        let worker =
+            [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools, Access::Timers, Access::Bus]].concat();
         [
             Self { behind_api: true, memory_mb: 256, ..fallback },
             Self {
@@ -165,6 +166,9 @@ impl Function {
             self.statements().into_iter().map(|(actions, on)| statement(&actions, &on)).collect();
         if self.access.contains(&Access::Tools) {
             statements.push_str(INVOKE);
+        }
+        if self.access.contains(&Access::Bus) {
+            statements.push_str(PUT_EVENTS);
         }
         format!(
             "  {id}Role:
@@ -255,6 +259,15 @@ const TRUST: &str = "{ Version: \"2012-10-17\", Statement: [{ Effect: Allow, Pri
 const INVOKE: &str = "              - !If
                 - CallsFunctions
                 - { Effect: Allow, Action: [lambda:InvokeFunction], Resource: !Ref ToolFunctions }
+                - !Ref AWS::NoValue
+";
+
+/// Where there is an event bus, events are put on that and no other.
+const PUT_EVENTS: &str = "              - !If
+                - PutsEvents
+                - Effect: Allow
+                  Action: [events:PutEvents]
+                  Resource: !Sub \"arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBus}\"
                 - !Ref AWS::NoValue
 ";
 

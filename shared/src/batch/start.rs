@@ -143,7 +143,15 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         };
         let Shared { budget_micro_usd, max_concurrency, .. } = shared;
         let awaited = webhook_url.is_some();
-        let in_batch = InBatch { id, index, custom_id: item.custom_id, budget_micro_usd, max_concurrency, awaited };
+        let in_batch = InBatch {
+            id,
+            index,
+            custom_id: item.custom_id,
+            budget_micro_usd,
+            max_concurrency,
+            awaited,
+            evaluates: false,
+        };
         let mut run = run::first_row(app, &pinned, RunId::of_batch(id, index), &text, Some(in_batch));
         run.mode = item.mode.unwrap_or(run.mode);
         runs.push((run, text, inputs, files));

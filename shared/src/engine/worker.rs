@@ -43,7 +43,7 @@ const MARGIN_MS: i64 = 15_000;
 pub async fn work_on(app: &App, chunk: Chunk, until: Option<Timestamp>) -> Result<()> {
     let tenant = chunk.tenant();
     if !chunk.parcels.is_empty() {
-        return webhook::deliver(app, tenant, &chunk.parcels).await;
+        return Box::pin(webhook::deliver(app, tenant, &chunk.parcels)).await;
     }
     if let Some(id) = chunk.schedule {
         return Box::pin(schedule::look_at(app, tenant, id)).await;

@@ -169,7 +169,15 @@ fn staged_run(
     let text = text.map_err(|error| Error::Internal(error.into()))?;
     let custom_id = case.custom_id.clone();
     let max_concurrency = batch.max_concurrency;
-    let in_batch = InBatch { id: batch.id, index, custom_id, budget_micro_usd: None, max_concurrency, awaited: false };
+    let in_batch = InBatch {
+        id: batch.id,
+        index,
+        custom_id,
+        budget_micro_usd: None,
+        max_concurrency,
+        awaited: false,
+        evaluates: true,
+    };
     let run = run::first_row(app, pinned, RunId::of_batch(batch.id, index), &text, Some(in_batch));
     let model = question.model.map_or_else(|| run.model.clone(), |model| ModelName(model.to_owned()));
     let run = Run { judges: true, model, ..run };

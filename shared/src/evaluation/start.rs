@@ -243,7 +243,8 @@ fn staged(app: &App, batch: &Batch, pinned: &Pinned, first: usize, cases: &[Case
     let staged = (first..).zip(cases).map(|(number, case)| {
         let index = u16::try_from(number).map_err(|error| Error::Internal(error.into()))?;
         let custom_id = case.custom_id.clone();
-        let in_batch = InBatch { id, index, custom_id, budget_micro_usd, max_concurrency, awaited: false };
+        let in_batch =
+            InBatch { id, index, custom_id, budget_micro_usd, max_concurrency, awaited: false, evaluates: true };
         let told = case.prompt.clone().checked(&pinned.agent.definition, "", None);
         let (text, inputs) = told.map_err(Error::Invalid)?;
         let run = run::first_row(app, pinned, RunId::of_batch(id, index), &text, Some(in_batch));

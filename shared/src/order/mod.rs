@@ -103,6 +103,14 @@ pub(crate) enum Planned {
 }
 
 impl Planned {
+    /// How many runs that is.
+    pub(crate) fn runs(&self) -> i64 {
+        match self {
+            Self::Run(_) => 1,
+            Self::Batch(planned) => i64::from(planned.batch().items),
+        }
+    }
+
     /// What will have been started when it is accepted.
     pub(crate) const fn started(&self) -> Started {
         match self {

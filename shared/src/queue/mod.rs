@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Fault,
-    id::{EventId, OrgId, RunId, ScheduleId, WebhookId},
+    id::{EventId, OrgId, RunId, ScheduleId},
     tenant::Tenant,
-    webhook::Delivery,
+    webhook::{Delivery, Target},
 };
 
 /// The most runs that one message names: one worker invocation runs them side by side.
@@ -36,11 +36,11 @@ pub struct Chunk {
     pub schedule: Option<ScheduleId>,
 }
 
-/// An event for an endpoint.
+/// An event for who is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Parcel {
-    /// The endpoint.
-    pub webhook_id: WebhookId,
+    /// Who that is.
+    pub to: Target,
     /// The event.
     pub event_id: EventId,
 }
@@ -100,7 +100,7 @@ impl Chunk {
 impl Parcel {
     /// That of this delivery.
     pub(crate) const fn of(delivery: &Delivery) -> Self {
-        Self { webhook_id: delivery.webhook_id, event_id: delivery.event_id }
+        Self { to: delivery.to, event_id: delivery.event_id }
     }
 }
 

@@ -6,6 +6,7 @@ mod booking;
 mod call;
 mod called;
 mod cancel;
+mod cause;
 mod chats;
 mod evaluation;
 mod events;
@@ -32,6 +33,7 @@ pub use call::{CallState, Decision, PendingCall};
 pub use called::Called;
 pub(crate) use cancel::{before_write, request_cancel, written};
 pub use cancel::{below, cancel, cancel_chat};
+pub use cause::{By, CHAIN_LIMIT, CHAIN_RUNS_LIMIT, Cause, Chain};
 pub use chats::{agent_chats, chats};
 pub(crate) use evaluation::Verdict;
 pub use evaluation::{Criterion, Evaluation};
@@ -59,7 +61,7 @@ pub use watch::{Seen, Watch, events};
 use crate::{
     agent::{Metadata, Mode},
     clock::Timestamp,
-    id::{AgentId, BatchId, KeyId, OrgId, RunId, ScheduleId, TriggerId},
+    id::{AgentId, BatchId, KeyId, OrgId, RunId},
     model::ModelName,
     money::{Books, Budget, KeyBudget},
     tenant::Tenant,
@@ -84,6 +86,9 @@ pub struct InBatch {
     /// Whether somebody waits for the end of the batch, so that the end of each run is looked at.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) awaited: bool,
+    /// Whether it is a cell of an evaluation: nobody is told of it, and nothing goes on from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) evaluates: bool,
 }
 
 /// Who holds a run, and until when.
@@ -111,40 +116,6 @@ pub enum Origin {
     Schedule,
     /// No call: a trigger.
     Trigger,
-}
-
-/// What started a run or batch that no call started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
-    /// Who did.
-    pub by: By,
-    /// How many starts by the ends of runs lie between a run that something else started, and this one: 0 in that.
-    #[serde(default)]
-    pub(crate) chained: u8,
-}
-
-/// A schedule or a trigger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum By {
-    /// A schedule whose time had come.
-    Schedule(ScheduleId),
-    /// A trigger whose event had come.
-    Trigger(TriggerId),
-}
-
-impl Cause {
-    /// Started by that, and by no end of a run.
-    pub(crate) const fn of(by: By) -> Self {
-        Self { by, chained: 0 }
-    }
-
-    pub(crate) const fn origin(&self) -> Origin {
-        match self.by {
-            By::Schedule(_) => Origin::Schedule,
-            By::Trigger(_) => Origin::Trigger,
-        }
-    }
 }
 
 /// A run. Its row is rewritten as a whole, each time only if nobody else has.

@@ -5,22 +5,41 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Result, Store, Versioned,
-    row::{Entry, Index, Key, Query, Rev, Row, Table, When, Write},
+    row::{Add, Entry, Index, Key, Query, Rev, Row, Table, When, Write},
 };
 use crate::{
     clock::Timestamp,
-    id::{OrgId, TriggerId},
+    id::{OrgId, RunId, TriggerId},
     tenant::Tenant,
-    trigger::{Event, Trigger},
+    trigger::{Event, Link, Trigger},
 };
 
 /// The row that every new one rewrites, before all ids: so none that are made at the same moment overlook each other.
 const GATE: &str = "!";
+/// How long it is known how many runs there are in a chain, in milliseconds: 30 days after the last.
+const CHAINED_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// Behind all ids.
 const BEHIND: &str = "~";
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Made {}
+/// What that row has: the triggers that go on from the ends of runs, for who writes such an end.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct GateRow {
+    #[serde(default)]
+    links: Vec<Link>,
+}
+
+/// That row as it was read.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    rev: Option<Rev>,
+    pub(crate) links: Vec<Link>,
+}
+
+/// How many runs there are in the chains that begin with one.
+#[derive(Debug, Deserialize)]
+struct Chained {
+    started: i64,
+}
 
 /// Whose a trigger is.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,7 +50,7 @@ struct Owner {
 /// How many triggers an organisation has, as it was read to make another.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    gate: Option<Rev>,
+    pub(crate) gate: Gate,
     pub(crate) triggers: usize,
 }
 
@@ -45,6 +64,25 @@ fn key(org: OrgId, id: TriggerId) -> Key {
 
 fn owner_key(id: TriggerId) -> Key {
     Key::new(Table::Runs, format!("T#{id}"), "-")
+}
+
+fn chain_key(org: OrgId, root: RunId) -> Key {
+    Key::new(Table::Runs, format!("O#{org}#R#{root}"), "CHAIN")
+}
+
+/// The links but that of this trigger.
+fn others(gate: &Gate, id: TriggerId) -> impl Iterator<Item = Link> {
+    gate.links.iter().filter(move |link| link.trigger != id).cloned()
+}
+
+/// The links with this trigger as it is now.
+fn linked(gate: &Gate, trigger: &Trigger) -> Vec<Link> {
+    others(gate, trigger.id).chain(Link::of(trigger)).collect()
+}
+
+fn gate_write(org: OrgId, seen: &Gate, links: Vec<Link>) -> Result<Write> {
+    let row = super::row(Key::new(Table::Runs, partition(org), GATE), &GateRow { links })?;
+    Ok(Write::Put(row, seen.rev.map_or(When::Absent, When::Rev)))
 }
 
 fn seen_key(org: OrgId, trigger: TriggerId, sort: &str) -> Key {
@@ -79,9 +117,23 @@ impl Store {
     /// How many triggers there are, to make another: see [`Store::save_new_trigger`].
     pub(crate) async fn triggers_to_add_to(&self, tenant: Tenant) -> Result<Counted> {
         let partition = partition(tenant.org());
-        let gate = self.get::<Made>(&Key::new(Table::Runs, &*partition, GATE)).await?.map(|found| found.rev);
+        let gate = self.trigger_gate(tenant).await?;
         let triggers = self.sorts_between(Table::Runs, &partition, GATE, BEHIND).await?.len();
         Ok(Counted { gate, triggers })
+    }
+
+    /// The triggers that go on from the ends of runs.
+    pub(crate) async fn links(&self, tenant: Tenant) -> Result<Vec<Link>> {
+        Ok(self.trigger_gate(tenant).await?.links)
+    }
+
+    /// The same, to change them.
+    pub(crate) async fn trigger_gate(&self, tenant: Tenant) -> Result<Gate> {
+        let found = self.get::<GateRow>(&Key::new(Table::Runs, partition(tenant.org()), GATE)).await?;
+        Ok(found.map_or(Gate { rev: None, links: Vec::new() }, |found| Gate {
+            rev: Some(found.rev),
+            links: found.value.links,
+        }))
     }
 
     /// Writes a new trigger, with a claim, if none was made since they were counted. A conflict's index is 0 when another was made meanwhile.
@@ -91,9 +143,8 @@ impl Store {
         counted: &Counted,
         claim: Option<Write>,
     ) -> Result<()> {
-        let gate = super::row(Key::new(Table::Runs, partition(trigger.org), GATE), &Made {})?;
         let mut writes = vec![
-            Write::Put(gate, counted.gate.map_or(When::Absent, When::Rev)),
+            gate_write(trigger.org, &counted.gate, linked(&counted.gate, trigger))?,
             Write::Put(super::row(key(trigger.org, trigger.id), trigger)?, When::Absent),
             Write::Put(super::row(owner_key(trigger.id), &Owner { org: trigger.org })?, When::Absent),
         ];
@@ -109,11 +160,43 @@ impl Store {
         self.backend.transact(writes).await
     }
 
-    /// Deletes the trigger, if it is as it was seen: from then on nothing leads to it.
-    pub(crate) async fn delete_trigger(&self, tenant: Tenant, id: TriggerId, seen: Rev) -> Result<()> {
-        let writes =
-            vec![Write::Delete(key(tenant.org(), id), When::Rev(seen)), Write::Delete(owner_key(id), When::Any)];
+    /// Writes the trigger, which goes on from the ends of runs, if it and those that do so are as they were seen.
+    pub(crate) async fn save_linked_trigger(&self, trigger: &Trigger, seen: Rev, gate: &Gate) -> Result<()> {
+        let row = super::row(key(trigger.org, trigger.id), trigger)?;
+        let writes = vec![Write::Put(row, When::Rev(seen)), gate_write(trigger.org, gate, linked(gate, trigger))?];
         self.backend.transact(writes).await
+    }
+
+    /// Deletes the trigger, if it is as it was seen, and, where it is given, who goes on from the ends of runs is, too: from then on nothing
+    /// leads to it.
+    pub(crate) async fn delete_trigger(
+        &self,
+        tenant: Tenant,
+        id: TriggerId,
+        seen: Rev,
+        gate: Option<&Gate>,
+    ) -> Result<()> {
+        let mut writes =
+            vec![Write::Delete(key(tenant.org(), id), When::Rev(seen)), Write::Delete(owner_key(id), When::Any)];
+        if let Some(gate) = gate {
+            writes.push(gate_write(tenant.org(), gate, others(gate, id).collect())?);
+        }
+        self.backend.transact(writes).await
+    }
+
+    /// How many runs there are in chains that begin with that one.
+    pub(crate) async fn chained_runs(&self, tenant: Tenant, root: RunId) -> Result<i64> {
+        Ok(self.get::<Chained>(&chain_key(tenant.org(), root)).await?.map_or(0, |found| found.value.started))
+    }
+
+    /// The write that counts so many more, if there are at most so many then. It is known as long as such chains may go on.
+    pub(crate) fn chain_write(&self, tenant: Tenant, root: RunId, more: i64, at_most: i64, now: Timestamp) -> Write {
+        Write::Add(Add {
+            key: chain_key(tenant.org(), root),
+            amounts: vec![("started", more)],
+            at_most: Some(("started", at_most)),
+            expires_at_s: Some(now.plus_ms(CHAINED_MS).seconds_ceil()),
+        })
     }
 
     /// What became of an event that started something.

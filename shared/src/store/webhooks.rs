@@ -1,5 +1,5 @@
 //! Webhooks in the store: endpoints as rows of a partition of their organisation's, behind a row that every new one rewrites, so that their
-//! number can be kept; and deliveries, a row each, in a partition of their endpoint's and in an index of their own as long as they are to be
+//! number can be kept; and deliveries, a row each, in a partition of who is told and in an index of their own as long as they are to be
 //! sent, so that many of them stand before no run.
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::{
     id::{EventId, OrgId, WebhookId},
     queue::Parcel,
     tenant::Tenant,
-    webhook::{Delivery, Notices, WEBHOOKS_LIMIT, Webhook},
+    webhook::{Delivery, Notices, Target, WEBHOOKS_LIMIT, Webhook},
 };
 
 /// The row that every new one rewrites: before all ids.
@@ -45,12 +45,12 @@ fn key(org: OrgId, id: &str) -> Key {
     Key::new(Table::Runs, partition(org), id)
 }
 
-fn outbox(org: OrgId, id: WebhookId) -> String {
-    format!("O#{org}#OUTBOX#{id}")
+fn outbox(org: OrgId, to: Target) -> String {
+    format!("O#{org}#OUTBOX#{to}")
 }
 
 fn delivery_key(org: OrgId, parcel: Parcel) -> Key {
-    Key::new(Table::Runs, outbox(org, parcel.webhook_id), parcel.event_id.to_string())
+    Key::new(Table::Runs, outbox(org, parcel.to), parcel.event_id.to_string())
 }
 
 fn told_key(org: OrgId, mark: EventId) -> Key {
@@ -62,12 +62,12 @@ fn due_partition(shard: u8) -> String {
 }
 
 fn delivery_row(delivery: &Delivery, due_at: Option<Timestamp>) -> Result<Row> {
-    let Delivery { org, webhook_id, event_id, .. } = *delivery;
-    let row = super::row(delivery_key(org, Parcel { webhook_id, event_id }), delivery)?;
+    let Delivery { org, to, event_id, .. } = *delivery;
+    let row = super::row(delivery_key(org, Parcel { to, event_id }), delivery)?;
     let [.., last] = *event_id.uuid().as_bytes();
     let due = due_at.map(|at| Entry {
         partition: due_partition(last % OUTBOX_SHARDS),
-        sort: format!("{:013}#{org}#{webhook_id}#{event_id}", at.millis_unsigned()),
+        sort: format!("{:013}#{org}#{to}#{event_id}", at.millis_unsigned()),
     });
     let expires_at_s = Some(delivery.created_at.plus_ms(KEPT_MS).seconds_ceil());
     Ok(Row { due, expires_at_s, ..row })
@@ -77,7 +77,7 @@ fn delivery_row(delivery: &Delivery, due_at: Option<Timestamp>) -> Result<Row> {
 fn due_of(sort: &str) -> Option<(Tenant, Parcel)> {
     let mut parts = sort.split('#').skip(1);
     let org = Tenant::of(parts.next()?.parse().ok()?);
-    Some((org, Parcel { webhook_id: parts.next()?.parse().ok()?, event_id: parts.next()?.parse().ok()? }))
+    Some((org, Parcel { to: parts.next()?.parse().ok()?, event_id: parts.next()?.parse().ok()? }))
 }
 
 impl Store {
@@ -171,6 +171,12 @@ impl Store {
         self.backend.transact(vec![Write::Put(row, When::Rev(seen))]).await.map(|()| rev)
     }
 
+    /// Takes away a delivery that was taken and that nobody looks at, if it is as it was seen.
+    pub(crate) async fn drop_delivery(&self, delivery: &Delivery, seen: Rev) -> Result<()> {
+        let key = delivery_key(delivery.org, Parcel::of(delivery));
+        self.backend.transact(vec![Write::Delete(key, When::Rev(seen))]).await
+    }
+
     /// A page of what was sent to an endpoint, newest event first, and where the next begins.
     pub(crate) async fn deliveries(
         &self,
@@ -179,7 +185,7 @@ impl Store {
         before: Option<String>,
         limit: usize,
     ) -> Result<(Vec<Versioned<Delivery>>, Option<String>)> {
-        let partition = outbox(tenant.org(), id);
+        let partition = outbox(tenant.org(), Target::Webhook(id));
         let query = Query::newest_first(Table::Runs, Index::Primary, partition, before, limit);
         let Found { rows, next } = self.backend.query(&query).await?;
         Ok((rows.iter().map(super::read).collect::<Result<_>>()?, next))

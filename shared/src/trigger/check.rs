@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{DESCRIPTION_LIMIT, Definition, NAME_LIMIT, Told, template};
+use super::{DESCRIPTION_LIMIT, Definition, NAME_LIMIT, Told, chain, template};
 use crate::{
     agent::{self, InputType, Inputs},
     app::App,
@@ -47,6 +47,7 @@ pub(super) async fn all(app: &App, caller: &Caller, id: TriggerId, definition: &
     if !problems.is_empty() {
         return Err(Error::Invalid(problems));
     }
+    chain::check(app, caller, definition).await?;
     let agent = agent::wanted(app, caller.tenant(), terms.agent_id, terms.version).await?;
     let declared: Vec<(&str, InputType)> =
         agent.definition.inputs.iter().map(|input| (input.name.as_str(), input.kind)).collect();

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::Source;
+use super::{Ends, Source};
 use crate::{
     agent::{Metadata, Mode},
     batch,
@@ -22,6 +22,9 @@ pub struct Definition {
     pub description: String,
     /// Where its events come from.
     pub source: Source,
+    /// Of the source `run`: which ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Ends>,
     /// Whether its events start anything; otherwise it is as if it were not there.
     pub enabled: bool,
     /// An expression that holds for the events that start something; `None`: all do.

@@ -2,6 +2,7 @@
 //! to an event, `scheme` how its sender proves itself, `template` what it becomes.
 
 mod body;
+mod chain;
 mod check;
 mod definition;
 mod receive;
@@ -12,7 +13,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::chain::{Link, go_on};
 pub use self::{
+    chain::{End, Ends, LINKS_FROM_LIMIT, LINKS_LIMIT},
     definition::{Cotool, Definition, Terms, Told},
     receive::{Came, Event, Outcome, Received, Tested, receive, received_from_bus, test},
     scheme::{EVENT_ID_LIMIT_BYTES, Headers, Source, TOLERANCE_S},
@@ -27,7 +30,7 @@ use crate::{
     idempotency::Claim,
     page::{Page, PageRequest},
     random,
-    run::{By, Cause},
+    run::{By, Cause, Chain},
     seal, store,
     store::Versioned,
     tenant::{Caller, Mandate, Scope, Tenant},
@@ -69,8 +72,8 @@ pub struct Trigger {
 }
 
 impl Trigger {
-    const fn cause(&self) -> Cause {
-        Cause::of(By::Trigger(self.id))
+    const fn cause(&self, chain: Option<Chain>) -> Cause {
+        Cause { by: By::Trigger(self.id), chain }
     }
 
     fn tenant(&self) -> Tenant {
@@ -141,8 +144,12 @@ pub async fn create(
         if counted.triggers >= TRIGGERS_LIMIT {
             return Err(Error::Conflict(format!("an organisation has at most {TRIGGERS_LIMIT} triggers: delete one")));
         }
+        chain::check_room(&counted.gate.links, &shown.trigger)?;
         match app.store().save_new_trigger(&shown.trigger, &counted, claim(&shown).write(app, None)?).await {
-            Ok(()) => return Ok(shown),
+            Ok(()) => {
+                chain::changed(app, &shown.trigger);
+                return Ok(shown);
+            }
             Err(store::Error::Conflict { index: 0 }) => random::pause(attempt).await,
             Err(store::Error::Conflict { .. }) => return Err(Claim::in_progress()),
             Err(error) => return Err(error.into()),
@@ -158,7 +165,7 @@ fn new_secret(source: Source, brought: Option<SecretString>) -> Result<Option<Se
             scheme::check_secret(source, &secret).map_err(|message| Error::invalid("secret", message))?;
             Ok(Some(secret))
         }
-        None if source == Source::Eventbridge => Ok(None),
+        None if !source.by_http() => Ok(None),
         None => suggested_secret(source).map(Some),
     }
 }
@@ -247,10 +254,10 @@ pub async fn update(
             check::all(app, caller, id, &definition).await?;
         }
         let trigger = Trigger { definition, mandate: caller.mandate(), updated_at: app.now(), ..old };
-        match app.store().save_trigger(&trigger, rev, None).await {
+        match chain::save(app, &trigger, rev).await {
             Ok(()) => return Ok(trigger),
-            Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
-            Err(error) => return Err(error.into()),
+            Err(Error::InProgress) => random::pause(attempt).await,
+            Err(error) => return Err(error),
         }
     }
     Err(busy())
@@ -296,8 +303,13 @@ pub async fn delete(app: &App, caller: &Caller, id: TriggerId) -> Result<()> {
     caller.require(Scope::RunsWrite)?;
     for attempt in 1..=TRIES {
         let found = own(app, caller, id).await?;
-        match app.store().delete_trigger(caller.tenant(), id, found.rev).await {
-            Ok(()) => return Ok(()),
+        let linked = found.value.definition.source == Source::Run;
+        let gate = if linked { Some(app.store().trigger_gate(caller.tenant()).await?) } else { None };
+        match app.store().delete_trigger(caller.tenant(), id, found.rev, gate.as_ref()).await {
+            Ok(()) => {
+                chain::changed(app, &found.value);
+                return Ok(());
+            }
             Err(store::Error::Conflict { .. }) => random::pause(attempt).await,
             Err(error) => return Err(error.into()),
         }

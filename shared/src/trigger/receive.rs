@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::{
-    Source, Told, Trigger, body, get,
+    Source, Told, Trigger, body, chain, get,
     scheme::{self, EVENT_ID_LIMIT_BYTES, Genuine, Headers},
     template,
 };
@@ -18,10 +18,11 @@ use crate::{
     id::{EventId, OrgId, TriggerId},
     limit,
     order::{self, OrderItem, Started, Work},
-    run::Prompt,
+    run::{Chain, Prompt},
     seal::fingerprint,
     store::Versioned,
     tenant::{Caller, Tenant},
+    webhook::bus,
 };
 
 /// How long an event is told of, in milliseconds: 90 days. It is longer than any sender tries again.
@@ -119,7 +120,7 @@ pub async fn receive(
         Genuine::Event(event_id) => {
             let event_id = event_id.unwrap_or_else(|| EventId::new(app.now()).prefixed());
             let headers = body::shown(&came.headers);
-            Box::pin(accept(app, &trigger, event_id, headers, body::parsed(&came.headers, &came.body))).await
+            Box::pin(accept(app, &trigger, None, event_id, headers, body::parsed(&came.headers, &came.body))).await
         }
     }
 }
@@ -133,9 +134,12 @@ pub async fn received_from_bus(app: &App, id: TriggerId, event: Json) -> Result<
     let found = found(app, Some(id)).await?.filter(|trigger| trigger.definition.enabled);
     let of_bus = found.filter(|trigger| trigger.definition.source == Source::Eventbridge);
     let trigger = of_bus.ok_or(Error::NotFound("trigger"))?;
-    let event_id = event.get("id").and_then(Json::as_str).filter(|id| scheme::is_event_id(id)).map(str::to_owned);
+    let own = bus::own_event(&event);
+    let sent = own.is_none().then(|| event.get("id").and_then(Json::as_str)).flatten();
+    let event_id = own.as_ref().map(|own| own.event_id.as_str()).or(sent).filter(|id| scheme::is_event_id(id));
     let event_id = event_id.ok_or_else(|| Error::invalid("event", "must have an id: it is no event of EventBridge"))?;
-    Box::pin(accept(app, &trigger, event_id, Map::new(), event)).await
+    let (event_id, chain) = (event_id.to_owned(), own.and_then(|own| own.chain));
+    Box::pin(accept(app, &trigger, chain, event_id, Map::new(), event)).await
 }
 
 /// The trigger of that id. One that is not there costs as many look-ups.
@@ -146,16 +150,20 @@ async fn found(app: &App, id: Option<TriggerId>) -> Result<Option<Trigger>> {
     Ok(app.store().trigger(tenant, id).await?.map(|found| found.value))
 }
 
-/// Starts what a genuine event starts, once.
-async fn accept(
+/// Starts what a genuine event starts, once. `chain` is that of an end that is the event.
+pub(super) async fn accept(
     app: &App,
     trigger: &Trigger,
+    chain: Option<Chain>,
     event_id: String,
     headers: Map<String, Json>,
     body: Json,
 ) -> Result<Received> {
     let (tenant, caller) = (trigger.tenant(), trigger.mandate.caller(trigger.tenant()));
-    limit::take_event(app, &caller, trigger.id).await?;
+    // Ends of runs are bounded by how many runs there are.
+    if trigger.definition.source != Source::Run {
+        limit::take_event(app, &caller, trigger.id).await?;
+    }
     let hash = fingerprint(&[event_id.as_bytes()]);
     let seen = app.store().seen_event(tenant, trigger.id, &hash).await?;
     if let Some(duplicate) = seen.as_ref().and_then(|seen| duplicate(app, seen)) {
@@ -177,7 +185,8 @@ async fn accept(
         }
         Err(problems) => return failed(app, tenant, Error::Invalid(problems), |why| known(why, KEPT_MS)).await,
     };
-    let planned = match order::plan(app, &caller, trigger.definition.terms.order(work), trigger.cause()).await {
+    let order = trigger.definition.terms.order(work);
+    let planned = match chain::planned(app, &caller, order, trigger.cause(chain)).await {
         Ok(planned) => planned,
         Err(error @ (Error::Unavailable(_) | Error::Internal(_) | Error::RateLimited { .. })) => return Err(error),
         Err(error) => {
@@ -189,7 +198,8 @@ async fn accept(
     let kept_ms = if trigger.definition.source.dated() { KEPT_MS } else { KEPT_UNDATED_MS };
     let event = known(Outcome::Started(started), kept_ms);
     let write = app.store().seen_write(tenant, &event, &hash, seen.map(|seen| seen.rev))?;
-    match order::start(app, planned, vec![write]).await {
+    let writes = std::iter::once(write).chain(chain::counted(app, tenant, chain, &planned)).collect();
+    match order::start(app, planned, writes).await {
         Ok(started) => Ok(Received::Started { started, event_id, duplicate: false }),
         Err(Error::InProgress) => {
             // The same event was faster.
@@ -238,7 +248,9 @@ fn made(
 ) -> Result<Option<Work>, Vec<Problem>> {
     let one = |problem: Problem| vec![problem];
     let definition = &trigger.definition;
-    let as_it_is = matches!(definition.told, Told::Body).then(|| body.clone());
+    // Of an end, what was said at it.
+    let as_it_is = || if definition.source == Source::Run { body.get("output").cloned() } else { Some(body.clone()) };
+    let as_it_is = matches!(definition.told, Told::Body).then(|| as_it_is().unwrap_or_default());
     let event = template::Event::new((trigger.id, &definition.name), (event_id, at), headers, body);
     if let Some(filter) = &definition.filter
         && !event.holds("filter", filter).map_err(one)?
@@ -291,7 +303,7 @@ pub async fn test(app: &App, caller: &Caller, id: TriggerId, headers: &Headers, 
         Err(problems) => return Ok(Tested::Failed(problems)),
     };
     let order = trigger.definition.terms.order(work.clone());
-    match order::plan(app, &trigger.mandate.caller(trigger.tenant()), order, trigger.cause()).await {
+    match order::plan(app, &trigger.mandate.caller(trigger.tenant()), order, trigger.cause(None)).await {
         Ok(_) => {}
         Err(error @ (Error::Unavailable(_) | Error::Internal(_) | Error::RateLimited { .. })) => return Err(error),
         Err(Error::Invalid(problems)) => return Ok(Tested::Failed(problems)),

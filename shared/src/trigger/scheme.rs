@@ -35,12 +35,14 @@ pub enum Source {
     Token,
     /// Rules of Amazon EventBridge: they invoke a function of the deployment, whose right to do so is the account's. No HTTP.
     Eventbridge,
+    /// Ends of the organisation's own runs. No HTTP.
+    Run,
 }
 
 impl Source {
     /// Every source, in the order of the documentation.
-    pub const ALL: [Self; 6] =
-        [Self::StandardWebhooks, Self::Github, Self::Stripe, Self::Slack, Self::Token, Self::Eventbridge];
+    pub const ALL: [Self; 7] =
+        [Self::StandardWebhooks, Self::Github, Self::Stripe, Self::Slack, Self::Token, Self::Eventbridge, Self::Run];
 
     /// Its name, as it is written everywhere.
     #[must_use]
@@ -52,7 +54,14 @@ impl Source {
             Self::Slack => "slack",
             Self::Token => "token",
             Self::Eventbridge => "eventbridge",
+            Self::Run => "run",
         }
+    }
+
+    /// Whether its events come by HTTP, with a proof that a secret makes.
+    #[must_use]
+    pub const fn by_http(self) -> bool {
+        !matches!(self, Self::Eventbridge | Self::Run)
     }
 
     /// Whether deliveries have a moment that is signed, so that none is taken later.
@@ -113,6 +122,7 @@ pub(super) fn check_secret(source: Source, secret: &SecretString) -> Result<(), 
             Err("must be 8 to 256 printable ASCII characters".to_owned())
         }
         Source::Eventbridge => Err("is not used: the account says who may send events".to_owned()),
+        Source::Run => Err("is not used: its events are of this organisation's own".to_owned()),
         Source::Github | Source::Stripe | Source::Slack | Source::Token => Ok(()),
     }
 }
@@ -122,7 +132,7 @@ pub(super) fn secret_of(source: Source, random: &[u8; 32]) -> SecretString {
     let text = STANDARD.encode(random);
     match source {
         Source::StandardWebhooks => SecretString::from(STANDARD_PREFIX.to_owned() + &text),
-        Source::Github | Source::Stripe | Source::Slack | Source::Token | Source::Eventbridge => {
+        Source::Github | Source::Stripe | Source::Slack | Source::Token | Source::Eventbridge | Source::Run => {
             let url_safe = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
             SecretString::from(STANDARD_PREFIX.to_owned() + &url_safe)
         }
@@ -210,7 +220,7 @@ fn claim(source: Source, headers: &Headers) -> Option<Claim> {
             };
             Some(Claim { before: String::new(), at: None, signatures: vec![token_digest(token)] })
         }
-        Source::Eventbridge => None,
+        Source::Eventbridge | Source::Run => None,
     }
 }
 
@@ -260,7 +270,7 @@ fn kind(source: Source, headers: &Headers, body: &[u8], claim: &Claim) -> Option
                 None => Genuine::Event(None),
             }
         }
-        Source::Eventbridge => return None,
+        Source::Eventbridge | Source::Run => return None,
     })
 }
 

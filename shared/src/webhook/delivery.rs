@@ -1,11 +1,15 @@
-//! A delivery: one event for one endpoint, and what came of each try. Pure.
+//! A delivery: one event for one of those who are told of it, and what came of each try. Pure.
 
 use serde::{Deserialize, Serialize};
 
-use super::event::{Event, Kind};
+use super::{
+    Target,
+    event::{Event, Kind},
+};
 use crate::{
     clock::Timestamp,
-    id::{EventId, OrgId, WebhookId},
+    id::{EventId, OrgId},
+    run::Chain,
 };
 
 /// When a delivery is tried again after its first try, in milliseconds after the try before: the schedule of Standard Webhooks' example
@@ -44,12 +48,12 @@ pub struct Try {
     pub took_ms: u64,
 }
 
-/// One event for one endpoint.
+/// One event for one of those who are told of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     pub(crate) org: OrgId,
-    /// The endpoint.
-    pub webhook_id: WebhookId,
+    /// Who is told.
+    pub to: Target,
     /// The event: what the header `webhook-id` says, on every try.
     pub event_id: EventId,
     /// What has happened.
@@ -59,6 +63,9 @@ pub struct Delivery {
     pub url: Option<String>,
     /// What is sent.
     pub body: String,
+    /// The chain that who goes on from it goes on with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) chain: Option<Chain>,
     /// Where it stands.
     pub state: State,
     /// Why it is not sent any more, for a person.
@@ -77,15 +84,16 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(super) fn new(org: OrgId, webhook_id: WebhookId, url: Option<String>, event: &Event) -> Self {
-        let Event { id, kind, at, body } = event.clone();
+    pub(super) fn new(org: OrgId, to: Target, url: Option<String>, event: &Event) -> Self {
+        let Event { id, kind, at, body, chain } = event.clone();
         Self {
             org,
-            webhook_id,
+            to,
             event_id: id,
             kind,
             url,
             body,
+            chain: chain.filter(|_| to == Target::Bus),
             state: State::Pending,
             problem: None,
             tries: Vec::new(),
@@ -159,6 +167,7 @@ fn spread(pause_ms: i64, unit: f64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::WebhookId;
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(1_780_000_000_000 + millis)
@@ -166,7 +175,7 @@ mod tests {
 
     fn delivery() -> Delivery {
         let event = Event::new(Kind::Test, &["x"], at(0), serde_json::Map::new());
-        Delivery::new(OrgId::new(at(0)), WebhookId::new(at(0)), None, &event)
+        Delivery::new(OrgId::new(at(0)), Target::Webhook(WebhookId::new(at(0))), None, &event)
     }
 
     fn tried(now: Timestamp) -> Try {

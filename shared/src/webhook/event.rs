@@ -7,7 +7,7 @@ use crate::{
     batch::{Batch, Progress},
     clock::Timestamp,
     id::EventId,
-    run::{Run, Status},
+    run::{Chain, Run, Status},
     schedule::{Failed, Firing, Outcome},
 };
 
@@ -94,6 +94,8 @@ pub(crate) struct Event {
     pub(crate) kind: Kind,
     pub(crate) at: Timestamp,
     pub(crate) body: String,
+    /// The chain that who goes on from it goes on with.
+    pub(crate) chain: Option<Chain>,
 }
 
 impl Event {
@@ -101,13 +103,14 @@ impl Event {
     pub(crate) fn new(kind: Kind, about: &[&str], at: Timestamp, data: Map<String, Value>) -> Self {
         let id = EventId::of(at, kind.name(), about);
         let body = json!({ "type": kind.name(), "timestamp": at.rfc3339(), "data": data }).to_string();
-        Self { id, kind, at, body }
+        Self { id, kind, at, body, chain: None }
     }
 
     /// What is told of a run as it stands.
     pub(crate) fn of_run(kind: Kind, run: &Run) -> Self {
         let told = run.told.to_string();
-        Self::new(kind, &[&run.id.to_string(), &told], run.updated_at, about_run(run))
+        let event = Self::new(kind, &[&run.id.to_string(), &told], run.updated_at, about_run(run));
+        Self { chain: Some(Chain::after_run(run)), ..event }
     }
 
     /// What is told of a firing that failed; nothing of any other.
@@ -138,7 +141,8 @@ impl Event {
             "wall_ms": batch.wall_ms(progress, at),
             "metadata": batch.metadata,
         });
-        Self::new(Kind::BatchEnded, &[&batch.id.to_string()], at, object(data))
+        let event = Self::new(Kind::BatchEnded, &[&batch.id.to_string()], at, object(data));
+        Self { chain: Some(Chain::after_batch(batch)), ..event }
     }
 }
 

@@ -1,25 +1,29 @@
-//! Webhooks out: endpoints that are told what has happened. Events are written in the transaction of what they tell of, one row for each
-//! endpoint (`notice`), and sent from these rows (`send`) until the endpoint has taken them.
+//! Who is told what has happened: webhooks, triggers that go on from the end of a run, and the event bus. Events are written in the transaction
+//! of what they tell of, one row for each of them (`notice`), and sent from these rows (`send`) until they have been taken.
 
+pub mod bus;
 mod delivery;
 mod endpoints;
 mod event;
 mod notice;
+mod post;
 mod redeliver;
 mod send;
 mod sign;
+mod target;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
-pub(crate) use self::send::post;
+pub(crate) use self::post::post;
 pub use self::{
     delivery::{Delivery, State, Try},
     endpoints::{Change, Made, New, create, delete, get, list, plan, rotate, update},
     event::Kind,
     redeliver::{REDELIVER_LIMIT, Which, deliveries, redeliver, test},
     send::{Outbox, deliver},
+    target::Target,
 };
 pub(crate) use self::{
     event::{Event, object},

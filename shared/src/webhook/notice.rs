@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::sleep;
 
-use super::{Delivery, Event, Kind, Webhook};
+use super::{Delivery, Event, Kind, Target, Webhook};
 use crate::{
     app::App,
     batch::{Batch, Progress},
@@ -18,10 +18,20 @@ use crate::{
     schedule::Firing,
     store::{self, Store, row::Write},
     tenant::Tenant,
+    trigger::Link,
 };
 
 /// Who is told of what in an organisation, as it was at most 5 seconds ago.
-pub(crate) type Listeners = Arc<Vec<(WebhookId, Vec<Kind>)>>;
+#[derive(Debug)]
+pub(crate) struct Told {
+    webhooks: Vec<(WebhookId, Vec<Kind>)>,
+    links: Vec<Link>,
+    /// Whether the deployment has an event bus.
+    bus: bool,
+}
+
+/// The same, as it is remembered.
+pub(crate) type Listeners = Arc<Told>;
 
 /// How often who listens is read when the store is not available, and how long the first pause is, in milliseconds.
 const TRIES: u32 = 6;
@@ -56,15 +66,26 @@ impl Notices {
         Ok(writes)
     }
 
-    /// Tells those who listen for it, but for an endpoint that is named.
-    pub(crate) fn tell(&mut self, org: OrgId, listeners: &Listeners, event: &Event) {
-        let listening = listeners.iter().filter(|(_, kinds)| kinds.contains(&event.kind));
-        self.deliveries.extend(listening.map(|(id, _)| Delivery::new(org, *id, None, event)));
+    /// Tells the webhooks and the bus, but for an endpoint that is named.
+    fn tell(&mut self, org: OrgId, listeners: &Told, event: &Event) {
+        let listening = listeners.webhooks.iter().filter(|(_, kinds)| kinds.contains(&event.kind));
+        let webhooks = listening.map(|(id, _)| Target::Webhook(*id));
+        let targets = webhooks.chain(listeners.bus.then_some(Target::Bus));
+        self.deliveries.extend(targets.map(|to| Delivery::new(org, to, None, event)));
+    }
+
+    /// Tells the triggers that go on from such an end of that agent's.
+    fn tell_triggers(&mut self, run: &Run, listeners: &Told, event: &Event) {
+        let listening = listeners.links.iter().filter(|link| link.fits(run));
+        self.deliveries
+            .extend(listening.map(|link| Delivery::new(run.org, Target::Trigger(link.trigger), None, event)));
     }
 
     /// Tells the address that a run or batch names.
     fn tell_at(&mut self, org: OrgId, url: Option<&String>, event: &Event) {
-        self.deliveries.extend(url.map(|url| Delivery::new(org, WebhookId::of_runs(org), Some(url.clone()), event)));
+        self.deliveries.extend(
+            url.map(|url| Delivery::new(org, Target::Webhook(WebhookId::of_runs(org)), Some(url.clone()), event)),
+        );
     }
 }
 
@@ -80,8 +101,10 @@ async fn listeners(app: &App, tenant: Tenant) -> store::Result<Listeners> {
         return Ok(listeners);
     }
     let webhooks = patiently(|| app.store().webhooks(tenant).boxed()).await?.into_iter();
+    let links = patiently(|| app.store().links(tenant).boxed()).await?;
     let told = |webhook: &Webhook| webhook.disabled.is_none() && webhook.url.is_some();
-    let listeners: Listeners = Arc::new(webhooks.filter(told).map(|one| (one.id, one.events)).collect());
+    let webhooks = webhooks.filter(told).map(|one| (one.id, one.events)).collect();
+    let listeners = Arc::new(Told { webhooks, links, bus: app.bus().is_there() });
     app.outbox().remember(tenant.org(), now, listeners.clone());
     Ok(listeners)
 }
@@ -101,23 +124,27 @@ async fn patiently<'a, T>(read: impl Fn() -> BoxFuture<'a, store::Result<T>>) ->
 
 /// Whether anybody in the organisation hears of the ends of batches.
 pub(crate) async fn hears_of_batches(app: &App, tenant: Tenant) -> store::Result<bool> {
-    Ok(listeners(app, tenant).await?.iter().any(|(_, kinds)| kinds.contains(&Kind::BatchEnded)))
+    let listeners = listeners(app, tenant).await?;
+    Ok(listeners.bus || listeners.webhooks.iter().any(|(_, kinds)| kinds.contains(&Kind::BatchEnded)))
 }
 
 /// What is told of a run whose row is about to be written as it stands: its end, that a person is asked, or that a budget has no room.
-/// Nobody is told of runs that grade or judge; of one that another run started, the caller's own run tells.
+/// Nobody is told of runs that grade, judge or are evaluated; of one that another run started, the caller's own run tells.
 pub(crate) async fn of_run(app: &App, run: &Run) -> store::Result<Notices> {
     let mut notices = Notices::default();
     let asks = run.status == Status::Waiting && run.awaits_approval();
     let kind = Kind::of_end(run.status).or_else(|| asks.then_some(Kind::ApprovalRequired));
-    let Some(kind) = kind.filter(|_| run.grades.is_none() && !run.judges) else { return Ok(notices) };
+    let evaluates = run.grades.is_some() || run.judges || run.batch.as_ref().is_some_and(|batch| batch.evaluates);
+    let Some(kind) = kind.filter(|_| !evaluates) else { return Ok(notices) };
     let (org, listeners) = (run.tenant().org(), listeners(app, run.tenant()).await?);
     if run.parent.is_none() || kind == Kind::ApprovalRequired {
         let event = Event::of_run(kind, run);
         notices.tell(org, &listeners, &event);
         notices.tell_at(org, run.webhook_url.as_ref(), &event);
+        notices.tell_triggers(run, &listeners, &event);
     }
-    let listened = listeners.iter().any(|(_, kinds)| kinds.contains(&Kind::BudgetReached));
+    let hears = |(_, kinds): &(WebhookId, Vec<Kind>)| kinds.contains(&Kind::BudgetReached);
+    let listened = listeners.bus || listeners.webhooks.iter().any(hears);
     if let Some(budget) = run.refused_by.filter(|_| listened && run.reason == Some(Reason::BudgetExceeded)) {
         budget_reached(app, run, budget, &listeners, &mut notices).await?;
     }
@@ -160,7 +187,8 @@ pub(crate) async fn of_batch(app: &App, batch: &Batch, progress: &Progress) -> s
         return Ok(notices);
     }
     let event = Event::of_batch(batch, progress, app.now());
-    notices.tell(batch.tenant().org(), &listeners(app, batch.tenant()).await?, &event);
+    let listeners = listeners(app, batch.tenant()).await?;
+    notices.tell(batch.tenant().org(), &listeners, &event);
     notices.tell_at(batch.tenant().org(), batch.webhook_url.as_ref(), &event);
     Ok(notices)
 }
@@ -169,7 +197,8 @@ pub(crate) async fn of_batch(app: &App, batch: &Batch, progress: &Progress) -> s
 pub(crate) async fn of_firing(app: &App, tenant: Tenant, firing: &Firing) -> store::Result<Notices> {
     let mut notices = Notices::default();
     if let Some(event) = Event::of_firing(firing) {
-        notices.tell(tenant.org(), &listeners(app, tenant).await?, &event);
+        let listeners = listeners(app, tenant).await?;
+        notices.tell(tenant.org(), &listeners, &event);
     }
     Ok(notices)
 }

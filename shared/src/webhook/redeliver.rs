@@ -1,6 +1,6 @@
 //! What was sent to an endpoint, looked at and sent again.
 
-use super::{Delivery, Event, Kind, Notices, State, ask_to_send, endpoints::own};
+use super::{Delivery, Event, Kind, Notices, State, Target, ask_to_send, endpoints::own};
 use crate::{
     app::App,
     clock::Timestamp,
@@ -76,7 +76,7 @@ pub async fn redeliver(app: &App, caller: &Caller, id: WebhookId, which: Which) 
     }
     let found = match which {
         Which::Event(event_id) => {
-            let parcel = Parcel { webhook_id: id, event_id };
+            let parcel = Parcel { to: Target::Webhook(id), event_id };
             vec![app.store().delivery(tenant, parcel).await?.ok_or(Error::NotFound("event"))?]
         }
         Which::Failed { since, until } => failed(app, caller, id, (since, until)).await?,
@@ -130,7 +130,7 @@ pub async fn test(app: &App, caller: &Caller, id: WebhookId) -> Result<EventId> 
     let (now, random) = (app.now(), store::row::Rev::fresh().0.to_string());
     let event = Event::new(Kind::Test, &[&id.to_string(), &random], now, serde_json::Map::new());
     let mut notices = Notices::default();
-    notices.push(Delivery::new(webhook.org, id, None, &event));
+    notices.push(Delivery::new(webhook.org, Target::Webhook(id), None, &event));
     app.store().save_notices(&notices).await?;
     ask_to_send(app, caller.tenant(), &notices).await;
     Ok(event.id)

@@ -1,46 +1,38 @@
-//! Sending deliveries: at least once each, with the same id every time, at most a few at a time for one endpoint.
+//! Sending deliveries: at least once each, with the same id every time, at most a few at a time for one of those who are told.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::sync::Semaphore;
 
-use super::{Delivery, Disabled, FAILING_MS, Listeners, Try, Webhook, notice::send_parcels, sign::signatures};
+use super::{Delivery, Listeners, State, Target, Try, Webhook, notice::send_parcels, post};
 use crate::{
     app::App,
     clock::Timestamp,
     engine::fault,
     error::{Error, Result},
-    id::{OrgId, WebhookId},
-    net::{Guard, Sending},
+    id::OrgId,
     queue::Parcel,
     random,
     remembered::Remembered,
     store::{self, ASKED_MS, OUTBOX_SHARDS, Versioned},
     tenant::Tenant,
+    trigger::{self, Trigger},
 };
 
-/// How many deliveries for one endpoint are under way in a process at a time.
+/// How many deliveries for one of those who are told are under way in a process at a time.
 const AT_A_TIME: usize = 5;
-/// How long an endpoint may take to answer, in milliseconds, and how long a delivery is in hand at most.
-const TIMEOUT_MS: u64 = 15_000;
+/// How long a delivery is in hand at most, in milliseconds.
 const HELD_MS: i64 = 30_000;
-/// How much of an answer is read, in bytes: nobody looks at it.
-const ANSWER_LIMIT_BYTES: usize = 16 * 1024;
 /// How long a process goes by who listens, in milliseconds.
 const REMEMBERED_MS: u64 = 5_000;
 /// How many deliveries one tick asks for in a shard.
 const PER_TICK: usize = 1_000;
 /// After how long a process is asked again for a delivery that it was asked for, in milliseconds: longer than a message of them takes.
 const ASKED_AGAIN_MS: u64 = 300_000;
-/// How often an endpoint's row is written again when others write it at the same time.
-const TRIES: u32 = 5;
 
 /// What a process knows of what it sends.
 #[derive(Debug)]
@@ -48,7 +40,7 @@ pub struct Outbox {
     listeners: Remembered<OrgId, Listeners>,
     /// Deliveries that are asked for in this process and not worked on yet, since when: where a process is alone, nobody else would.
     asked: Mutex<HashMap<Parcel, Timestamp>>,
-    places: Mutex<HashMap<WebhookId, Arc<Semaphore>>>,
+    places: Mutex<HashMap<Target, Arc<Semaphore>>>,
 }
 
 impl Default for Outbox {
@@ -66,7 +58,8 @@ impl Outbox {
         self.listeners.put(org, now, listeners);
     }
 
-    pub(super) fn forget(&self, org: OrgId) {
+    /// Who listens has changed.
+    pub(crate) fn forget(&self, org: OrgId) {
         self.listeners.forget(&org);
     }
 
@@ -94,11 +87,11 @@ impl Outbox {
         }
     }
 
-    fn places(&self, id: WebhookId) -> Arc<Semaphore> {
+    fn places(&self, to: Target) -> Arc<Semaphore> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that nobody uses are made anew when they are wanted.
         places.retain(|_, one| Arc::strong_count(one) > 1);
-        places.entry(id).or_insert_with(|| Arc::new(Semaphore::new(AT_A_TIME))).clone()
+        places.entry(to).or_insert_with(|| Arc::new(Semaphore::new(AT_A_TIME))).clone()
     }
 }
 
@@ -109,7 +102,7 @@ impl Outbox {
 pub async fn deliver(app: &App, tenant: Tenant, parcels: &[Parcel]) -> Result<()> {
     let outcomes = stream::iter(parcels.to_vec())
         .map(|parcel| async move {
-            let places = app.outbox().places(parcel.webhook_id);
+            let places = app.outbox().places(parcel.to);
             let _place = places.acquire().await;
             one(app, tenant, parcel).await
         })
@@ -120,6 +113,28 @@ pub async fn deliver(app: &App, tenant: Tenant, parcels: &[Parcel]) -> Result<()
     outcomes.into_iter().collect()
 }
 
+/// Who takes a delivery.
+enum Taker {
+    Webhook(Box<Webhook>),
+    Trigger(Box<Trigger>),
+    Bus,
+}
+
+/// What became of a try.
+pub(super) struct Sent {
+    pub(super) last: Try,
+    pub(super) taken: Taken,
+}
+
+/// Whether a delivery was taken.
+pub(super) enum Taken {
+    Yes,
+    /// It is to be tried again, so many milliseconds from now at the earliest, if somebody said that.
+    NotNow(Option<u64>),
+    /// It is not to be tried again: why not, for a person.
+    Never(String),
+}
+
 async fn one(app: &App, tenant: Tenant, parcel: Parcel) -> Result<()> {
     let Some(Versioned { value: mut delivery, rev }) = app.store().delivery(tenant, parcel).await? else {
         return Ok(());
@@ -127,15 +142,12 @@ async fn one(app: &App, tenant: Tenant, parcel: Parcel) -> Result<()> {
     if !delivery.may_be_sent(app.now()) {
         return Ok(());
     }
-    let webhook = app.store().webhook(tenant, delivery.webhook_id).await?.map(|found| found.value);
-    let problem = match &webhook {
-        None => Some("its webhook was deleted"),
-        Some(webhook) if webhook.disabled.is_some() => Some("its webhook is switched off"),
-        Some(_) => None,
-    };
-    let Some(webhook) = webhook.filter(|_| problem.is_none()) else {
-        delivery.give_up(problem.unwrap_or_default());
-        return unless_changed(app.store().save_delivery(&delivery, rev).await.map(|_| ()));
+    let taker = match taker(app, tenant, &delivery).await? {
+        Ok(taker) => taker,
+        Err(problem) => {
+            delivery.give_up(problem);
+            return unless_changed(app.store().save_delivery(&delivery, rev).await.map(|_| ()));
+        }
     };
     delivery.held_until = app.now().plus_ms(HELD_MS);
     let rev = match app.store().save_delivery(&delivery, rev).await {
@@ -144,22 +156,73 @@ async fn one(app: &App, tenant: Tenant, parcel: Parcel) -> Result<()> {
         Err(error) => return Err(error.into()),
     };
     fault::point("W1");
-    let sent = send(app, &webhook, &delivery).await?;
+    let Sent { last, taken } = match &taker {
+        Taker::Webhook(webhook) => post::send(app, webhook, &delivery).await?,
+        Taker::Trigger(trigger) => go_on(app, trigger, &delivery).await,
+        Taker::Bus => app.bus().put(app, &delivery).await,
+    };
     fault::point("W2");
-    let Sent { last, retry_after_ms } = sent;
     let (status, now) = (last.status, app.now());
-    if status.is_some_and(|status| (200..300).contains(&status)) {
-        delivery.delivered(last);
-    } else if status == Some(StatusCode::GONE.as_u16()) && delivery.url.is_some() {
-        delivery.failed(last, None, 0.5, now);
-        delivery.give_up("the address is gone (410)");
-    } else {
-        delivery.failed(last, retry_after_ms, random::unit(), now);
+    let saved = match taken {
+        // In no list, so nobody would look at it.
+        Taken::Yes if !matches!(taker, Taker::Webhook(_)) => app.store().drop_delivery(&delivery, rev).await,
+        Taken::Yes => {
+            delivery.delivered(last);
+            app.store().save_delivery(&delivery, rev).await.map(|_| ())
+        }
+        Taken::NotNow(retry_after_ms) => {
+            delivery.failed(last, retry_after_ms, random::unit(), now);
+            app.store().save_delivery(&delivery, rev).await.map(|_| ())
+        }
+        Taken::Never(problem) => {
+            delivery.failed(last, None, 0.5, now);
+            delivery.give_up(&problem);
+            app.store().save_delivery(&delivery, rev).await.map(|_| ())
+        }
+    };
+    if delivery.state == State::Failed && !matches!(taker, Taker::Webhook(_)) {
+        let (event, problem) = (delivery.event_id, delivery.problem.as_deref());
+        tracing::error!(org = %delivery.org, to = %delivery.to, %event, problem, "an event was given up");
     }
-    unless_changed(app.store().save_delivery(&delivery, rev).await.map(|_| ()))?;
+    unless_changed(saved)?;
     fault::point("W3");
-    // What an endpoint did with what was addressed to a run's own URL says nothing of others.
-    if delivery.url.is_none() { noted(app, webhook, status).await } else { Ok(()) }
+    match taker {
+        Taker::Webhook(webhook) if delivery.url.is_none() => post::noted(app, *webhook, status).await,
+        Taker::Webhook(_) | Taker::Trigger(_) | Taker::Bus => Ok(()),
+    }
+}
+
+/// Who takes the delivery, or why nobody does.
+async fn taker(app: &App, tenant: Tenant, delivery: &Delivery) -> Result<Result<Taker, &'static str>> {
+    Ok(match delivery.to {
+        Target::Webhook(id) => match app.store().webhook(tenant, id).await?.map(|found| found.value) {
+            None => Err("its webhook was deleted"),
+            Some(webhook) if webhook.disabled.is_some() => Err("its webhook is switched off"),
+            Some(webhook) => Ok(Taker::Webhook(Box::new(webhook))),
+        },
+        Target::Trigger(id) => match app.store().trigger(tenant, id).await?.map(|found| found.value) {
+            None => Err("its trigger was deleted"),
+            Some(trigger) if !trigger.definition.enabled => Err("its trigger is switched off"),
+            Some(trigger) => Ok(Taker::Trigger(Box::new(trigger))),
+        },
+        Target::Bus if app.bus().is_there() => Ok(Taker::Bus),
+        Target::Bus => Err("there is no event bus any more"),
+    })
+}
+
+/// Starts what the trigger starts at the end of the run that the delivery tells of.
+async fn go_on(app: &App, trigger: &Trigger, delivery: &Delivery) -> Sent {
+    let at = app.now();
+    let outcome = Box::pin(trigger::go_on(app, trigger, &delivery.body)).await;
+    let (error, taken) = match outcome {
+        Ok(()) => (None, Taken::Yes),
+        Err(error) if error.retryable() || matches!(error, Error::Internal(_)) => {
+            tracing::warn!(trigger = %trigger.id, ?error, "a chain was not gone on with; it will be tried again");
+            (Some(error.to_string()), Taken::NotNow(None))
+        }
+        Err(error) => (Some(error.to_string()), Taken::Never(error.to_string())),
+    };
+    Sent { last: Try { at, status: None, error, took_ms: app.now().since_ms(at) }, taken }
 }
 
 /// A conflict is another who has it in hand: it was slower than it should have been.
@@ -168,109 +231,6 @@ fn unless_changed(outcome: store::Result<()>) -> Result<()> {
         Ok(()) | Err(store::Error::Conflict { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-struct Sent {
-    last: Try,
-    retry_after_ms: Option<u64>,
-}
-
-async fn send(app: &App, webhook: &Webhook, delivery: &Delivery) -> Result<Sent> {
-    let at = app.now();
-    let url = delivery.url.as_ref().or(webhook.url.as_ref()).map_or("", String::as_str);
-    let headers = headers(app, webhook, delivery, at)?;
-    let answer = post(&app.guard().of(webhook.org), url, headers, Bytes::from(delivery.body.clone())).await;
-    let took_ms = app.now().since_ms(at);
-    Ok(match answer {
-        Ok((status, headers)) => {
-            let error = status.is_redirection().then(|| "redirects are not followed".to_owned());
-            let asked = matches!(status.as_u16(), 429 | 503).then(|| retry_after_ms(&headers)).flatten();
-            Sent { last: Try { at, status: Some(status.as_u16()), error, took_ms }, retry_after_ms: asked }
-        }
-        Err(error) => Sent { last: Try { at, status: None, error: Some(error), took_ms }, retry_after_ms: None },
-    })
-}
-
-/// Sends that to the address, and to no other. The error is for a person.
-pub(crate) async fn post(
-    guard: &Guard,
-    url: &str,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<(StatusCode, HeaderMap), String> {
-    let url = guard.check(url).map_err(|refusal| format!("the address {refusal}"))?;
-    let timeout = Duration::from_millis(TIMEOUT_MS);
-    let (method, body_limit_bytes) = (http::Method::POST, ANSWER_LIMIT_BYTES);
-    let sending = Sending { method, headers, body, follow: false, body_limit_bytes, timeout };
-    let answer = guard.send(&url, sending).await.map_err(|failure| failure.to_string())?;
-    Ok((answer.status, answer.headers))
-}
-
-/// In seconds, as most say it; a date is not looked at.
-fn retry_after_ms(headers: &HeaderMap) -> Option<u64> {
-    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1_000))
-}
-
-fn headers(app: &App, webhook: &Webhook, delivery: &Delivery, at: Timestamp) -> Result<HeaderMap> {
-    let (id, seconds) = (delivery.event_id.prefixed(), at.millis().div_euclid(1_000));
-    let signature = signatures(&webhook.secrets(app)?, &id, seconds, &delivery.body)?;
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in
-        [("webhook-id", id), ("webhook-timestamp", seconds.to_string()), ("webhook-signature", signature)]
-    {
-        let value = HeaderValue::try_from(value).map_err(|error| Error::Internal(error.into()))?;
-        headers.insert(HeaderName::from_static(name), value);
-    }
-    Ok(headers)
-}
-
-/// What an answer says of its endpoint: it is gone, it fails, or it works again.
-async fn noted(app: &App, webhook: Webhook, status: Option<u16>) -> Result<()> {
-    let mut found = Some(webhook);
-    for attempt in 1..=TRIES {
-        let Some(webhook) = found.take() else { return Ok(()) };
-        if !note(&mut webhook.clone(), status, app.now()) {
-            return Ok(());
-        }
-        let (tenant, id) = (webhook.tenant(), webhook.id);
-        let Some(Versioned { value: mut webhook, rev }) = app.store().webhook(tenant, id).await? else { return Ok(()) };
-        if !note(&mut webhook, status, app.now()) {
-            return Ok(());
-        }
-        match app.store().save_webhook(&webhook, rev).await {
-            Ok(()) => {
-                app.outbox().forget(webhook.org);
-                if let Some(disabled) = webhook.disabled {
-                    tracing::warn!(org = %webhook.org, webhook = %id, reason = disabled.name(), "a webhook is off");
-                }
-                return Ok(());
-            }
-            Err(store::Error::Conflict { .. }) => {
-                random::pause(attempt).await;
-                found = Some(webhook);
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Whether that changes the endpoint, and changes it.
-fn note(webhook: &mut Webhook, status: Option<u16>, now: Timestamp) -> bool {
-    let before = (webhook.disabled, webhook.failing_since);
-    if status.is_some_and(|status| (200..300).contains(&status)) {
-        webhook.failing_since = None;
-    } else {
-        let since = *webhook.failing_since.get_or_insert(now);
-        if status == Some(StatusCode::GONE.as_u16()) {
-            webhook.disabled = webhook.disabled.or(Some(Disabled::Gone));
-        } else if now.since_ms(since) >= FAILING_MS {
-            webhook.disabled = webhook.disabled.or(Some(Disabled::Failing));
-        }
-    }
-    before != (webhook.disabled, webhook.failing_since)
 }
 
 /// Asks for workers for all deliveries whose time has come, and that nobody was asked for lately. Answers for how many.

@@ -255,9 +255,8 @@ impl Muster {
         let mut receiver = self.receiver.lock().await;
         while self.queue.waiting() > 0 {
             let chunk = receiver.receive().await.unwrap();
-            let again = chunk.clone();
-            let both = (engine::work_on(&self.app, chunk, None), engine::work_on(&self.app, again, None));
-            let (one, other) = tokio::join!(Box::pin(both.0), Box::pin(both.1));
+            let work = |chunk| Box::pin(engine::work_on(&self.app, chunk, None));
+            let (one, other) = tokio::join!(work(chunk.clone()), work(chunk));
             one.and(other).unwrap();
         }
     }

@@ -1,5 +1,6 @@
 //! Triggers: how events come, are proven and told apart, and what they start; and what their owner does with them.
 
+mod chains;
 mod delivered;
 mod forged;
 mod made;

@@ -17,6 +17,7 @@ mod accepted;
 #[cfg(feature = "fault-points")]
 mod adversity;
 mod cancelled;
+mod chains;
 mod client;
 mod evaluation;
 mod families;

@@ -16,6 +16,7 @@ on_every_backend!(
     pings_and_questions_are_answered,
     a_trigger_takes_so_many_events_a_minute,
     rules_of_a_bus_start_runs,
+    what_comes_back_from_the_own_bus_is_part_of_a_chain,
 );
 
 async fn an_event_of_each_source_starts_a_run(muster: Muster) {
@@ -193,4 +194,28 @@ async fn rules_of_a_bus_start_runs(muster: Muster) {
     }
     us.patch(&format!("/v1/triggers/{}", made.id), json!({"enabled": false})).await.ok();
     assert!(functions::receive_event::receive_event(&muster.app, delivered("y", "Object Created")).await.is_err());
+}
+
+async fn what_comes_back_from_the_own_bus_is_part_of_a_chain(muster: Muster) {
+    let us = &muster.us;
+    let agent = us.agent("demo/scripted-l0").await;
+    let made = trigger(us, &agent, "eventbridge", json!({"message": "{{ body.detail.run_id }}"})).await;
+    let receive = async |id: &str, event_id: &str, run: &str, length: u8| {
+        let chain = json!({"run": run, "root": run, "length": length});
+        let detail = json!({"event_id": event_id, "organisation_id": "org_x", "timestamp": "2026-11-27T12:00:00Z",
+            "chain": chain, "run_id": format!("run_{run}"), "status": "done"});
+        let event = json!({"id": id, "detail-type": "run.done", "source": "muster", "detail": detail});
+        let delivered = serde_json::from_value(json!({"trigger_id": made.id, "event": event})).unwrap();
+        serde_json::to_value(functions::receive_event::receive_event(&muster.app, delivered).await.unwrap()).unwrap()
+    };
+    let run = uuid::Uuid::now_v7().to_string();
+    let first = receive("one", "evt_1", &run, 8).await;
+    // EventBridge calls it otherwise when it is put again: it is the same.
+    let again = receive("two", "evt_1", &run, 8).await;
+    assert_eq!((&again["duplicate"], &again["run_id"]), (&json!(true), &first["run_id"]));
+    let shown = us.get(&format!("/v1/runs/{}", first["run_id"].as_str().unwrap())).await.ok();
+    assert_eq!(shown["caused_by_run_id"], json!(format!("run_{run}")));
+    let last = receive("three", "evt_2", &run, 9).await;
+    assert!(last["skipped"].as_str().unwrap().starts_with("the chain has 8 starts"), "{last}");
+    assert_eq!(runs(us).await.len(), 1);
 }

@@ -21,7 +21,7 @@ async fn a_trigger_is_made_listed_changed_and_deleted(muster: Muster) {
     assert_eq!(made["secret"], "It's a Secret to Everybody");
     let id = text(&made, "id");
     let path = format!("/v1/triggers/{id}");
-    let expected = json!({"id": id, "agent_id": agent, "name": "pushes", "description": "", "source": "github", "enabled": true,
+    let expected = json!({"id": id, "agent_id": agent, "name": "pushes", "description": "", "source": "github", "from": null, "enabled": true,
         "url_path": format!("/v1/hooks/{id}"), "message": "{{ body.ref }}", "inputs": null, "rows": null, "custom_id": null,
         "filter": "body.ref", "version": null, "model": null, "mode": null, "max_steps": null, "budget_micro_usd": null,
         "on_budget": "stop_new", "max_concurrency": null, "metadata": {"a": "b"}, "previous_secret_until": null,
