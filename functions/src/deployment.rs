@@ -11,9 +11,11 @@ use shared::{
     file::{Files, S3},
     limit::Limiter,
     queue::{Queue, sqs::Sqs},
+    s3,
     schedule::{EventBridge, Timers},
     store::{Backend, Store, dynamo::Dynamo},
     tool::lambda::{Functions, Invoker, Name},
+    trigger::Buckets,
     webhook::bus::{self, Bus},
 };
 
@@ -41,9 +43,14 @@ pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     let (group, role) = (required("MUSTER_TIMER_GROUP")?, required("MUSTER_TIMER_ROLE")?);
     let timers = Timers::EventBridge(EventBridge::new(&aws_config, group, role, required("MUSTER_QUEUE_ARN")?));
     let bus = variable("MUSTER_EVENT_BUS").map(|name| Bus::EventBridge(bus::EventBridge::new(&aws_config, name)));
+    let named = "MUSTER_SOURCE_BUCKETS";
+    let buckets = match variable(named) {
+        Some(list) => Buckets::new(s3::Client::from_environment()?, named, &list)?,
+        None => Buckets::default(),
+    };
     let aws_config = aws_config.into_builder().http_client(aws::patient_http_client()?).build();
     let functions = Functions::Aws(Invoker::new(&aws_config, scope, names));
-    Ok(app.with_functions(functions).with_timers(timers).with_bus(bus.unwrap_or_default()))
+    Ok(app.with_functions(functions).with_timers(timers).with_bus(bus.unwrap_or_default()).with_buckets(buckets))
 }
 
 /// Where the bucket of files is: at an endpoint for all of AWS, where one is set, as an emulator's.

@@ -15,7 +15,7 @@ use crate::hooks;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Delivered {
-    /// The trigger, as in `trig_…`: of the source `eventbridge`.
+    /// The trigger, as in `trig_…`: of the source `eventbridge` or `s3`.
     pub trigger_id: String,
     /// The event, all of it.
     pub event: Value,

@@ -90,6 +90,8 @@ pub enum Access {
     Tools,
     /// Sets and deletes timers of schedules.
     Timers,
+    /// Reads objects of the buckets that triggers may read.
+    SourceBuckets,
     /// Puts events on the event bus.
     Bus,
 }
@@ -174,6 +176,7 @@ macro_rules! routes {
     (@wait $wait:ident) => { $crate::route::Wait::$wait };
     (@access send queue) => { $crate::route::Access::Send };
     (@access set timers) => { $crate::route::Access::Timers };
+    (@access read buckets) => { $crate::route::Access::SourceBuckets };
     (@access use tools) => { $crate::route::Access::Tools };
     (@access read files) => { $crate::route::Access::ReadFiles };
     (@access write files) => { $crate::route::Access::WriteFiles };

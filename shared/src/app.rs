@@ -29,6 +29,7 @@ use crate::{
     seal::{Failure, Sealer},
     store::Store,
     tool::lambda::Functions,
+    trigger::Buckets,
     webhook::{Outbox, bus::Bus},
 };
 
@@ -79,6 +80,7 @@ struct Parts {
     functions: Functions,
     timers: Timers,
     bus: Bus,
+    buckets: Buckets,
     sealer: Sealer,
     limiter: Limiter,
     signals: Signals,
@@ -132,6 +134,7 @@ impl App {
                 functions: Functions::default(),
                 timers: Timers::default(),
                 bus: Bus::default(),
+                buckets: Buckets::default(),
                 sealer,
                 limiter,
                 signals,
@@ -167,6 +170,15 @@ impl App {
     pub fn with_bus(mut self, bus: Bus) -> Self {
         if let Some(parts) = Arc::get_mut(&mut self.parts) {
             parts.bus = bus;
+        }
+        self
+    }
+
+    /// The same application with these buckets for triggers: to be said as [`App::with_functions`].
+    #[must_use]
+    pub fn with_buckets(mut self, buckets: Buckets) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.parts) {
+            parts.buckets = buckets;
         }
         self
     }
@@ -245,6 +257,11 @@ impl App {
     /// Where what happens is put, beside who is told otherwise.
     pub(crate) fn bus(&self) -> &Bus {
         &self.parts.bus
+    }
+
+    /// The buckets whose objects triggers may read.
+    pub(crate) fn buckets(&self) -> &Buckets {
+        &self.parts.buckets
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {

@@ -149,6 +149,12 @@ impl RunId {
         Self::of_parent(graded, 0)
     }
 
+    /// The id of the run that is told the results of a batch: derived, so that there is one. No item has that place.
+    #[must_use]
+    pub(crate) fn of_reduction(batch: BatchId) -> Self {
+        Self(derived(batch.0, u16::MAX))
+    }
+
     /// The last id that a run of the same millisecond can have.
     #[must_use]
     pub(crate) fn last_of_moment(self) -> Self {

@@ -33,11 +33,14 @@ pub mod queue;
 mod random;
 mod remembered;
 pub mod run;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod schedule;
 pub mod seal;
 pub mod secret;
 pub mod simulation;
 pub mod store;
+mod template;
 pub mod tenant;
 pub mod test_set;
 pub mod timeline;

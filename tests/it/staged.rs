@@ -35,6 +35,7 @@ fn items_for(agent: AgentId, count: usize) -> NewBatch {
         metadata: std::collections::BTreeMap::new(),
         webhook_url: None,
         shared: Shared::default(),
+        reduction: None,
     }
 }
 

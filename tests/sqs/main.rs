@@ -16,6 +16,7 @@ mod bus;
 mod emulator;
 mod files;
 mod lambda;
+mod objects;
 mod partial;
 mod schedules;
 

@@ -251,6 +251,7 @@ fn new_batch(agent_id: AgentId, items: Vec<Item>) -> NewBatch {
         metadata: std::collections::BTreeMap::new(),
         webhook_url: None,
         shared: Shared::default(),
+        reduction: None,
     }
 }
 

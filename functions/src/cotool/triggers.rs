@@ -287,7 +287,8 @@ pub(super) async fn save_trigger(app: &App, request: Request) -> Result<Response
         let (told, filter, config) = acting(config)?;
         let cotool = Some(Cotool { source: shown_as.name().to_owned(), config });
         let terms = Terms::of(agent_id);
-        let definition = Definition { name, description, source, from: None, enabled, filter, told, terms, cotool };
+        let definition =
+            Definition { name, description, source, from: None, object: None, enabled, filter, told, terms, cotool };
         let answer = |shown: &Shown| response::ok(&TriggerView::shown(shown, &caller));
         let claim = |shown: &Shown| claims::answered(claim.clone(), &answer(shown));
         let shown = trigger::create(app, &caller, definition, secret, claim).await.map_err(in_config)?;

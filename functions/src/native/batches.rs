@@ -15,6 +15,7 @@ use shared::{
 
 use super::{
     files::{self, AttachmentBody},
+    reductions::{ReduceBody, ReductionView},
     runs::{WaitQuery, look_later, wait_ms},
     sent::BatchSentView,
     views::{ListQuery, PageView, UsageView, moment, prompt, run_of, schedule_of, trigger_of},
@@ -42,6 +43,8 @@ pub(super) struct CreateBatch {
     on_budget: OnBudgetView,
     /// Where its end is told, besides the webhooks: https to a public address. Signed with the secret of the webhook that has no url.
     webhook_url: Option<String>,
+    /// One run over all results.
+    reduce: Option<ReduceBody>,
     /// At most 16 pairs of your own, for the batch and each of its runs.
     #[serde(default)]
     metadata: Metadata,
@@ -183,6 +186,8 @@ pub(super) struct BatchView {
     budget_micro_usd: Option<u64>,
     on_budget: OnBudgetView,
     metadata: Metadata,
+    /// The run over all results, if there shall be one.
+    reduce: Option<ReductionView>,
     /// The batch whose failed items it tries again.
     retry_of: Option<String>,
     /// The evaluation that it belongs to.
@@ -223,6 +228,7 @@ impl BatchView {
             budget_micro_usd: batch.budget_micro_usd,
             on_budget: batch.on_budget.into(),
             metadata: batch.metadata.clone(),
+            reduce: batch.reduction.as_ref().map(ReductionView::from),
             retry_of: batch.retry_of.map(BatchId::prefixed),
             evaluation_id: batch.evaluation.map(EvaluationId::prefixed),
             schedule_id: batch.cause.and_then(schedule_of),
@@ -258,6 +264,7 @@ struct Said {
     metadata: Metadata,
     webhook_url: Option<String>,
     shared: Shared,
+    reduce: Option<ReduceBody>,
 }
 
 /// The batch that the request asks for: one JSON object, or a line for each item.
@@ -273,15 +280,25 @@ fn new_batch(request: &Request, agent_id: AgentId, query: &BatchQuery) -> Result
             metadata: Metadata::new(),
             webhook_url,
             shared: query.shared(),
+            reduce: None,
         }
     } else {
         query.only_waits()?;
         let body: CreateBatch = request.json()?;
-        let CreateBatch { items, deadline, max_concurrency, budget_micro_usd, on_budget, webhook_url, metadata } = body;
+        let CreateBatch {
+            items,
+            deadline,
+            max_concurrency,
+            budget_micro_usd,
+            on_budget,
+            webhook_url,
+            reduce,
+            metadata,
+        } = body;
         let shared = Shared { budget_micro_usd, on_budget: on_budget.into(), max_concurrency };
-        Said { items, limit: INLINE_LIMIT, deadline, metadata, webhook_url, shared }
+        Said { items, limit: INLINE_LIMIT, deadline, metadata, webhook_url, shared, reduce }
     };
-    let Said { items, limit, deadline, metadata, webhook_url, shared } = said;
+    let Said { items, limit, deadline, metadata, webhook_url, shared, reduce } = said;
     Ok(NewBatch {
         agent_id,
         version: None,
@@ -294,6 +311,7 @@ fn new_batch(request: &Request, agent_id: AgentId, query: &BatchQuery) -> Result
         metadata,
         webhook_url,
         shared,
+        reduction: reduce.map(ReduceBody::read).transpose()?,
     })
 }
 

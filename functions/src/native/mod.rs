@@ -18,6 +18,7 @@ mod inputs;
 mod keys;
 mod messages;
 mod models;
+mod reductions;
 mod report;
 mod results;
 mod runs;
@@ -228,7 +229,7 @@ crate::route::routes! { Native;
     /// Get a batch, and how far it is
     get_batch = GET "/v1/batches/{batch_id}" => batches::get_batch {
         answer: 200 BatchView,
-        access: [write api_keys, write runs],
+        access: [write api_keys, read agents, write runs, write messages, send queue],
     }
     /// List a batch's results in the order of the request
     list_batch_results = GET "/v1/batches/{batch_id}/results" => results::list_batch_results {
@@ -240,7 +241,7 @@ crate::route::routes! { Native;
     /// Cancel every run of a batch that has not ended
     cancel_batch = POST "/v1/batches/{batch_id}/cancel" => batches::cancel_batch {
         answer: 200 CancelledBatchView | 202 CancelledBatchView,
-        access: [write api_keys, write runs],
+        access: [write api_keys, read agents, write runs, write messages, send queue],
     }
     /// Start a new batch of the items that did not end well
     retry_batch = POST "/v1/batches/{batch_id}/retry" => batches::retry_batch {
@@ -515,7 +516,7 @@ crate::route::routes! { Native;
     test_trigger = POST "/v1/triggers/{trigger_id}/test" => triggers::test_trigger {
         body: TestTrigger,
         answer: 200 TestedView,
-        access: [write api_keys, read agents, write runs, use models],
+        access: [write api_keys, read agents, write runs, use models, read buckets],
     }
     /// Take an event for a trigger: no key, but a proof of its sender
     ///
@@ -524,7 +525,7 @@ crate::route::routes! { Native;
     /// minute are 429.
     receive_hook = POST "/v1/hooks/{trigger_id}" => hooks::receive_hook {
         answer: 202 HookView | 200 HookView | 400 | 401 | 413 | 422 | 429,
-        access: [read agents, write runs, write messages, send queue, use models],
+        access: [read agents, write runs, write messages, send queue, use models, read buckets],
         limit: shared::trigger::BODY_LIMIT_BYTES,
     }
     /// List the models that this deployment can call, with prices

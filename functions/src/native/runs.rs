@@ -208,6 +208,8 @@ pub(super) struct RunView {
     trigger_id: Option<String>,
     /// The run whose end has started it, if one has: see `from` of triggers.
     caused_by_run_id: Option<String>,
+    /// The batch whose results it is told, if it is the `reduce` of one.
+    reduces: Option<String>,
     batch_id: Option<String>,
     /// The item's place in the batch's request, from 0.
     batch_index: Option<u16>,
@@ -279,6 +281,7 @@ impl RunView {
             schedule_id: run.cause.and_then(schedule_of),
             trigger_id: run.cause.and_then(trigger_of),
             caused_by_run_id: run.cause.and_then(run_of),
+            reduces: run.reduces.map(BatchId::prefixed),
             batch_id: batch.map(|batch| batch.id.prefixed()),
             batch_index: batch.map(|batch| batch.index),
             custom_id: batch.and_then(|batch| batch.custom_id.clone()),

@@ -12,7 +12,7 @@ use shared::{
     schedule::{Failed, Firing, Misfire, Outcome, Overlap, Schedule, Skipped, Status},
 };
 
-use super::{batches::OnBudgetView, views::ModeView};
+use super::{batches::OnBudgetView, reductions::ReduceBody, views::ModeView};
 
 /// What becomes of a firing when what was started before has not ended.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
@@ -137,6 +137,7 @@ pub(super) struct ScheduleView {
     budget_micro_usd: Option<u64>,
     on_budget: OnBudgetView,
     max_concurrency: Option<u32>,
+    reduce: Option<ReduceBody>,
     metadata: Metadata,
     created_at: String,
     updated_at: String,
@@ -180,6 +181,7 @@ impl From<Schedule> for ScheduleView {
             budget_micro_usd: order.budget_micro_usd,
             on_budget: order.on_budget.into(),
             max_concurrency: order.max_concurrency,
+            reduce: order.reduction.map(ReduceBody::from),
             metadata: order.metadata,
             created_at: schedule.created_at.rfc3339(),
             updated_at: schedule.updated_at.rfc3339(),

@@ -14,6 +14,7 @@ use shared::{
 
 use super::{
     batches::OnBudgetView,
+    reductions::ReduceBody,
     runs::look_later,
     schedule_views::{FiringView, MisfireView, NextView, OverlapView, ScheduleView, ScheduledItem},
     views::{ListQuery, ModeView, PageView, prompt},
@@ -70,6 +71,8 @@ pub(super) struct CreateSchedule {
     /// How many runs of a batch may be in hand at a time.
     #[schemars(range(min = 1, max = 10_000))]
     max_concurrency: Option<u32>,
+    /// One run over all results of a batch.
+    reduce: Option<ReduceBody>,
     /// What becomes of a firing when what was started before has not ended: `skip` unless given.
     #[serde(default)]
     overlap: OverlapView,
@@ -99,6 +102,7 @@ impl CreateSchedule {
                 budget_micro_usd: self.budget_micro_usd,
                 on_budget: self.on_budget.into(),
                 max_concurrency: self.max_concurrency,
+                reduction: self.reduce.map(ReduceBody::read).transpose()?,
                 metadata: self.metadata,
                 work: work.ok_or_else(missing)?,
             },
@@ -146,6 +150,8 @@ pub(super) struct UpdateSchedule {
     on_budget: Given<OnBudgetView>,
     #[serde(default, deserialize_with = "nullable")]
     max_concurrency: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "nullable")]
+    reduce: Option<Option<ReduceBody>>,
     #[serde(default)]
     overlap: Given<OverlapView>,
     #[serde(default)]
@@ -171,6 +177,9 @@ impl UpdateSchedule {
         set(&mut order.budget_micro_usd, &self.budget_micro_usd);
         set(&mut order.on_budget, &self.on_budget.map(Into::into));
         set(&mut order.max_concurrency, &self.max_concurrency);
+        if let Some(reduce) = &self.reduce {
+            order.reduction = reduce.clone().map(ReduceBody::read).transpose()?;
+        }
         set(&mut order.metadata, &self.metadata);
         set(&mut new.name, &self.name);
         set(&mut new.schedule, &self.schedule);

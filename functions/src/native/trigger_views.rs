@@ -11,10 +11,10 @@ use shared::{
     error::Problem,
     id::AgentId,
     run::Prompt,
-    trigger::{Definition, End, Ends, Event, Outcome, Shown, Source, Terms, Tested, Told, Trigger},
+    trigger::{Definition, End, Ends, Event, Objects, Outcome, Shown, Source, Terms, Tested, Told, Trigger},
 };
 
-use super::{batches::OnBudgetView, views::ModeView};
+use super::{batches::OnBudgetView, reductions::ReduceBody, views::ModeView};
 use crate::hooks;
 
 /// Where events come from, and so how they are proven.
@@ -31,10 +31,41 @@ pub(super) enum SourceView {
     Slack,
     /// The secret in `Authorization: Bearer` or `x-muster-token`; told apart by `Idempotency-Key` or `webhook-id`.
     Token,
-    /// Rules of Amazon EventBridge, through the function that is deployed for them; told apart by the event's `id`.
+    /// Rules of Amazon EventBridge, through the function that is deployed for them, or by HTTP with the secret as of `token`; told apart by the
+    /// event's `id`.
     Eventbridge,
+    /// The same, of new objects in a bucket of S3, as `object` says: told apart by key and version.
+    S3,
     /// Ends of runs of this organisation, as `from` says.
     Run,
+}
+
+/// Which objects are a trigger's events.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ObjectsView {
+    /// Of this bucket, which must be one that the operator lets be read.
+    bucket: String,
+    /// With keys that begin so.
+    #[schemars(length(max = 1024))]
+    #[serde(default)]
+    prefix: String,
+    /// With keys that end so.
+    #[schemars(length(max = 1024))]
+    #[serde(default)]
+    suffix: String,
+}
+
+impl From<ObjectsView> for Objects {
+    fn from(ObjectsView { bucket, prefix, suffix }: ObjectsView) -> Self {
+        Self { bucket, prefix, suffix }
+    }
+}
+
+impl From<Objects> for ObjectsView {
+    fn from(Objects { bucket, prefix, suffix }: Objects) -> Self {
+        Self { bucket, prefix, suffix }
+    }
 }
 
 /// Which ends of runs are a trigger's events.
@@ -94,6 +125,7 @@ impl From<SourceView> for Source {
             SourceView::Slack => Self::Slack,
             SourceView::Token => Self::Token,
             SourceView::Eventbridge => Self::Eventbridge,
+            SourceView::S3 => Self::S3,
             SourceView::Run => Self::Run,
         }
     }
@@ -108,6 +140,7 @@ impl From<Source> for SourceView {
             Source::Slack => Self::Slack,
             Source::Token => Self::Token,
             Source::Eventbridge => Self::Eventbridge,
+            Source::S3 => Self::S3,
             Source::Run => Self::Run,
         }
     }
@@ -123,8 +156,9 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    pub(super) fn told(self) -> Result<Told> {
+    pub(super) fn told(self, source: Source) -> Result<Told> {
         let Self { message, inputs, rows, custom_id } = self;
+        let of_object = source == Source::S3;
         let prompt = match (message, inputs) {
             (Some(_), Some(_)) => return Err(Error::invalid("message", "must be given without inputs")),
             (Some(message), None) => Some(Prompt::Message(message)),
@@ -132,6 +166,11 @@ impl Parts {
             (None, None) => None,
         };
         match (rows, custom_id, prompt) {
+            (Some(_), _, _) if of_object => Err(Error::invalid("rows", "are those of the object")),
+            (None, custom_id, Some(prompt)) if of_object => Ok(Told::Each { custom_id, prompt }),
+            (None, Some(_), None) if of_object => {
+                Err(Error::invalid("message", "or inputs must be given with custom_id"))
+            }
             (None, Some(_), _) => Err(Error::invalid("custom_id", "is an item's: rows is missing")),
             (None, None, Some(prompt)) => Ok(Told::Prompt(prompt)),
             (None, None, None) => Ok(Told::Body),
@@ -152,6 +191,7 @@ impl From<&Told> for Parts {
             Told::Rows { rows, custom_id, prompt } => {
                 Self { rows: Some(rows.clone()), custom_id: custom_id.clone(), ..parts(prompt) }
             }
+            Told::Each { custom_id, prompt } => Self { custom_id: custom_id.clone(), ..parts(prompt) },
             Told::Body => Self::default(),
         }
     }
@@ -167,6 +207,8 @@ pub(super) struct TriggerView {
     source: SourceView,
     /// Of the source `run`: which ends.
     from: Option<EndsView>,
+    /// Of the source `s3`: which objects.
+    object: Option<ObjectsView>,
     enabled: bool,
     /// Where its events go by POST; `null` where they come otherwise.
     url_path: Option<String>,
@@ -182,6 +224,7 @@ pub(super) struct TriggerView {
     budget_micro_usd: Option<u64>,
     on_budget: OnBudgetView,
     max_concurrency: Option<u32>,
+    reduce: Option<ReduceBody>,
     metadata: Metadata,
     /// Until when the secret before the last rotation holds too.
     previous_secret_until: Option<String>,
@@ -191,7 +234,7 @@ pub(super) struct TriggerView {
 
 impl TriggerView {
     pub(super) fn new(trigger: &Trigger, now: Timestamp) -> Self {
-        let Definition { name, description, source, from, enabled, filter, told, terms, cotool: _ } =
+        let Definition { name, description, source, from, object, enabled, filter, told, terms, cotool: _ } =
             trigger.definition.clone();
         let Parts { message, inputs, rows, custom_id } = Parts::from(&told);
         let Terms { agent_id, version, model, mode, max_steps, budget_micro_usd, .. } = terms;
@@ -202,6 +245,7 @@ impl TriggerView {
             description,
             source: source.into(),
             from: from.map(Into::into),
+            object: object.map(Into::into),
             enabled,
             url_path: source.by_http().then(|| format!("/v1/hooks/{}", trigger.id.prefixed())),
             message,
@@ -216,6 +260,7 @@ impl TriggerView {
             budget_micro_usd,
             on_budget: terms.on_budget.into(),
             max_concurrency: terms.max_concurrency,
+            reduce: terms.reduction.map(ReduceBody::from),
             metadata: terms.metadata,
             previous_secret_until: trigger.overlap_until(now).map(|at| at.rfc3339()),
             created_at: trigger.created_at.rfc3339(),

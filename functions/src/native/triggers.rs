@@ -14,7 +14,10 @@ use shared::{
 
 use super::{
     batches::OnBudgetView,
-    trigger_views::{EndsView, NewTriggerView, Parts, SourceView, TestedView, TriggerEventView, TriggerView},
+    reductions::ReduceBody,
+    trigger_views::{
+        EndsView, NewTriggerView, ObjectsView, Parts, SourceView, TestedView, TriggerEventView, TriggerView,
+    },
     views::{ListQuery, ModeView, PageView},
 };
 use crate::{
@@ -24,12 +27,13 @@ use crate::{
 };
 
 /// What bodies may have in them.
-const FIELDS: [&str; 20] = [
+const FIELDS: [&str; 22] = [
     "agent_id",
     "name",
     "description",
     "source",
     "from",
+    "object",
     "message",
     "inputs",
     "rows",
@@ -44,6 +48,7 @@ const FIELDS: [&str; 20] = [
     "budget_micro_usd",
     "on_budget",
     "max_concurrency",
+    "reduce",
     "metadata",
 ];
 
@@ -62,6 +67,9 @@ pub(super) struct CreateTrigger {
     source: SourceView,
     /// Of the source `run`, and of no other: which ends.
     from: Option<EndsView>,
+    /// Of the source `s3`, and of no other: which objects. Each of their rows is an item of a batch, and `row` in the templates; without
+    /// templates the column `message` is what the agent is told, or else all columns are inputs, but for `custom_id`.
+    object: Option<ObjectsView>,
     /// A template of what the agent is told.
     #[schemars(length(max = 16_384))]
     message: Option<String>,
@@ -102,6 +110,8 @@ pub(super) struct CreateTrigger {
     /// With `rows`: how many runs may be in hand at a time.
     #[schemars(range(min = 1, max = 10_000))]
     max_concurrency: Option<u32>,
+    /// With `rows`: one run over all results.
+    reduce: Option<ReduceBody>,
     /// At most 16 pairs of your own, for each run and batch.
     #[serde(default)]
     metadata: Metadata,
@@ -118,7 +128,7 @@ fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretStr
 impl CreateTrigger {
     fn read(self) -> Result<(Definition, Option<SecretString>)> {
         let Self { agent_id, name, description, source, message, inputs, rows, custom_id, filter, secret, .. } = self;
-        let Self { from, enabled, version, model, mode, max_steps, budget_micro_usd, on_budget, .. } = self;
+        let Self { from, object, enabled, version, model, mode, max_steps, budget_micro_usd, on_budget, .. } = self;
         let terms = Terms {
             version,
             model,
@@ -127,12 +137,15 @@ impl CreateTrigger {
             budget_micro_usd,
             on_budget: on_budget.into(),
             max_concurrency: self.max_concurrency,
+            reduction: self.reduce.map(ReduceBody::read).transpose()?,
             metadata: self.metadata,
             ..Terms::of(agent(&agent_id)?)
         };
-        let told = Parts { message, inputs, rows, custom_id }.told()?;
-        let (source, from) = (source.into(), from.map(EndsView::read).transpose()?);
-        let definition = Definition { name, description, source, from, enabled, filter, told, terms, cotool: None };
+        let source = source.into();
+        let told = Parts { message, inputs, rows, custom_id }.told(source)?;
+        let (from, object) = (from.map(EndsView::read).transpose()?, object.map(Into::into));
+        let definition =
+            Definition { name, description, source, from, object, enabled, filter, told, terms, cotool: None };
         Ok((definition, secret))
     }
 }
@@ -168,6 +181,9 @@ pub(super) struct UpdateTrigger {
     /// Of the source `run`: which ends.
     #[serde(default)]
     from: Given<EndsView>,
+    /// Of the source `s3`: which objects.
+    #[serde(default)]
+    object: Given<ObjectsView>,
     #[serde(default)]
     enabled: Given<bool>,
     #[serde(default, deserialize_with = "nullable")]
@@ -184,6 +200,8 @@ pub(super) struct UpdateTrigger {
     on_budget: Given<OnBudgetView>,
     #[serde(default, deserialize_with = "nullable")]
     max_concurrency: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "nullable")]
+    reduce: Option<Option<ReduceBody>>,
     #[serde(default)]
     metadata: Given<Metadata>,
 }
@@ -198,6 +216,9 @@ impl UpdateTrigger {
         if let Some(from) = &*self.from {
             new.from = Some(from.clone().read()?);
         }
+        if let Some(object) = &*self.object {
+            new.object = Some(object.clone().into());
+        }
         let terms = &mut new.terms;
         if let Some(id) = &*self.agent_id {
             terms.agent_id = agent(id)?;
@@ -209,6 +230,9 @@ impl UpdateTrigger {
         set(&mut terms.budget_micro_usd, &self.budget_micro_usd);
         set(&mut terms.on_budget, &self.on_budget.map(Into::into));
         set(&mut terms.max_concurrency, &self.max_concurrency);
+        if let Some(reduce) = &self.reduce {
+            terms.reduction = reduce.clone().map(ReduceBody::read).transpose()?;
+        }
         set(&mut terms.metadata, &self.metadata);
         let mut parts = Parts::from(&old.told);
         if matches!(&self.message, Some(Some(_))) {
@@ -221,7 +245,7 @@ impl UpdateTrigger {
         set(&mut parts.inputs, &self.inputs);
         set(&mut parts.rows, &self.rows);
         set(&mut parts.custom_id, &self.custom_id);
-        new.told = parts.told()?;
+        new.told = parts.told(old.source)?;
         Ok(new)
     }
 }

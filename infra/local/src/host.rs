@@ -21,7 +21,9 @@ use shared::{
         Chunk, Queue,
         embedded::{Embedded, Receiver},
     },
+    s3,
     store::{Backend, Store, sqlite::Sqlite},
+    trigger::Buckets,
 };
 use tokio::{
     net::TcpListener,
@@ -74,6 +76,9 @@ pub enum Failure {
     /// A setting makes no sense.
     #[error(transparent)]
     Setting(#[from] config::Invalid),
+    /// The buckets that triggers may read cannot be read.
+    #[error("MUSTER_SOURCE_BUCKETS: {0}")]
+    Buckets(#[source] shared::error::Fault),
     /// The settings make no application.
     #[error(transparent)]
     Unusable(#[from] shared::app::Unusable),
@@ -97,7 +102,14 @@ fn open(data: &Path) -> Result<(App, Receiver), Failure> {
     let config = Config::from_environment(pepper, SyncRuns::InProcess { limit_ms: LONG_WAIT_MS }, Some(epoch))?;
     let files = Files::Folder(files(data));
     let app = App::new(config, Clock::System, store, Queue::Embedded(queue), files, Limiter::in_memory())?;
-    Ok((app, receiver))
+    Ok((app.with_buckets(buckets()?), receiver))
+}
+
+/// The buckets whose objects triggers may read: with the credentials of the environment, if there are any buckets.
+fn buckets() -> Result<Buckets, Failure> {
+    let name = "MUSTER_SOURCE_BUCKETS";
+    let Some(list) = config::variable(name) else { return Ok(Buckets::default()) };
+    Ok(Buckets::new(s3::Client::from_environment().map_err(Failure::Buckets)?, name, &list)?)
 }
 
 /// Where the bytes of files are.

@@ -84,6 +84,7 @@ impl Function {
             Access::Write(Table::Messages),
             Access::Send,
             Access::Models,
+            Access::SourceBuckets,
         ];
         let worker =
             [worker.as_slice(), &[Access::Send, Access::Models, Access::Tools, Access::Timers, Access::Bus]].concat();
@@ -113,7 +114,12 @@ impl Function {
                 "Makes a key for an organisation, when an operator invokes it",
                 vec![Access::Write(Table::ApiKeys)],
             ),
-            plain("receive_event", "Takes events for triggers from rules of Amazon EventBridge", events.to_vec()),
+            // An object may have 10,000 rows.
+            Self {
+                timeout_s: 300,
+                memory_mb: 1024,
+                ..plain("receive_event", "Takes events for triggers from rules of Amazon EventBridge", events.to_vec())
+            },
         ]
         .into_iter()
     }
@@ -166,6 +172,9 @@ impl Function {
             self.statements().into_iter().map(|(actions, on)| statement(&actions, &on)).collect();
         if self.access.contains(&Access::Tools) {
             statements.push_str(INVOKE);
+        }
+        if self.access.contains(&Access::SourceBuckets) {
+            statements.push_str(READ_SOURCES);
         }
         if self.access.contains(&Access::Bus) {
             statements.push_str(PUT_EVENTS);
@@ -259,6 +268,19 @@ const TRUST: &str = "{ Version: \"2012-10-17\", Statement: [{ Effect: Allow, Pri
 const INVOKE: &str = "              - !If
                 - CallsFunctions
                 - { Effect: Allow, Action: [lambda:InvokeFunction], Resource: !Ref ToolFunctions }
+                - !Ref AWS::NoValue
+";
+
+/// Objects of the buckets that the operator names, and of no others.
+const READ_SOURCES: &str = "              - !If
+                - ReadsBuckets
+                - Effect: Allow
+                  Action: [s3:GetObject, s3:GetObjectVersion]
+                  Resource: !Split
+                    - \",\"
+                    - !Sub
+                      - \"arn:${AWS::Partition}:s3:::${Names}/*\"
+                      - { Names: !Join [!Sub \"/*,arn:${AWS::Partition}:s3:::\", !Ref SourceBuckets] }
                 - !Ref AWS::NoValue
 ";
 

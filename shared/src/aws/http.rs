@@ -33,12 +33,8 @@ pub fn patient_http_client() -> Result<SharedHttpClient, Fault> {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn http_client() -> Result<SharedHttpClient, Fault> {
-    Ok(SharedHttpClient::new(Client(plain_client()?)))
-}
-
-/// The same, for what is asked of AWS without the SDK.
-pub(crate) fn plain_client() -> Result<reqwest::Client, Fault> {
-    Ok(net::trusting()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()?)
+    let client = net::trusting()?.no_proxy().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build()?;
+    Ok(SharedHttpClient::new(Client(client)))
 }
 
 #[derive(Debug, Clone)]

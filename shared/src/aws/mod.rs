@@ -13,7 +13,6 @@ use aws_config::{
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_smithy_types::retry::ReconnectMode;
 
-pub(crate) use self::http::plain_client;
 pub use self::http::{http_client, patient_http_client};
 use crate::{config::variable, error::Fault, queue::sqs::Sqs, store::dynamo::Dynamo};
 

@@ -4,6 +4,7 @@
 
 mod places;
 mod progress;
+mod reduce;
 mod start;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -17,6 +18,7 @@ pub(crate) use self::{
 };
 pub use self::{
     progress::{Counts, Progress},
+    reduce::{NewReduction, REDUCTION_LIMIT_BYTES, RESULTS_LIMIT_BYTES, Reduced, Reduction},
     start::{
         INLINE_LIMIT, ITEMS_LIMIT, Item, MAX_CONCURRENCY_LIMIT, NewBatch, Planned, Shared, plan, plan_retry, start,
     },
@@ -71,6 +73,9 @@ pub struct Batch {
     /// The evaluation that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<EvaluationId>,
+    /// The run that is told its results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduction: Option<Reduction>,
     /// When its runs end if they have not.
     pub deadline_at: Timestamp,
     /// The most that its runs may cost together, in micro-USD.

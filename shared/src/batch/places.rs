@@ -1,7 +1,7 @@
 //! How many runs of a batch are in hand at a time. The number is a counter that no write of a run's row passes by, so it is exact;
 //! here is only who is asked for when a place is free. That is a hint: what is lost of it, the reaper's look at the batch makes up for.
 
-use super::{Batch, OnBudget, READ_TOGETHER, settle};
+use super::{Batch, OnBudget, READ_TOGETHER, Reduction, settle};
 use crate::{
     app::App,
     engine,
@@ -59,6 +59,10 @@ async fn end(app: &App, run: &Run) -> Result<()> {
         return Ok(());
     }
     let Some(found) = app.store().batch(run.tenant(), batch.id).await? else { return Ok(()) };
+    let partial = found.value.reduction.as_ref().is_some_and(Reduction::is_partial);
+    if partial && found.value.looks_at(batch.index) {
+        return settle(app, run.tenant(), batch.id).await.map(|_| ());
+    }
     // From the end on, which is worked on last, and more and more at a time: mostly the first has not ended.
     let (mut ids, mut more) = (found.value.run_ids(), 1_usize);
     while !ids.is_empty() {

@@ -3,18 +3,19 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::{Batch, OnBudget, fill};
+use super::{Batch, OnBudget, Reduced, fill};
 use crate::{
     app::App,
     clock::Timestamp,
+    engine,
     error::{Error, Result},
     id::BatchId,
     money::Budget,
     run::{self, Glance, Run, Status, Usage},
     schedule,
-    store::{self, Versioned},
+    store::{self, Versioned, row::Write},
     tenant::Tenant,
-    webhook,
+    webhook::{self, Notices},
 };
 
 /// How many runs are cancelled at a time.
@@ -116,21 +117,50 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
         cancel_runs(app, &batch).await?;
         now_at = progress(app, &batch).await?;
     }
-    if batch.settled.is_some() || now_at.ended_at.is_none() {
+    let (ends, reduces) = (now_at.ended_at.is_some(), batch.reduces(&now_at));
+    if batch.settled.is_some() || !(ends || reduces) {
         return Ok((batch, now_at));
     }
-    batch.settled = Some(now_at);
-    let notices = webhook::of_batch(app, &batch, &now_at).await?;
-    match app.store().save_batch(&batch, Some(rev), notices.writes(app.store())?).await {
+    let mut writes = Vec::new();
+    if reduces {
+        writes = reduce(app, &mut batch, &now_at).await?;
+        engine::fault::point("B1");
+    }
+    let mut notices = Notices::default();
+    if ends {
+        batch.settled = Some(now_at);
+        notices = webhook::of_batch(app, &batch, &now_at).await?;
+        writes.extend(notices.writes(app.store())?);
+    }
+    match app.store().save_batch(&batch, Some(rev), writes).await {
         Ok(()) => {
-            webhook::ask_to_send(app, tenant, &notices).await;
-            schedule::after(app, tenant, batch.cause.as_ref()).await;
+            engine::fault::point("B2");
+            if let Some(run) = batch.reduction_run().filter(|_| reduces) {
+                engine::ask_for_workers(app, tenant, &[run]).await;
+            }
+            if ends {
+                webhook::ask_to_send(app, tenant, &notices).await;
+                schedule::after(app, tenant, batch.cause.as_ref()).await;
+            }
         }
         // Another settles it, or cancels it, which the next look will see.
         Err(store::Error::Conflict { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     Ok((batch, now_at))
+}
+
+/// Decides on the batch's reduction. Answers what starts the run, if there is one.
+async fn reduce(app: &App, batch: &mut Batch, progress: &Progress) -> Result<Vec<Write>> {
+    let Some(mut reduction) = batch.reduction.take() else { return Ok(Vec::new()) };
+    let decided = Box::pin(super::reduce::decide(app, batch, &reduction, progress)).await?;
+    let (outcome, writes) = match decided {
+        Ok((run, input)) => (Reduced::Run(run.id), app.store().new_run_writes(&run, &input)?.into()),
+        Err(why) => (Reduced::Failed(why), Vec::new()),
+    };
+    reduction.outcome = Some(outcome);
+    batch.reduction = Some(reduction);
+    Ok(writes)
 }
 
 /// What the reaper does about a batch whose time has come: settles it, or sees to it that its time comes again. Answers the

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Batch, OnBudget, Progress, settle};
+use super::{Batch, NewReduction, OnBudget, Progress, reduce, settle};
 use crate::{
     agent::{self, Metadata, Mode},
     app::App,
@@ -64,6 +64,8 @@ pub struct NewBatch {
     pub webhook_url: Option<String>,
     /// What its runs share.
     pub shared: Shared,
+    /// The run that is told its results, if there shall be one.
+    pub reduction: Option<NewReduction>,
 }
 
 /// What the runs of a batch share.
@@ -117,6 +119,10 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
     let common = NewRun { version, model, deadline_at, metadata, ..NewRun::of(agent_id, nothing, origin) };
     let pinned = run::pin(app, caller, &common).await?;
     check_shared(app, &pinned, shared).await?;
+    let reduction = match new.reduction {
+        Some(reduction) => Some(Box::pin(reduce::pin(app, caller, agent_id, &pinned.metadata, reduction)).await?),
+        None => None,
+    };
     if items.is_empty() || items.len() > limit {
         return Err(Error::invalid(items_field, format!("must have 1 to {limit} items, not {}", items.len())));
     }
@@ -142,7 +148,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
             other => other?,
         };
         let Shared { budget_micro_usd, max_concurrency, .. } = shared;
-        let awaited = webhook_url.is_some();
+        let awaited = webhook_url.is_some() || reduction.is_some();
         let in_batch = InBatch {
             id,
             index,
@@ -165,7 +171,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewBatch) -> Result<Planned> 
         let attachments = file::keep_all(app, files).await?;
         kept.push((run, Record::Input { text, inputs, attachments }.at(now)));
     }
-    let batch = Batch { webhook_url, ..first_row(app, &pinned, id, kept.len(), shared) };
+    let batch = Batch { webhook_url, reduction, ..first_row(app, &pinned, id, kept.len(), shared) };
     Ok(Planned { batch, runs: kept })
 }
 
@@ -186,6 +192,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: BatchId, items: usize, s
         items: u16::try_from(items).unwrap_or(u16::MAX),
         retry_of: None,
         evaluation: None,
+        reduction: None,
         deadline_at: pinned.deadline_at,
         budget_micro_usd: shared.budget_micro_usd,
         on_budget: shared.on_budget,
@@ -267,7 +274,8 @@ pub(crate) async fn take_away(app: &App, batch: &Batch) {
     }
 }
 
-/// A new batch of the items that did not end well, with their custom ids, on the agent's current version; not yet accepted.
+/// A new batch of the items that did not end well, with their custom ids, on the agent's current version and without a reduction; not yet
+/// accepted.
 ///
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Conflict`] when the batch has not ended, or every item ended well.
@@ -311,6 +319,8 @@ pub async fn plan_retry(app: &App, caller: &Caller, id: BatchId) -> Result<Plann
             on_budget: batch.on_budget,
             max_concurrency: batch.max_concurrency,
         },
+        // It would be told these items' results alone.
+        reduction: None,
     };
     let mut planned = plan(app, caller, new).await?;
     planned.batch.retry_of = Some(id);

@@ -1,7 +1,7 @@
 //! Orders: what schedules and triggers start, each time anew and without a caller: a run, or a batch of items or of a file's rows. Knows
 //! neither times nor events.
 
-mod rows;
+pub(crate) mod rows;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub use self::rows::COLUMN_MESSAGE;
 use crate::{
     agent::{Metadata, Mode},
     app::App,
-    batch::{self, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, Shared},
+    batch::{self, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, NewReduction, Shared},
     error::{Error, Problem, Result},
     file,
     id::{AgentId, BatchId, FileId, RunId},
@@ -48,6 +48,9 @@ pub struct Order {
     /// How many runs of a batch may be in hand at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<u32>,
+    /// The run that is told a batch's results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduction: Option<NewReduction>,
     /// The caller's own pairs, for each run and batch.
     #[serde(default)]
     pub metadata: Metadata,
@@ -144,7 +147,7 @@ pub(crate) async fn plan(app: &App, caller: &Caller, order: Order, cause: Cause)
         Work::Items(items) => items.into_iter().map(Item::from).collect(),
         Work::Rows(id) => {
             let (file, bytes) = file::bytes(app, caller.tenant(), id).await?;
-            rows::read(&file.media_type, &bytes)?
+            rows::read(&file.media_type, &bytes).map_err(Error::Invalid)?
         }
     };
     let items = items.into_iter().map(|item: Item| Item { mode, ..item }).collect();
@@ -160,6 +163,7 @@ pub(crate) async fn plan(app: &App, caller: &Caller, order: Order, cause: Cause)
         metadata,
         webhook_url: None,
         shared: Shared { budget_micro_usd, on_budget, max_concurrency },
+        reduction: order.reduction,
     };
     Ok(Planned::Batch(Box::new(batch::plan(app, caller, new).await?.caused_by(cause))))
 }
@@ -181,6 +185,7 @@ pub(crate) async fn check(app: &App, caller: &Caller, order: &Order, cause: Caus
             let only = [
                 ("max_concurrency", order.max_concurrency.is_some()),
                 ("on_budget", order.on_budget != batch::OnBudget::default()),
+                ("reduce", order.reduction.is_some()),
             ];
             let given = only.into_iter().filter(|(_, given)| *given);
             problems.extend(given.map(|(field, _)| problem(field, "is a batch's, and this starts a run".to_owned())));

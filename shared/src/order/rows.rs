@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     agent::Inputs,
     batch::{ITEMS_LIMIT, Item},
-    error::{Error, Problem, Result},
+    error::Problem,
     run::Prompt,
 };
 
@@ -26,7 +26,7 @@ struct Line {
 
 /// The items that the rows are: of `text/csv` the lines below the head; of JSON lines an object each; of any other text the lines that
 /// are not blank, each a message.
-pub(super) fn read(media_type: &str, bytes: &[u8]) -> Result<Vec<Item>> {
+pub(crate) fn read(media_type: &str, bytes: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
     let items = match media_type {
         "text/csv" => table(bytes),
         "application/x-ndjson" | "application/json" => json_lines(bytes),
@@ -34,13 +34,52 @@ pub(super) fn read(media_type: &str, bytes: &[u8]) -> Result<Vec<Item>> {
             Ok(text) => Ok(text.lines().filter(|line| !line.trim().is_empty()).map(plain).collect()),
             Err(_) => Err(vec![problem("is not a text".to_owned())]),
         },
-    };
-    let items = items.map_err(Error::Invalid)?;
-    if items.is_empty() || items.len() > ITEMS_LIMIT {
-        let message = format!("must have 1 to {ITEMS_LIMIT} rows, not {}", items.len());
-        return Err(Error::Invalid(vec![problem(message)]));
+    }?;
+    check_number(items.len()).map(|()| items)
+}
+
+/// The rows themselves: of `text/csv` an object of strings each, by the head; of JSON lines the value; of any other text the line.
+pub(crate) fn values(media_type: &str, bytes: &[u8]) -> Result<Vec<Value>, Vec<Problem>> {
+    let rows = match media_type {
+        "text/csv" => cells(bytes),
+        "application/x-ndjson" | "application/json" => json_values(bytes),
+        _ => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.lines().filter(|line| !line.trim().is_empty()).map(Value::from).collect()),
+            Err(_) => Err(vec![problem("is not a text".to_owned())]),
+        },
+    }?;
+    check_number(rows.len()).map(|()| rows)
+}
+
+fn check_number(rows: usize) -> Result<(), Vec<Problem>> {
+    if (1..=ITEMS_LIMIT).contains(&rows) {
+        return Ok(());
     }
-    Ok(items)
+    Err(vec![problem(format!("must have 1 to {ITEMS_LIMIT} rows, not {rows}"))])
+}
+
+fn json_values(bytes: &[u8]) -> Result<Vec<Value>, Vec<Problem>> {
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for (number, line) in lines(bytes) {
+        match serde_json::from_slice(line) {
+            Ok(row) => rows.push(row),
+            Err(error) => problems.push(problem(format!("line {number}: {error}"))),
+        }
+    }
+    if problems.is_empty() { Ok(rows) } else { Err(problems) }
+}
+
+/// The lines that are not blank, with their numbers from 1 on.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let lines = (1_usize..).zip(bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii));
+    lines.filter(|(_, line)| !line.is_empty())
+}
+
+fn cells(bytes: &[u8]) -> Result<Vec<Value>, Vec<Problem>> {
+    let (head, rows) = table_of(bytes)?;
+    let object =
+        |row: &csv::StringRecord| head.iter().zip(row).map(|(name, cell)| (name.to_owned(), cell.into())).collect();
+    Ok(rows.iter().map(|row| Value::Object(object(row))).collect())
 }
 
 fn problem(message: String) -> Problem {
@@ -57,8 +96,7 @@ fn plain(line: &str) -> Item {
 
 fn json_lines(bytes: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
     let (mut items, mut problems) = (Vec::new(), Vec::new());
-    let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
-    for (index, line) in lines.filter(|(_, line)| !line.is_empty()) {
+    for (number, line) in lines(bytes) {
         let read = serde_json::from_slice::<Line>(line).map_err(|error| error.to_string());
         let made = read.and_then(|Line { custom_id, message, inputs }| match (message, inputs) {
             (Some(message), None) => Ok(item(custom_id, Prompt::Message(message))),
@@ -67,7 +105,7 @@ fn json_lines(bytes: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
         });
         match made {
             Ok(made) => items.push(made),
-            Err(message) => problems.push(problem(format!("line {}: {message}", index.saturating_add(1)))),
+            Err(message) => problems.push(problem(format!("line {number}: {message}"))),
         }
     }
     if problems.is_empty() { Ok(items) } else { Err(problems) }
@@ -75,24 +113,16 @@ fn json_lines(bytes: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
 
 /// The column `message` is the message; without one, all columns but `custom_id` are inputs of those names, as strings.
 fn table(bytes: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
-    let wrong = |error: csv::Error| vec![problem(error.to_string())];
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
-    let head = reader.headers().map_err(wrong)?.clone();
+    let (head, rows) = table_of(bytes)?;
     let place = |name: &str| head.iter().position(|column| column == name);
     let (message, custom_id) = (place(COLUMN_MESSAGE), place(COLUMN_CUSTOM_ID));
-    let twice = head.iter().enumerate().find(|(index, name)| place(name) != Some(*index));
-    if let Some((_, name)) = twice {
-        return Err(vec![problem(format!("the column {name:?} is there twice"))]);
-    }
     let mut items = Vec::new();
-    for row in reader.records() {
-        let row = row.map_err(wrong)?;
+    for row in &rows {
         let own = custom_id.and_then(|at| row.get(at)).filter(|id| !id.is_empty()).map(str::to_owned);
         let prompt = match message {
             Some(at) => Prompt::Message(row.get(at).unwrap_or_default().to_owned()),
             None => {
-                let columns = head.iter().zip(&row).filter(|(name, _)| *name != COLUMN_CUSTOM_ID);
+                let columns = head.iter().zip(row).filter(|(name, _)| *name != COLUMN_CUSTOM_ID);
                 Prompt::Inputs(columns.map(|(name, value)| (name.to_owned(), Value::from(value))).collect())
             }
         };
@@ -101,12 +131,28 @@ fn table(bytes: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
     Ok(items)
 }
 
+/// The head of a table and the lines below it.
+fn table_of(bytes: &[u8]) -> Result<(csv::StringRecord, Vec<csv::StringRecord>), Vec<Problem>> {
+    let wrong = |error: csv::Error| vec![problem(error.to_string())];
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
+    let head = reader.headers().map_err(wrong)?.clone();
+    let place = |name: &str| head.iter().position(|column| column == name);
+    let twice = head.iter().enumerate().find(|(index, name)| place(name) != Some(*index));
+    if let Some((_, name)) = twice {
+        return Err(vec![problem(format!("the column {name:?} is there twice"))]);
+    }
+    let rows = reader.records().collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    Ok((head, rows))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     fn said(media_type: &str, text: &str) -> Result<Vec<(Option<String>, Prompt)>, String> {
-        let items = read(media_type, text.as_bytes()).map_err(|error| error.to_string())?;
+        let items = read(media_type, text.as_bytes()).map_err(|problems| Error::Invalid(problems).to_string())?;
         Ok(items.into_iter().map(|item| (item.custom_id, item.prompt)).collect())
     }
 

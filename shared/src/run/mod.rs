@@ -167,6 +167,9 @@ pub struct Run {
     /// The slots of the tool calls for which it started a run: see [`Run::children`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) started_for: Vec<u32>,
+    /// The batch whose results it is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduces: Option<BatchId>,
     /// The run that it grades: one that does is in no list, and no caller sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grades: Option<RunId>,
@@ -276,6 +279,12 @@ pub const SOLE_TAKEOVERS_LIMIT: u32 = 10;
 impl Run {
     pub(crate) fn tenant(&self) -> Tenant {
         Tenant::of(self.org)
+    }
+
+    /// What it has said at its end as a value: JSON, if its agent has an output schema.
+    pub(crate) fn output(&self, said: String) -> serde_json::Value {
+        let json = self.structured.then(|| serde_json::from_str(&said).ok()).flatten();
+        json.unwrap_or(serde_json::Value::String(said))
     }
 
     /// How long it took, or has taken at this moment, in milliseconds, from its acceptance on.

@@ -171,6 +171,7 @@ pub(crate) fn first_row(app: &App, pinned: &Pinned, id: RunId, text: &str, batch
         batch,
         parent: None,
         started_for: Vec::new(),
+        reduces: None,
         grades: None,
         judges: false,
         graded: false,

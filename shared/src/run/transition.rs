@@ -205,6 +205,7 @@ pub(super) mod tests {
             batch: None,
             parent: None,
             started_for: Vec::new(),
+            reduces: None,
             grades: None,
             judges: false,
             graded: false,

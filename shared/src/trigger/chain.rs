@@ -194,10 +194,7 @@ fn run_of(event: &str) -> Option<RunId> {
 /// What templates know of a run that has ended, as `body`.
 async fn told(app: &App, tenant: Tenant, run: &Run) -> Result<Json> {
     let said = run::outputs_of(app, tenant, std::slice::from_ref(run)).await?.pop().flatten();
-    let output = said.map(|text| match run.structured.then(|| serde_json::from_str(&text).ok()).flatten() {
-        Some(json) => json,
-        None => Json::String(text),
-    });
+    let output = said.map(|said| run.output(said));
     let input = app.store().slots(tenant, &[(run.id, 0)]).await?.pop().flatten();
     let Some(Record::Input { text, inputs, .. }) = input.map(|slot| slot.record) else {
         return Err(Error::Internal("the input of a run is missing".into()));

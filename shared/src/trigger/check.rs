@@ -2,14 +2,15 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{DESCRIPTION_LIMIT, Definition, NAME_LIMIT, Told, chain, template};
+use super::{DESCRIPTION_LIMIT, Definition, NAME_LIMIT, Source, Told, chain, object};
 use crate::{
-    agent::{self, InputType, Inputs},
+    agent::{self, InputType},
     app::App,
     error::{Error, Problem, Result},
     id::TriggerId,
     order::{self, OrderItem, Work},
     run::{By, Cause, Prompt},
+    template,
     tenant::Caller,
 };
 
@@ -34,7 +35,10 @@ pub(super) async fn all(app: &App, caller: &Caller, id: TriggerId, definition: &
         problems.extend(template::check_expression("rows", rows).err());
         problems.extend(custom_id.as_ref().and_then(|own| template::check_text("custom_id", own).err()));
     }
-    if let Told::Prompt(prompt) | Told::Rows { prompt, .. } = told {
+    if let Told::Each { custom_id: Some(own), .. } = told {
+        problems.extend(template::check_text("custom_id", own).err());
+    }
+    if let Told::Prompt(prompt) | Told::Rows { prompt, .. } | Told::Each { prompt, .. } = told {
         if matches!(prompt, Prompt::Inputs(inputs) if too_large(&json!(inputs))) {
             problems.push(Problem {
                 field: "inputs".to_owned(),
@@ -48,17 +52,24 @@ pub(super) async fn all(app: &App, caller: &Caller, id: TriggerId, definition: &
         return Err(Error::Invalid(problems));
     }
     chain::check(app, caller, definition).await?;
+    object::check(app, caller, definition)?;
     let agent = agent::wanted(app, caller.tenant(), terms.agent_id, terms.version).await?;
     let declared: Vec<(&str, InputType)> =
         agent.definition.inputs.iter().map(|input| (input.name.as_str(), input.kind)).collect();
     let work = match told {
-        Told::Prompt(prompt) => Work::Run(sample(prompt, &declared)),
-        Told::Rows { prompt, .. } => {
-            Work::Items(vec![OrderItem { custom_id: None, prompt: sample(prompt, &declared) }])
+        Told::Prompt(prompt) => Work::Run(template::sample(prompt, &declared)),
+        Told::Rows { prompt, .. } | Told::Each { prompt, .. } => {
+            Work::Items(vec![OrderItem { custom_id: None, prompt: template::sample(prompt, &declared) }])
         }
         // Whatever comes: it is held to what the agent declares when it does.
         Told::Body => {
-            Work::Run(Prompt::Inputs(declared.iter().map(|(name, kind)| ((*name).to_owned(), of(*kind))).collect()))
+            let inputs = declared.iter().map(|(name, kind)| ((*name).to_owned(), template::value_of(*kind))).collect();
+            let prompt = Prompt::Inputs(inputs);
+            if definition.source == Source::S3 {
+                Work::Items(vec![OrderItem { custom_id: None, prompt }])
+            } else {
+                Work::Run(prompt)
+            }
         }
     };
     let unnumbered = |field: &str| field.replace("items[0].", "").replace("items[0]", "rows");
@@ -69,25 +80,4 @@ pub(super) async fn all(app: &App, caller: &Caller, id: TriggerId, definition: &
 
 fn too_large(value: &Json) -> bool {
     value.to_string().len() > JSON_LIMIT_BYTES
-}
-
-/// What a prompt may come to: the values of templates are such as the agent wants.
-fn sample(prompt: &Prompt, declared: &[(&str, InputType)]) -> Prompt {
-    let Prompt::Inputs(inputs) = prompt else { return Prompt::Message("an event".to_owned()) };
-    let value = |(name, value): (&String, &Json)| {
-        let open = value.as_str().is_some_and(|source| template::one_expression(source).is_some());
-        let kind = declared.iter().find(|(its, _)| its == name).map(|(_, kind)| *kind);
-        (name.clone(), kind.filter(|_| open).map_or_else(|| value.clone(), of))
-    };
-    Prompt::Inputs(inputs.iter().map(value).collect::<Inputs>())
-}
-
-fn of(kind: InputType) -> Json {
-    match kind {
-        InputType::String => json!("x"),
-        InputType::Number | InputType::Integer => json!(1),
-        InputType::Boolean => json!(true),
-        InputType::Array => json!([]),
-        InputType::Object => json!({}),
-    }
 }

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use super::{Ends, Source};
+use super::{Ends, Objects, Source};
 use crate::{
     agent::{Metadata, Mode},
-    batch,
+    batch::{self, NewReduction},
     id::AgentId,
     order::{Order, Work},
     run::Prompt,
@@ -25,6 +25,9 @@ pub struct Definition {
     /// Of the source `run`: which ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Ends>,
+    /// Of the source `s3`: which objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Objects>,
     /// Whether its events start anything; otherwise it is as if it were not there.
     pub enabled: bool,
     /// An expression that holds for the events that start something; `None`: all do.
@@ -55,7 +58,15 @@ pub enum Told {
         /// What each item's run is told.
         prompt: Prompt,
     },
-    /// A run whose input is the event's body as it is.
+    /// Of the source `s3` a batch: an item for each row of the object, which texts know as `row`.
+    Each {
+        /// The item's own id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        custom_id: Option<String>,
+        /// What each item's run is told.
+        prompt: Prompt,
+    },
+    /// The event's body as it is: a run's input, or of the source `s3` the rows of the object as items of a batch.
     Body,
 }
 
@@ -78,6 +89,8 @@ pub struct Terms {
     pub on_budget: batch::OnBudget,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reduction: Option<NewReduction>,
     #[serde(default)]
     pub metadata: Metadata,
 }
@@ -95,13 +108,14 @@ impl Terms {
             budget_micro_usd: None,
             on_budget: batch::OnBudget::default(),
             max_concurrency: None,
+            reduction: None,
             metadata: Metadata::new(),
         }
     }
 
     pub(super) fn order(&self, work: Work) -> Order {
         let Self { agent_id, version, model, mode, max_steps, budget_micro_usd, .. } = self.clone();
-        let Self { on_budget, max_concurrency, metadata, .. } = self.clone();
+        let Self { on_budget, max_concurrency, reduction, metadata, .. } = self.clone();
         Order {
             agent_id,
             version,
@@ -111,6 +125,7 @@ impl Terms {
             budget_micro_usd,
             on_budget,
             max_concurrency,
+            reduction,
             metadata,
             work,
         }

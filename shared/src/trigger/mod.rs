@@ -1,13 +1,14 @@
 //! Triggers: events from outside that start runs and batches. What one says is here, and what its owner does with it; `receive` is what happens
-//! to an event, `scheme` how its sender proves itself, `template` what it becomes.
+//! to an event, `scheme` how its sender proves itself.
 
 mod body;
+mod buckets;
 mod chain;
 mod check;
 mod definition;
+mod object;
 mod receive;
 mod scheme;
-mod template;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use secrecy::SecretString;
@@ -15,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::chain::{Link, go_on};
 pub use self::{
+    buckets::Buckets,
     chain::{End, Ends, LINKS_FROM_LIMIT, LINKS_LIMIT},
     definition::{Cotool, Definition, Terms, Told},
+    object::Objects,
     receive::{Came, Event, Outcome, Received, Tested, receive, received_from_bus, test},
     scheme::{EVENT_ID_LIMIT_BYTES, Headers, Source, TOLERANCE_S},
-    template::{RENDERED_LIMIT_BYTES, ROWS_LIMIT, TEMPLATES_LIMIT},
 };
+pub use crate::template::{RENDERED_LIMIT_BYTES, ROWS_LIMIT, TEMPLATES_LIMIT};
 use crate::{
     agent,
     app::App,
@@ -124,7 +127,7 @@ pub async fn create(
     caller.require(Scope::RunsWrite)?;
     let (tenant, now) = (caller.tenant(), app.now());
     let (id, source) = (TriggerId::new(now), definition.source);
-    check::all(app, caller, id, &definition).await?;
+    Box::pin(check::all(app, caller, id, &definition)).await?;
     let secret = new_secret(source, secret)?;
     let sealed =
         secret.as_ref().map(|secret| app.sealer().seal_trigger_secret(tenant.org(), id, secret)).transpose()?;
@@ -251,7 +254,7 @@ pub async fn update(
         // To switch one off is allowed whatever has become of its agent.
         let only_off = Definition { enabled: old.definition.enabled, ..definition.clone() } == old.definition;
         if !only_off || definition.enabled {
-            check::all(app, caller, id, &definition).await?;
+            Box::pin(check::all(app, caller, id, &definition)).await?;
         }
         let trigger = Trigger { definition, mandate: caller.mandate(), updated_at: app.now(), ..old };
         match chain::save(app, &trigger, rev).await {

@@ -3,13 +3,12 @@
 use bytes::Bytes;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::{
-    Source, Told, Trigger, body, chain, get,
+    Source, Told, Trigger, body, chain, get, object,
     scheme::{self, EVENT_ID_LIMIT_BYTES, Genuine, Headers},
-    template,
 };
 use crate::{
     app::App,
@@ -21,6 +20,7 @@ use crate::{
     run::{Chain, Prompt},
     seal::fingerprint,
     store::Versioned,
+    template::Known,
     tenant::{Caller, Tenant},
     webhook::bus,
 };
@@ -117,6 +117,10 @@ pub async fn receive(
             let message = format!("must be given once, as 1 to {EVENT_ID_LIMIT_BYTES} printable ASCII characters");
             Err(Error::invalid(header, message))
         }
+        Genuine::Event(_) if source.of_bus() => {
+            let event = body::parsed(&came.headers, &came.body);
+            Box::pin(of_bus(app, &trigger, event)).await
+        }
         Genuine::Event(event_id) => {
             let event_id = event_id.unwrap_or_else(|| EventId::new(app.now()).prefixed());
             let headers = body::shown(&came.headers);
@@ -132,14 +136,20 @@ pub async fn receive(
 /// [`receive`].
 pub async fn received_from_bus(app: &App, id: TriggerId, event: Json) -> Result<Received> {
     let found = found(app, Some(id)).await?.filter(|trigger| trigger.definition.enabled);
-    let of_bus = found.filter(|trigger| trigger.definition.source == Source::Eventbridge);
-    let trigger = of_bus.ok_or(Error::NotFound("trigger"))?;
+    let trigger = found.filter(|trigger| trigger.definition.source.of_bus()).ok_or(Error::NotFound("trigger"))?;
+    of_bus(app, &trigger, event).await
+}
+
+async fn of_bus(app: &App, trigger: &Trigger, event: Json) -> Result<Received> {
     let own = bus::own_event(&event);
-    let sent = own.is_none().then(|| event.get("id").and_then(Json::as_str)).flatten();
-    let event_id = own.as_ref().map(|own| own.event_id.as_str()).or(sent).filter(|id| scheme::is_event_id(id));
+    let given = || event.get("id").and_then(Json::as_str).filter(|id| scheme::is_event_id(id)).map(str::to_owned);
+    let of_object = || Some(trigger).filter(|its| its.definition.source == Source::S3).and(object::event_id(&event));
+    let event_id = match &own {
+        Some(own) => Some(own.event_id.clone()).filter(|id| scheme::is_event_id(id)),
+        None => of_object().or_else(given),
+    };
     let event_id = event_id.ok_or_else(|| Error::invalid("event", "must have an id: it is no event of EventBridge"))?;
-    let (event_id, chain) = (event_id.to_owned(), own.and_then(|own| own.chain));
-    Box::pin(accept(app, &trigger, chain, event_id, Map::new(), event)).await
+    Box::pin(accept(app, trigger, own.and_then(|own| own.chain), event_id, Map::new(), event)).await
 }
 
 /// The trigger of that id. One that is not there costs as many look-ups.
@@ -177,7 +187,7 @@ pub(super) async fn accept(
         outcome,
         kept_until: now.plus_ms(kept_ms),
     };
-    let work = match made(trigger, (&event_id, now), headers, body) {
+    let work = match work(app, trigger, (&event_id, now), headers, body).await? {
         Ok(Some(work)) => work,
         Ok(None) => {
             note(app, tenant, &known(Outcome::Filtered, KEPT_MS)).await?;
@@ -239,6 +249,32 @@ async fn failed(app: &App, tenant: Tenant, error: Error, known: impl FnOnce(Outc
     Ok(Received::Failed(error))
 }
 
+/// What an event becomes; `None` when it is none for the trigger.
+async fn work(
+    app: &App,
+    trigger: &Trigger,
+    event: (&str, Timestamp),
+    headers: Map<String, Json>,
+    body: Json,
+) -> Result<Result<Option<Work>, Vec<Problem>>> {
+    if trigger.definition.source == Source::S3 {
+        return object::made(app, trigger, event, headers, body).await;
+    }
+    Ok(made(trigger, event, headers, body))
+}
+
+/// What templates know of an event.
+pub(super) fn known(
+    trigger: &Trigger,
+    (event_id, at): (&str, Timestamp),
+    headers: Map<String, Json>,
+    body: Json,
+) -> Known {
+    let of_trigger = json!({"id": trigger.id.prefixed(), "name": trigger.definition.name});
+    let of_event = json!({"id": event_id, "received_at": at.rfc3339()});
+    Known::of_event([("body", body), ("headers", Json::Object(headers)), ("trigger", of_trigger), ("event", of_event)])
+}
+
 /// What an event becomes; `None` when the filter does not hold for it.
 fn made(
     trigger: &Trigger,
@@ -251,14 +287,14 @@ fn made(
     // Of an end, what was said at it.
     let as_it_is = || if definition.source == Source::Run { body.get("output").cloned() } else { Some(body.clone()) };
     let as_it_is = matches!(definition.told, Told::Body).then(|| as_it_is().unwrap_or_default());
-    let event = template::Event::new((trigger.id, &definition.name), (event_id, at), headers, body);
+    let event = known(trigger, (event_id, at), headers, body);
     if let Some(filter) = &definition.filter
         && !event.holds("filter", filter).map_err(one)?
     {
         return Ok(None);
     }
     Ok(Some(match &definition.told {
-        Told::Prompt(prompt) => Work::Run(event.prompt(prompt).map_err(one)?),
+        Told::Prompt(prompt) | Told::Each { prompt, .. } => Work::Run(event.prompt(prompt).map_err(one)?),
         Told::Body => Work::Run(match as_it_is {
             Some(Json::Object(fields)) => Prompt::Inputs(fields),
             Some(Json::String(text)) => Prompt::Message(text),
@@ -297,7 +333,7 @@ pub enum Tested {
 /// [`Error::NotFound`]; [`Error::Forbidden`].
 pub async fn test(app: &App, caller: &Caller, id: TriggerId, headers: &Headers, body: Json) -> Result<Tested> {
     let trigger = get(app, caller, id).await?;
-    let work = match made(&trigger, ("test", app.now()), body::shown(headers), body) {
+    let work = match work(app, &trigger, ("test", app.now()), body::shown(headers), body).await? {
         Ok(Some(work)) => work,
         Ok(None) => return Ok(Tested::Filtered),
         Err(problems) => return Ok(Tested::Failed(problems)),

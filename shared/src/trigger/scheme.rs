@@ -33,16 +33,27 @@ pub enum Source {
     Slack,
     /// Anybody who sends the secret itself, in a header.
     Token,
-    /// Rules of Amazon EventBridge: they invoke a function of the deployment, whose right to do so is the account's. No HTTP.
+    /// Rules of Amazon EventBridge: they invoke a function of the deployment, whose right to do so is the account's, or send by HTTP (an API
+    /// destination) with the secret itself in a header.
     Eventbridge,
+    /// The same rules, of objects that are put into a bucket of S3.
+    S3,
     /// Ends of the organisation's own runs. No HTTP.
     Run,
 }
 
 impl Source {
     /// Every source, in the order of the documentation.
-    pub const ALL: [Self; 7] =
-        [Self::StandardWebhooks, Self::Github, Self::Stripe, Self::Slack, Self::Token, Self::Eventbridge, Self::Run];
+    pub const ALL: [Self; 8] = [
+        Self::StandardWebhooks,
+        Self::Github,
+        Self::Stripe,
+        Self::Slack,
+        Self::Token,
+        Self::Eventbridge,
+        Self::S3,
+        Self::Run,
+    ];
 
     /// Its name, as it is written everywhere.
     #[must_use]
@@ -54,6 +65,7 @@ impl Source {
             Self::Slack => "slack",
             Self::Token => "token",
             Self::Eventbridge => "eventbridge",
+            Self::S3 => "s3",
             Self::Run => "run",
         }
     }
@@ -61,7 +73,12 @@ impl Source {
     /// Whether its events come by HTTP, with a proof that a secret makes.
     #[must_use]
     pub const fn by_http(self) -> bool {
-        !matches!(self, Self::Eventbridge | Self::Run)
+        !matches!(self, Self::Run)
+    }
+
+    /// Whether its events are those of EventBridge.
+    pub(super) const fn of_bus(self) -> bool {
+        matches!(self, Self::Eventbridge | Self::S3)
     }
 
     /// Whether deliveries have a moment that is signed, so that none is taken later.
@@ -115,15 +132,16 @@ pub(super) fn check_secret(source: Source, secret: &SecretString) -> Result<(), 
             Some(24..=64) => Ok(()),
             _ => Err(format!("must be {STANDARD_PREFIX} and the base64 of 24 to 64 bytes")),
         },
-        Source::Token if !(16..=256).contains(&secret.len()) || !printable || secret.trim() != secret => {
+        Source::Token | Source::Eventbridge | Source::S3
+            if !(16..=256).contains(&secret.len()) || !printable || secret.trim() != secret =>
+        {
             Err("must be 16 to 256 printable ASCII characters, without blanks at the ends".to_owned())
         }
         Source::Github | Source::Stripe | Source::Slack if !(8..=256).contains(&secret.len()) || !printable => {
             Err("must be 8 to 256 printable ASCII characters".to_owned())
         }
-        Source::Eventbridge => Err("is not used: the account says who may send events".to_owned()),
         Source::Run => Err("is not used: its events are of this organisation's own".to_owned()),
-        Source::Github | Source::Stripe | Source::Slack | Source::Token => Ok(()),
+        Source::Github | Source::Stripe | Source::Slack | Source::Token | Source::Eventbridge | Source::S3 => Ok(()),
     }
 }
 
@@ -132,7 +150,13 @@ pub(super) fn secret_of(source: Source, random: &[u8; 32]) -> SecretString {
     let text = STANDARD.encode(random);
     match source {
         Source::StandardWebhooks => SecretString::from(STANDARD_PREFIX.to_owned() + &text),
-        Source::Github | Source::Stripe | Source::Slack | Source::Token | Source::Eventbridge | Source::Run => {
+        Source::Github
+        | Source::Stripe
+        | Source::Slack
+        | Source::Token
+        | Source::Eventbridge
+        | Source::S3
+        | Source::Run => {
             let url_safe = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
             SecretString::from(STANDARD_PREFIX.to_owned() + &url_safe)
         }
@@ -210,7 +234,7 @@ fn claim(source: Source, headers: &Headers) -> Option<Claim> {
             let signature = unhex(headers.one("x-slack-signature")?.strip_prefix("v0=")?)?;
             Some(Claim { before: format!("v0:{at}:"), at: seconds(at), signatures: vec![signature] })
         }
-        Source::Token => {
+        Source::Token | Source::Eventbridge | Source::S3 => {
             let token = match headers.one("x-muster-token") {
                 Some(token) => token,
                 None => {
@@ -220,7 +244,7 @@ fn claim(source: Source, headers: &Headers) -> Option<Claim> {
             };
             Some(Claim { before: String::new(), at: None, signatures: vec![token_digest(token)] })
         }
-        Source::Eventbridge | Source::Run => None,
+        Source::Run => None,
     }
 }
 
@@ -232,7 +256,7 @@ fn expected(source: Source, secret: &str, before: &str, body: &[u8]) -> Vec<u8> 
     context.update(before.as_bytes());
     context.update(body);
     let tag = context.sign();
-    if matches!(source, Source::Token) { token_digest(secret) } else { tag.as_ref().to_vec() }
+    if source == Source::Token || source.of_bus() { token_digest(secret) } else { tag.as_ref().to_vec() }
 }
 
 /// Digests have the same length, whatever the tokens have.
@@ -270,7 +294,8 @@ fn kind(source: Source, headers: &Headers, body: &[u8], claim: &Claim) -> Option
                 None => Genuine::Event(None),
             }
         }
-        Source::Eventbridge | Source::Run => return None,
+        Source::Eventbridge | Source::S3 => Genuine::Event(None),
+        Source::Run => return None,
     })
 }
 

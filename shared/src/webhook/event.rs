@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     batch::{Batch, Progress},
     clock::Timestamp,
-    id::EventId,
+    id::{EventId, RunId},
     run::{Chain, Run, Status},
     schedule::{Failed, Firing, Outcome},
 };
@@ -139,6 +139,7 @@ impl Event {
             "counts": { "done": counts.done, "error": counts.error, "interrupted": counts.interrupted },
             "cost_micro_usd": progress.usage.cost_micro_usd(),
             "wall_ms": batch.wall_ms(progress, at),
+            "reduce_run_id": batch.reduction_run().map(RunId::prefixed),
             "metadata": batch.metadata,
         });
         let event = Self::new(Kind::BatchEnded, &[&batch.id.to_string()], at, object(data));

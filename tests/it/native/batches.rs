@@ -33,7 +33,7 @@ async fn a_batch_is_accepted_run_and_counted(muster: Muster) {
     let mut expected = json!({
         "id": "<id>", "agent_id": "<id>", "agent_version": 1, "model": "demo/scripted-l0", "status": "running",
         "terminal": false, "items": 120, "counts": counts(120, 0), "cost_micro_usd": 0, "wall_ms": "<ms>",
-        "sum_run_ms": "<ms>", "metadata": {}, "retry_of": null, "evaluation_id": null, "schedule_id": null, "trigger_id": null, "caused_by_run_id": null, "deadline": "<time>", "created_at": "<time>",
+        "sum_run_ms": "<ms>", "metadata": {}, "reduce": null, "retry_of": null, "evaluation_id": null, "schedule_id": null, "trigger_id": null, "caused_by_run_id": null, "deadline": "<time>", "created_at": "<time>",
         "ended_at": null, "max_concurrency": null, "budget_micro_usd": null, "on_budget": "stop_new",
         "usage": {"model_calls": 0, "input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0},
     });

@@ -18,6 +18,7 @@ mod ground_truth;
 mod judged;
 mod keys;
 mod large_evaluation;
+mod reductions;
 mod results;
 mod runs;
 mod schedule_times;

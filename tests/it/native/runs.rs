@@ -34,7 +34,7 @@ async fn a_run_is_accepted_and_says_where_to_look(muster: Muster) {
     let mut expected = json!({
         "id": "<id>", "agent_id": "<id>", "agent_version": 1, "model": "demo/scripted-l0", "mode": "auto",
         "status": "queued", "terminal": false, "reason": null, "error": null, "result": null, "output": null, "chat_id": "<id>",
-        "parent_run_id": null, "depth": 0, "schedule_id": null, "trigger_id": null, "caused_by_run_id": null, "batch_id": null, "batch_index": null, "custom_id": null, "metadata": {},
+        "parent_run_id": null, "depth": 0, "schedule_id": null, "trigger_id": null, "caused_by_run_id": null, "reduces": null, "batch_id": null, "batch_index": null, "custom_id": null, "metadata": {},
         "usage": {"model_calls": 0, "input_tokens": 0, "cached_input_tokens": 0, "output_tokens": 0},
         "cost_micro_usd": 0, "budget_micro_usd": null, "max_steps": 25, "deadline": "<time>", "created_at": "<time>",
         "started_at": null, "ended_at": null, "duration_ms": "<ms>", "evaluation": null,

@@ -158,6 +158,7 @@ async fn start_batch(
         metadata: Default::default(),
         webhook_url: None,
         shared: Default::default(),
+        reduction: None,
     };
     let planned = batch::plan(app, caller, new).await?;
     let claim = claim.with(|| Answer { status: 202, location: None, body: String::new() });

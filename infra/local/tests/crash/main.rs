@@ -34,6 +34,7 @@ mod one_at_a_time;
 #[cfg(feature = "fault-points")]
 mod points;
 mod random;
+mod reductions;
 mod schedules;
 mod served;
 mod streams;

@@ -168,7 +168,6 @@ async fn rules_of_a_bus_start_runs(muster: Muster) {
     let fields =
         json!({"message": "{{ body.detail.bucket.name }}", "filter": "body['detail-type'] == 'Object Created'"});
     let made = trigger(us, &agent, "eventbridge", fields).await;
-    assert_eq!(made.secret, "");
     let delivered = |id: &str, kind: &str| {
         let event = json!({"version": "0", "id": id, "detail-type": kind, "source": "aws.s3", "account": "111122223333",
             "time": "2026-11-27T12:00:00Z", "region": "eu-west-1", "resources": [], "detail": {"bucket": {"name": "reports"}}});
@@ -185,8 +184,12 @@ async fn rules_of_a_bus_start_runs(muster: Muster) {
     assert_eq!(receive("x", "Object Deleted").await["skipped"], "filtered");
     assert_eq!(told(us, first["run_id"].as_str().unwrap()).await, "reports");
     assert_eq!(runs(us).await.len(), 1);
-    // It has no address, and no other trigger is reached through the bus.
+    // By HTTP its events come with the secret; and no other trigger is reached through the bus.
     assert_eq!(made.send(&muster, &[("authorization", "Bearer x".to_owned())], b"{}").await.code, 401);
+    let event = json!({"id": "z", "detail-type": "Object Created", "source": "aws.s3", "detail": {"bucket": {"name": "by http"}}});
+    let (headers, event) = ([("x-muster-token", made.secret.clone())], event.to_string());
+    assert_eq!(made.send(&muster, &headers, event.as_bytes()).await.status(202)["event_id"], "z");
+    assert_eq!(made.send(&muster, &headers, event.as_bytes()).await.ok()["duplicate"], true);
     let token = trigger(us, &agent, "token", json!({"message": "x"})).await;
     for (id, event) in [(&token.id, json!({"id": "x"})), (&made.id, json!({})), (&made.id, json!({"id": 1}))] {
         let delivered = serde_json::from_value(json!({"trigger_id": id, "event": event})).unwrap();

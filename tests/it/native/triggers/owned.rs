@@ -21,10 +21,10 @@ async fn a_trigger_is_made_listed_changed_and_deleted(muster: Muster) {
     assert_eq!(made["secret"], "It's a Secret to Everybody");
     let id = text(&made, "id");
     let path = format!("/v1/triggers/{id}");
-    let expected = json!({"id": id, "agent_id": agent, "name": "pushes", "description": "", "source": "github", "from": null, "enabled": true,
+    let expected = json!({"id": id, "agent_id": agent, "name": "pushes", "description": "", "source": "github", "from": null, "object": null, "enabled": true,
         "url_path": format!("/v1/hooks/{id}"), "message": "{{ body.ref }}", "inputs": null, "rows": null, "custom_id": null,
         "filter": "body.ref", "version": null, "model": null, "mode": null, "max_steps": null, "budget_micro_usd": null,
-        "on_budget": "stop_new", "max_concurrency": null, "metadata": {"a": "b"}, "previous_secret_until": null,
+        "on_budget": "stop_new", "max_concurrency": null, "reduce": null, "metadata": {"a": "b"}, "previous_secret_until": null,
         "created_at": made["created_at"], "updated_at": made["updated_at"]});
     assert_eq!(us.get(&path).await.ok(), expected);
     muster.pass(1_000);

@@ -1,8 +1,9 @@
-//! Templates and filters of triggers: what an event becomes. Jinja as far as [`guard`] allows, with a bound on its work, and no way to anything
-//! but the event. Strings stand in a text as they are, nothing for what is not there or `null`, any other value as JSON.
+//! Templates and expressions of users: what an event of a trigger becomes, or the results of a batch. Jinja as far as [`guard`] allows, with a
+//! bound on its work, and no way to anything but what it is given. Strings stand in a text as they are, nothing for what is not there or `null`, any other value as JSON.
 
 mod guard;
 mod node;
+mod sample;
 
 use std::{io, sync::Arc};
 
@@ -10,11 +11,12 @@ use minijinja::{Environment, Error as Wrong, ErrorKind, Output, State, Undefined
 use serde_json::{Map, Value as Json};
 
 use self::node::{Meter, node};
-use crate::{clock::Timestamp, error::Problem, id::TriggerId, run::Prompt};
+pub(crate) use self::sample::{sample, value_of};
+use crate::{error::Problem, run::Prompt};
 
-/// The most bytes of what templates of one event may come to, each by itself.
+/// The most bytes of what templates of an event may come to, each by itself.
 pub const RENDERED_LIMIT_BYTES: usize = 256 * 1024;
-/// The most templates of a trigger: strings of its inputs.
+/// The most templates of a prompt: strings of its inputs.
 pub const TEMPLATES_LIMIT: usize = 100;
 /// The most rows that an event may be.
 pub const ROWS_LIMIT: usize = 1_000;
@@ -22,6 +24,8 @@ pub const ROWS_LIMIT: usize = 1_000;
 /// What one text or expression may do (see [`Environment::set_fuel`]), and what those of one event may do together.
 const FUEL: u64 = 200_000;
 const FUEL_OF_EVENT: u64 = 2_000_000;
+/// What a text may do that has to do with thousands of results.
+const FUEL_OF_RESULTS: u64 = 5_000_000;
 /// What is left for each, however many there are.
 const FUEL_LEAST: u64 = 2_000;
 /// The longest that is said of what is wrong, in characters.
@@ -31,27 +35,30 @@ const FILTERS_OUT: [&str; 12] =
     ["batch", "slice", "sum", "indent", "chain", "zip", "pprint", "format", "groupby", "safe", "escape", "e"];
 const GLOBALS_OUT: [&str; 4] = ["range", "dict", "debug", "namespace"];
 
-/// What an event has for templates.
+/// What templates know.
 #[derive(Debug)]
-pub(super) struct Event {
+pub(crate) struct Known {
     root: Vec<(&'static str, Value)>,
     meter: Arc<Meter>,
     fuel: u64,
+    limit_bytes: usize,
 }
 
-impl Event {
-    pub(super) fn new(
-        (id, name): (TriggerId, &str),
-        (event_id, received_at): (&str, Timestamp),
-        headers: Map<String, Json>,
-        body: Json,
-    ) -> Self {
+impl Known {
+    /// Of an event: these values by name.
+    pub(crate) fn of_event(root: impl IntoIterator<Item = (&'static str, Json)>) -> Self {
+        Self::new(root, FUEL, RENDERED_LIMIT_BYTES)
+    }
+
+    /// Of results, of which there may be thousands: these values by name. A text may have so many bytes.
+    pub(crate) fn of_results(root: impl IntoIterator<Item = (&'static str, Json)>, limit_bytes: usize) -> Self {
+        Self::new(root, FUEL_OF_RESULTS, limit_bytes)
+    }
+
+    fn new(root: impl IntoIterator<Item = (&'static str, Json)>, fuel: u64, limit_bytes: usize) -> Self {
         let meter = Meter::new();
-        let of_trigger = serde_json::json!({"id": id.prefixed(), "name": name});
-        let of_event = serde_json::json!({"id": event_id, "received_at": received_at.rfc3339()});
-        let root = [("body", body), ("headers", Json::Object(headers)), ("trigger", of_trigger), ("event", of_event)];
         let root = root.into_iter().map(|(name, json)| (name, node(json, &meter))).collect();
-        Self { root, meter, fuel: FUEL }
+        Self { root, meter, fuel, limit_bytes }
     }
 
     /// The same for one of so many rows.
@@ -59,7 +66,13 @@ impl Event {
         let mut root = self.root.clone();
         root.push(("row", row.clone()));
         let fuel = FUEL_OF_EVENT.checked_div(rows).unwrap_or(FUEL).clamp(FUEL_LEAST, FUEL);
-        Self { root, meter: Arc::clone(&self.meter), fuel }
+        Self { root, meter: Arc::clone(&self.meter), fuel, limit_bytes: self.limit_bytes }
+    }
+
+    /// The same for each of these rows, which texts know as `row`.
+    pub(crate) fn each(&self, rows: Vec<Json>) -> Vec<Self> {
+        let many = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        rows.into_iter().map(|row| self.of_row(&node(row, &self.meter), many)).collect()
     }
 
     fn environment(&self) -> Environment<'static> {
@@ -73,14 +86,14 @@ impl Event {
     }
 
     /// What a text comes to.
-    pub(super) fn text(&self, field: &str, source: &str) -> Result<String, Problem> {
+    pub(crate) fn text(&self, field: &str, source: &str) -> Result<String, Problem> {
         guard::text(source).map_err(|message| problem(field, message))?;
         let environment = self.environment();
         let template = environment.template_from_str(source).map_err(|wrong| said(field, &wrong))?;
         let text = template.render(self.value()).map_err(|wrong| said(field, &wrong))?;
         self.unless_used_up(field)?;
-        if text.len() > RENDERED_LIMIT_BYTES {
-            return Err(problem(field, too_long()));
+        if text.len() > self.limit_bytes {
+            return Err(problem(field, too_long(self.limit_bytes)));
         }
         Ok(text)
     }
@@ -95,7 +108,7 @@ impl Event {
     }
 
     /// Whether it holds.
-    pub(super) fn holds(&self, field: &str, source: &str) -> Result<bool, Problem> {
+    pub(crate) fn holds(&self, field: &str, source: &str) -> Result<bool, Problem> {
         let holds = self.evaluated(field, source)?.is_true();
         self.unless_used_up(field).map(|()| holds)
     }
@@ -137,7 +150,7 @@ impl Event {
     }
 
     /// A prompt whose texts are templates, filled.
-    pub(super) fn prompt(&self, prompt: &Prompt) -> Result<Prompt, Problem> {
+    pub(crate) fn prompt(&self, prompt: &Prompt) -> Result<Prompt, Problem> {
         Ok(match prompt {
             Prompt::Message(source) => Prompt::Message(self.text("message", source)?),
             Prompt::Inputs(inputs) => Prompt::Inputs(self.all_filled("inputs", inputs)?),
@@ -145,7 +158,7 @@ impl Event {
     }
 
     /// What there is for each of the rows that an expression yields: 1 to [`ROWS_LIMIT`].
-    pub(super) fn rows(&self, field: &str, source: &str) -> Result<Vec<Self>, Problem> {
+    pub(crate) fn rows(&self, field: &str, source: &str) -> Result<Vec<Self>, Problem> {
         let value = self.evaluated(field, source)?;
         let none = |_| problem(field, "must yield an array".to_owned());
         if !matches!(value.kind(), minijinja::value::ValueKind::Seq | minijinja::value::ValueKind::Iterable) {
@@ -166,13 +179,13 @@ impl Event {
 }
 
 /// What is wrong with a text template.
-pub(super) fn check_text(field: &str, source: &str) -> Result<(), Problem> {
+pub(crate) fn check_text(field: &str, source: &str) -> Result<(), Problem> {
     guard::text(source).map_err(|message| problem(field, message))?;
     environment().template_from_str(source).map(|_| ()).map_err(|wrong| said(field, &wrong))
 }
 
 /// What is wrong with an expression.
-pub(super) fn check_expression(field: &str, source: &str) -> Result<(), Problem> {
+pub(crate) fn check_expression(field: &str, source: &str) -> Result<(), Problem> {
     if source.trim().is_empty() {
         return Err(problem(field, "must not be empty".to_owned()));
     }
@@ -181,7 +194,7 @@ pub(super) fn check_expression(field: &str, source: &str) -> Result<(), Problem>
 }
 
 /// What is wrong with a prompt whose texts are templates.
-pub(super) fn check_prompt(prompt: &Prompt, problems: &mut Vec<Problem>) {
+pub(crate) fn check_prompt(prompt: &Prompt, problems: &mut Vec<Problem>) {
     match prompt {
         Prompt::Message(source) if source.trim().is_empty() => {
             problems.push(problem("message", "must not be empty".to_owned()));
@@ -220,7 +233,7 @@ fn check_json(field: &str, value: &Json, many: &mut usize, problems: &mut Vec<Pr
 }
 
 /// The expression that a string is, when it is one and nothing else: what it yields keeps its type.
-pub(super) fn one_expression(source: &str) -> Option<&str> {
+pub(crate) fn one_expression(source: &str) -> Option<&str> {
     let inside = source.trim().strip_prefix("{{")?.strip_suffix("}}")?;
     let inside = inside.strip_prefix('-').unwrap_or(inside);
     let inside = inside.strip_suffix('-').unwrap_or(inside);
@@ -259,8 +272,9 @@ fn wrong(message: &str) -> Wrong {
 /// The value as JSON, which is never made larger than it may be.
 fn json(value: &Value) -> Result<String, String> {
     let mut bounded = Bounded(Vec::new());
-    serde_json::to_writer(&mut bounded, value)
-        .map_err(|error| if error.is_io() { too_long() } else { "yields what is no JSON".to_owned() })?;
+    serde_json::to_writer(&mut bounded, value).map_err(|error| {
+        if error.is_io() { too_long(RENDERED_LIMIT_BYTES) } else { "yields what is no JSON".to_owned() }
+    })?;
     String::from_utf8(bounded.0).map_err(|_| "yields what is no JSON".to_owned())
 }
 
@@ -281,8 +295,8 @@ impl io::Write for Bounded {
     }
 }
 
-fn too_long() -> String {
-    format!("comes to more than {RENDERED_LIMIT_BYTES} bytes")
+fn too_long(limit_bytes: usize) -> String {
+    format!("comes to more than {limit_bytes} bytes")
 }
 
 fn problem(field: &str, message: String) -> Problem {

@@ -6,10 +6,13 @@ use serde_json::json;
 
 use super::*;
 
-fn event(body: Json) -> Event {
-    let now = Timestamp::from_millis(1_780_000_000_000);
-    let headers = json!({"x-github-event": "push"}).as_object().unwrap().clone();
-    Event::new((TriggerId::new(now), "deploys"), ("e1", now), headers, body)
+fn event(body: Json) -> Known {
+    Known::of_event([
+        ("body", body),
+        ("headers", json!({"x-github-event": "push"})),
+        ("trigger", json!({"name": "deploys"})),
+        ("event", json!({"id": "e1"})),
+    ])
 }
 
 fn text(body: Json, source: &str) -> Result<String, String> {
