@@ -129,15 +129,15 @@ pub(crate) async fn hears_of_batches(app: &App, tenant: Tenant) -> store::Result
 }
 
 /// What is told of a run whose row is about to be written as it stands: its end, that a person is asked, or that a budget has no room.
-/// Nobody is told of runs that grade, judge or are evaluated; of one that another run started, the caller's own run tells.
+/// Nobody is told of runs that grade or judge, and of no end of one that is evaluated; of one that another run started, the caller's own run tells.
 pub(crate) async fn of_run(app: &App, run: &Run) -> store::Result<Notices> {
     let mut notices = Notices::default();
     let asks = run.status == Status::Waiting && run.awaits_approval();
     let kind = Kind::of_end(run.status).or_else(|| asks.then_some(Kind::ApprovalRequired));
-    let evaluates = run.grades.is_some() || run.judges || run.batch.as_ref().is_some_and(|batch| batch.evaluates);
-    let Some(kind) = kind.filter(|_| !evaluates) else { return Ok(notices) };
+    let Some(kind) = kind.filter(|_| run.grades.is_none() && !run.judges) else { return Ok(notices) };
     let (org, listeners) = (run.tenant().org(), listeners(app, run.tenant()).await?);
-    if run.parent.is_none() || kind == Kind::ApprovalRequired {
+    let evaluated = run.batch.as_ref().is_some_and(|batch| batch.evaluates);
+    if kind == Kind::ApprovalRequired || (run.parent.is_none() && !evaluated) {
         let event = Event::of_run(kind, run);
         notices.tell(org, &listeners, &event);
         notices.tell_at(org, run.webhook_url.as_ref(), &event);

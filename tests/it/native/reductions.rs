@@ -224,6 +224,10 @@ async fn results_that_are_too_long_are_no_message(muster: Muster) {
         let body = json!({"items": items, "reduce": reduce});
         text(&us.post(&format!("/v1/agents/{agent}/batches"), body).await.status(202), "id")
     };
+    // 800,000 bytes are one.
+    let some =
+        json!({"message": "{% for one in results %}{% if one.index < 4 %}{{ one.output }}{% endif %}{% endfor %}"});
+    let some = make(some).await;
     let (whole, part) = (
         make(json!({})).await,
         make(json!({"message": "{% for one in results %}{{ one.output[:3] }}{% endfor %}"})).await,
@@ -233,6 +237,8 @@ async fn results_that_are_too_long_are_no_message(muster: Muster) {
     assert!(why.contains("more than 1048576 bytes"), "{why}");
     let run = text(&reduction(us, &part).await, "run_id");
     assert_eq!(told(us, &run).await.len(), 6 * 3);
+    let run = text(&reduction(us, &some).await, "run_id");
+    assert!(told(us, &run).await.len() > 800_000);
     engine::reap(&muster.app).await.unwrap();
     assert_eq!(us.get(&format!("/v1/batches/{whole}")).await.ok()["terminal"], true);
 }
