@@ -29,7 +29,8 @@ use crate::serve;
 pub(crate) async fn app(sends: bool, streams: bool) -> Result<App, Fault> {
     let aws_config = aws::config()?;
     let store = Dynamo::new(dynamodb::Client::new(&aws_config), required("MUSTER_TABLE_PREFIX")?);
-    let queue = Sqs::new(sqs::Client::new(&aws_config), required("MUSTER_QUEUE_URL")?);
+    let (queue_url, posts_url) = (required("MUSTER_QUEUE_URL")?, required("MUSTER_POSTS_QUEUE_URL")?);
+    let queue = Sqs::new(sqs::Client::new(&aws_config), queue_url, posts_url);
     let pepper = SecretString::from(required("MUSTER_PEPPER")?);
     let config = Config::from_environment(pepper, sync_runs(streams), None)?;
     aws::warm(Some(&store), Some(&queue).filter(|_| sends)).await;

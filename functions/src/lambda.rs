@@ -42,7 +42,7 @@ pub enum Function {
 pub enum Failure {
     /// The template names a function that is not in this binary.
     #[error(
-        "no function is named '{0}': `Handler` must be a route's name, `fallback`, `worker`, `reaper`, `first_key` or `receive_event`"
+        "no function is named '{0}': `Handler` must be a route's name, `fallback`, `worker`, `poster`, `reaper`, `first_key` or `receive_event`"
     )]
     UnknownHandler(String),
     /// The settings do not make an application.
@@ -70,7 +70,7 @@ impl fmt::Debug for Failure {
 pub fn handler(name: &str) -> Result<Function, Failure> {
     match name {
         "fallback" => Ok(Function::Fallback),
-        "worker" => Ok(Function::Worker),
+        "worker" | "poster" => Ok(Function::Worker),
         "reaper" => Ok(Function::Reaper),
         "first_key" => Ok(Function::FirstKey),
         "receive_event" => Ok(Function::ReceiveEvent),

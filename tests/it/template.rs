@@ -249,8 +249,8 @@ fn only_functions_that_ask_for_models_know_the_providers_keys() {
 fn the_stack_has_room_for_the_surfaces_to_come() {
     let written = std::fs::read_to_string(NAME).unwrap();
     let types = written.lines().filter(|line| line.starts_with("    Type: AWS::")).count();
-    // What SAM adds: the API's deployment and stage, the worker's mapping, the schedule and its role.
-    let resources = types + 5;
+    // What SAM adds: the API's deployment and stage, the workers' mappings, the schedule and its role, how events are invoked.
+    let resources = types + 7;
     assert!(resources + 3 * ROOM_FOR <= RESOURCE_LIMIT, "{resources}");
     assert!(written.len() < 700_000, "a template may have 1 MB when it is deployed");
 }
@@ -262,9 +262,11 @@ fn every_queue_waits_six_times_as_long_as_its_worker_works() {
         let rest = text.split(&format!("{name}: ")).nth(1).unwrap();
         rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
     };
-    let queue = resource(&written, "WorkerQueue");
-    assert!(number(queue, "VisibilityTimeout") >= 6 * number(resource(&written, "Worker"), "Timeout"));
-    assert!(queue.contains("DeadLetterQueue.Arn"));
+    for (queue, worker) in [("WorkerQueue", "Worker"), ("PostsQueue", "Poster")] {
+        let queue = resource(&written, queue);
+        assert!(number(queue, "VisibilityTimeout") >= 6 * number(resource(&written, worker), "Timeout"));
+        assert!(queue.contains("DeadLetterQueue.Arn"));
+    }
     assert!(resource(&written, "Worker").contains("RecursiveLoop: Allow"));
 }
 

@@ -53,7 +53,7 @@ async fn fixture(refusal: Refusal) -> Fixture {
     let partial = Partial::new(refusal);
     let http_client = partial.over(config.http_client().unwrap());
     let sender = Client::new(&config.into_builder().http_client(http_client).build());
-    let queue = Queue::Sqs(Sqs::new(sender, queue_url.as_str()));
+    let queue = Queue::Sqs(Sqs::new(sender, queue_url.as_str(), queue_url.as_str()));
     Fixture { client, queue_url, queue, partial, _emulator: emulator }
 }
 

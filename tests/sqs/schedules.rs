@@ -68,7 +68,7 @@ impl Muster {
         };
         let files = Files::Folder(Folder::new(folder.path().join("files")));
         let shift = Arc::new(AtomicI64::new(0));
-        let sqs = Queue::Sqs(Sqs::new(queue.clone(), queue_url.clone()));
+        let sqs = Queue::Sqs(Sqs::new(queue.clone(), queue_url.clone(), queue_url.clone()));
         let clock = Clock::Shifted(Arc::clone(&shift));
         let app = App::new(config, clock, store, sqs, files, Limiter::in_memory()).unwrap();
         let bridge = EventBridge::new(&aws, GROUP.to_owned(), ROLE.to_owned(), queue_arn.clone());

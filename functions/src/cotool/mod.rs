@@ -180,6 +180,7 @@ crate::route::routes! { Cotool;
     cotool_list_triggers = GET "/api/agents/{agent_id}/trigger" => triggers::list_triggers {
         answer: 200 Vec<TriggerView>,
         access: [write api_keys, read agents, write runs],
+        wait: Long,
     }
     /// Say what a trigger of a source is saved with
     cotool_get_trigger_fields = GET "/api/agents/{agent_id}/trigger/{source}/fields" => triggers::get_trigger_fields {

@@ -375,7 +375,7 @@ crate::route::routes! { Native;
     create_schedule = POST "/v1/schedules" => schedules::create_schedule {
         body: CreateSchedule,
         answer: 201 ScheduleView | 404,
-        access: [write api_keys, read agents, write runs, read messages, read files, use models, set timers],
+        access: [write api_keys, read agents, write runs, write messages, write files, use models, set timers],
     }
     /// List schedules, newest first
     list_schedules = GET "/v1/schedules" => schedules::list_schedules {
@@ -393,7 +393,7 @@ crate::route::routes! { Native;
     update_schedule = PATCH "/v1/schedules/{schedule_id}" => schedules::update_schedule {
         body: UpdateSchedule,
         answer: 200 ScheduleView,
-        access: [write api_keys, read agents, write runs, read messages, read files, use models, set timers],
+        access: [write api_keys, read agents, write runs, write messages, write files, use models, set timers],
     }
     /// Delete a schedule: what it started goes on
     delete_schedule = DELETE "/v1/schedules/{schedule_id}" => schedules::delete_schedule {
@@ -483,6 +483,7 @@ crate::route::routes! { Native;
         query: ListQuery,
         answer: 200 PageView<TriggerView>,
         access: [write api_keys, write runs],
+        wait: Long,
     }
     /// Get a trigger
     get_trigger = GET "/v1/triggers/{trigger_id}" => triggers::get_trigger {

@@ -98,6 +98,11 @@ impl Function {
             },
             Self {
                 timeout_s: 300,
+                more: POSTER,
+                ..plain("poster", "Sends events to webhooks", vec![Access::Write(Table::Runs)])
+            },
+            Self {
+                timeout_s: 300,
                 more: REAPER,
                 ..plain(
                     "reaper",
@@ -118,6 +123,7 @@ impl Function {
             Self {
                 timeout_s: 300,
                 memory_mb: 1024,
+                more: EVENTS,
                 ..plain("receive_event", "Takes events for triggers from rules of Amazon EventBridge", events.to_vec())
             },
         ]
@@ -206,9 +212,9 @@ impl Function {
         let written = tables(|access| if let Access::Write(table) = access { Some(*table) } else { None });
         all.push((READ.to_vec(), read));
         all.push(([READ.as_slice(), &WRITE].concat(), written));
-        let queue = || vec!["!GetAtt WorkerQueue.Arn".to_owned()];
+        let (queue, posts) = ("!GetAtt WorkerQueue.Arn", "!GetAtt PostsQueue.Arn");
         if self.access.contains(&Access::Send) {
-            all.push((SEND.to_vec(), queue()));
+            all.push((SEND.to_vec(), vec![queue.to_owned(), posts.to_owned()]));
         }
         if self.access.contains(&Access::WriteFiles) {
             all.push((FILES.to_vec(), files()));
@@ -223,8 +229,11 @@ impl Function {
             // What a timer sends with.
             all.push((vec!["iam:PassRole"], vec!["!GetAtt TimerRole.Arn".to_owned()]));
         }
-        if self.name == "worker" {
-            all.push((RECEIVE.to_vec(), queue()));
+        match self.name {
+            "worker" => all.push((RECEIVE.to_vec(), vec![queue.to_owned()])),
+            "poster" => all.push((RECEIVE.to_vec(), vec![posts.to_owned()])),
+            "receive_event" => all.push((vec!["sqs:SendMessage"], vec!["!GetAtt DeadLetterQueue.Arn".to_owned()])),
+            _ => {}
         }
         all.retain(|(_, resources)| !resources.is_empty());
         all
@@ -304,6 +313,23 @@ const WORKER: &str = "      RecursiveLoop: Allow
             BatchSize: 1
             FunctionResponseTypes: [ReportBatchItemFailures]
             ScalingConfig: { MaximumConcurrency: !Ref MaximumConcurrency }
+";
+
+/// An endpoint may take its time: those of all organisations together have so many functions, and runs are no slower for it.
+const POSTER: &str = "      Events:
+        Chunk:
+          Type: SQS
+          Properties:
+            Queue: !GetAtt PostsQueue.Arn
+            BatchSize: 1
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            ScalingConfig: { MaximumConcurrency: 20 }
+";
+
+/// What could not be taken after Lambda's two further tries is kept for a person to look at.
+const EVENTS: &str = "      EventInvokeConfig:
+        MaximumRetryAttempts: 2
+        DestinationConfig: { OnFailure: { Type: SQS, Destination: !GetAtt DeadLetterQueue.Arn } }
 ";
 
 const REAPER: &str = "      Events:

@@ -12,6 +12,10 @@ use crate::{
 
 /// The column of a table that is the message; without it, the columns of a row are its inputs.
 pub const COLUMN_MESSAGE: &str = "message";
+/// So many rows are read of a file that has more than it may.
+const MORE_THAN_ALL: usize = ITEMS_LIMIT + 1;
+/// How many bad lines are told.
+const PROBLEMS_TOLD: usize = 100;
 /// The column of a table that is the row's own id.
 const COLUMN_CUSTOM_ID: &str = "custom_id";
 
@@ -31,7 +35,9 @@ pub(crate) fn read(media_type: &str, bytes: &[u8]) -> Result<Vec<Item>, Vec<Prob
         "text/csv" => table(bytes),
         "application/x-ndjson" | "application/json" => json_lines(bytes),
         _ => match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text.lines().filter(|line| !line.trim().is_empty()).map(plain).collect()),
+            Ok(text) => {
+                Ok(text.lines().filter(|line| !line.trim().is_empty()).take(MORE_THAN_ALL).map(plain).collect())
+            }
             Err(_) => Err(vec![problem("is not a text".to_owned())]),
         },
     }?;
@@ -44,7 +50,9 @@ pub(crate) fn values(media_type: &str, bytes: &[u8]) -> Result<Vec<Value>, Vec<P
         "text/csv" => cells(bytes),
         "application/x-ndjson" | "application/json" => json_values(bytes),
         _ => match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(text.lines().filter(|line| !line.trim().is_empty()).map(Value::from).collect()),
+            Ok(text) => {
+                Ok(text.lines().filter(|line| !line.trim().is_empty()).take(MORE_THAN_ALL).map(Value::from).collect())
+            }
             Err(_) => Err(vec![problem("is not a text".to_owned())]),
         },
     }?;
@@ -63,6 +71,7 @@ fn json_values(bytes: &[u8]) -> Result<Vec<Value>, Vec<Problem>> {
     for (number, line) in lines(bytes) {
         match serde_json::from_slice(line) {
             Ok(row) => rows.push(row),
+            Err(_) if problems.len() >= PROBLEMS_TOLD => break,
             Err(error) => problems.push(problem(format!("line {number}: {error}"))),
         }
     }
@@ -72,7 +81,7 @@ fn json_values(bytes: &[u8]) -> Result<Vec<Value>, Vec<Problem>> {
 /// The lines that are not blank, with their numbers from 1 on.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let lines = (1_usize..).zip(bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii));
-    lines.filter(|(_, line)| !line.is_empty())
+    lines.filter(|(_, line)| !line.is_empty()).take(MORE_THAN_ALL)
 }
 
 fn cells(bytes: &[u8]) -> Result<Vec<Value>, Vec<Problem>> {
@@ -105,6 +114,7 @@ fn json_lines(bytes: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
         });
         match made {
             Ok(made) => items.push(made),
+            Err(_) if problems.len() >= PROBLEMS_TOLD => break,
             Err(message) => problems.push(problem(format!("line {number}: {message}"))),
         }
     }
@@ -142,7 +152,7 @@ fn table_of(bytes: &[u8]) -> Result<(csv::StringRecord, Vec<csv::StringRecord>),
     if let Some((_, name)) = twice {
         return Err(vec![problem(format!("the column {name:?} is there twice"))]);
     }
-    let rows = reader.records().collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    let rows = reader.records().take(MORE_THAN_ALL).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
     Ok((head, rows))
 }
 

@@ -89,15 +89,26 @@ impl Chunk {
         runs.chunks(CHUNK_LIMIT).map(|runs| Self::new(tenant, runs.to_vec())).collect()
     }
 
-    /// Messages of at most [`CHUNK_LIMIT`] deliveries each, in order.
+    /// Messages of at most [`CHUNK_LIMIT`] deliveries each, those to endpoints apart from others.
     #[must_use]
     pub fn of_parcels(tenant: Tenant, parcels: &[Parcel]) -> Vec<Self> {
         let of = |parcels: &[Parcel]| Self { parcels: parcels.to_vec(), ..Self::new(tenant, Vec::new()) };
-        parcels.chunks(CHUNK_LIMIT).map(of).collect()
+        let (posts, others): (Vec<Parcel>, Vec<Parcel>) = parcels.iter().partition(|parcel| parcel.is_post());
+        posts.chunks(CHUNK_LIMIT).chain(others.chunks(CHUNK_LIMIT)).map(of).collect()
+    }
+
+    /// Whether it is of deliveries to endpoints, which may take long.
+    #[must_use]
+    pub fn posts(&self) -> bool {
+        self.parcels.first().is_some_and(Parcel::is_post)
     }
 }
 
 impl Parcel {
+    const fn is_post(&self) -> bool {
+        matches!(self.to, Target::Webhook(_))
+    }
+
     /// That of this delivery.
     pub(crate) const fn of(delivery: &Delivery) -> Self {
         Self { to: delivery.to, event_id: delivery.event_id }

@@ -17,25 +17,32 @@ const PAGE: usize = 10;
 /// How many calls are made at a time.
 const AT_ONCE: usize = 8;
 
-/// A queue of SQS. Cheap to clone.
+/// Two queues of SQS: what goes to endpoints has one of its own, so that runs wait for none of them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Sqs {
     client: Client,
     queue_url: Arc<str>,
+    posts_url: Arc<str>,
 }
 
 impl Sqs {
-    /// The queue at this address.
+    /// The queue at this address, and the one for what goes to endpoints.
     #[must_use]
-    pub fn new(client: Client, queue_url: impl Into<Arc<str>>) -> Self {
-        Self { client, queue_url: queue_url.into() }
+    pub fn new(client: Client, queue_url: impl Into<Arc<str>>, posts_url: impl Into<Arc<str>>) -> Self {
+        Self { client, queue_url: queue_url.into(), posts_url: posts_url.into() }
     }
 
     pub(super) async fn send(&self, chunks: Vec<Chunk>, delay_s: u32) -> Result<(), Unavailable> {
         let delay_s = i32::try_from(delay_s.min(DELAY_LIMIT_S)).unwrap_or_default();
+        let (posts, others): (Vec<Chunk>, Vec<Chunk>) = chunks.into_iter().partition(Chunk::posts);
+        self.send_to(&self.queue_url, &others, delay_s).await?;
+        self.send_to(&self.posts_url, &posts, delay_s).await
+    }
+
+    async fn send_to(&self, queue_url: &str, chunks: &[Chunk], delay_s: i32) -> Result<(), Unavailable> {
         let pages = chunks.chunks(PAGE).map(|page| page.iter().enumerate().map(|(n, chunk)| entry(n, chunk, delay_s)));
         let pages = pages.map(Iterator::collect).collect::<Result<Vec<Vec<_>>, _>>()?;
-        let pages: Vec<_> = pages.into_iter().map(|page| self.send_page(page)).collect();
+        let pages: Vec<_> = pages.into_iter().map(|page| self.send_page(queue_url, page)).collect();
         stream::iter(pages).buffer_unordered(AT_ONCE).try_collect().await
     }
 
@@ -45,12 +52,16 @@ impl Sqs {
         let _ = call.attribute_names(QueueAttributeName::QueueArn).send().await;
     }
 
-    async fn send_page(&self, mut entries: Vec<SendMessageBatchRequestEntry>) -> Result<(), Unavailable> {
+    async fn send_page(
+        &self,
+        queue_url: &str,
+        mut entries: Vec<SendMessageBatchRequestEntry>,
+    ) -> Result<(), Unavailable> {
         let mut backoff = Backoff::new();
         let mut refused = None;
         loop {
             let before = entries.len();
-            let call = self.client.send_message_batch().queue_url(&*self.queue_url);
+            let call = self.client.send_message_batch().queue_url(queue_url);
             let answer = call.set_entries(Some(entries.clone())).send().await;
             let failed = answer.map_err(|error| fault(CallFault::of("SendMessageBatch", &error)))?.failed;
             let (ours, theirs): (Vec<_>, Vec<_>) = failed.into_iter().partition(BatchResultErrorEntry::sender_fault);

@@ -147,12 +147,19 @@ pub async fn update(
     change: impl Fn(&mut NewSchedule) -> Result<()>,
 ) -> Result<Schedule> {
     caller.require(Scope::RunsWrite)?;
+    let mut looked = false;
     for attempt in 1..=TRIES {
         let Versioned { value: old, rev } = found(app, caller.tenant(), id).await?;
         let mut new = NewSchedule::of(&old);
         change(&mut new)?;
         if new == NewSchedule::of(&old) {
             return Ok(old);
+        }
+        // What has come by now has come before the change.
+        if !looked && !old.paused && old.next_at.is_some_and(|at| at <= app.now()) {
+            looked = true;
+            Box::pin(super::fire::look_at(app, caller.tenant(), id)).await?;
+            continue;
         }
         let schedule = Box::pin(changed(app, caller, old, new)).await?.looked_at(app);
         match app.store().save_schedule(&schedule, rev).await {
@@ -187,7 +194,8 @@ async fn changed(app: &App, caller: &Caller, old: Schedule, new: NewSchedule) ->
     // Times that passed while it was paused are not caught up.
     let next_at = match (new.paused, retimed || old.paused) {
         (true, _) => None,
-        (false, true) => timing.next(now, anchor),
+        // Nor does a time come twice when the clock was set back.
+        (false, true) => timing.next(old.last.as_ref().map_or(now, |last| last.which.scheduled_at.max(now)), anchor),
         (false, false) => old.next_at,
     };
     let starter = retimed || reordered || new.overlap != old.overlap;

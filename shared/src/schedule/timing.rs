@@ -22,6 +22,8 @@ pub const TIMEZONE: &str = "UTC";
 const YEARS: std::ops::RangeInclusive<u32> = 1970..=2199;
 /// The most of a unit that a rate may have.
 const RATE_LIMIT: i64 = 1_000_000;
+/// There are no times from the year 2200 on.
+const NEVER_MS: i64 = 7_258_118_400_000;
 const MINUTE_MS: i64 = 60_000;
 
 /// When a schedule's times are. Made by [`Timing::parse`] alone.
@@ -74,7 +76,7 @@ impl Timing {
 
     /// The first time after that moment; `None` when there is none any more. A rate counts from `anchor` on.
     ///
-    /// A fixed time that the clocks leave out is the first moment after the gap, and one that they show twice is the first of the two. Where
+    /// There is none from the year 2200 on. A fixed time that the clocks leave out is the first moment after the gap, and one that they show twice is the first of the two. Where
     /// minutes or hours vary, times follow each other as they do on any day. That is cron's usual rule.
     #[must_use]
     pub fn next(&self, after: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
@@ -86,7 +88,7 @@ impl Timing {
             }
             Form::At(at) => *at,
         };
-        Some(next).filter(|next| *next > after)
+        Some(next).filter(|next| *next > after && next.millis() < NEVER_MS)
     }
 
     /// The moment by the clocks of the time zone, as in `2026-12-01T08:00:00+01:00`.
@@ -182,6 +184,10 @@ fn check_letters(fields: [&str; 6]) -> Result<(), String> {
         _ => false,
     };
     let usual = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'*' | b',' | b'-' | b'/');
+    // The parser passes over empty parts: a field of nothing else would never be.
+    if let Some(field) = fields.iter().find(|field| field.split(',').any(str::is_empty)) {
+        return Err(format!("has a field that cannot be: {field}"));
+    }
     let odd = fields.iter().enumerate().find(|(index, field)| !field.bytes().all(|b| usual(b) || allowed(*index, b)));
     match odd {
         None => Ok(()),

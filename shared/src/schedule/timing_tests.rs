@@ -123,6 +123,8 @@ fn what_is_no_time_is_refused() {
         "* * * *",
         "* * * * * *",
         "60 * * * *",
+        ", * * * *",
+        "0,,5 * * * *",
         "* 24 * * *",
         "0 0 32 * *",
         "0 0 * 13 *",
@@ -172,7 +174,14 @@ fn what_is_no_time_is_refused() {
 #[test]
 fn what_never_happens_has_no_time() {
     let now = at("2026-11-27T12:00:00Z");
-    for schedule in ["0 0 30 2 *", "cron(0 0 31 4 ? *)", "cron(0 0 1 1 ? 2025)", "at(2026-11-27T12:00:00)"] {
+    for schedule in [
+        "0 0 30 2 *",
+        "cron(0 0 31 4 ? *)",
+        "cron(0 0 1 1 ? 2025)",
+        "at(2026-11-27T12:00:00)",
+        "at(2200-01-01T00:00:00)",
+        "rate(100000 days)",
+    ] {
         assert_eq!(Timing::parse(schedule, "UTC").unwrap().next(now, now), None, "{schedule}");
     }
 }

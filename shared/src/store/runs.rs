@@ -18,6 +18,8 @@ use crate::{
 
 /// Over how many partitions of the index what is due is spread.
 pub(crate) const DUE_SHARDS: u8 = 16;
+/// The last moment that is written with 13 digits, so that texts are in the order of moments: in the year 2286.
+const LAST_MS: u64 = 9_999_999_999_999;
 /// How many rows of staged runs are taken away in one transaction, and how many transactions at a time.
 const UNSTAGED_TOGETHER: usize = 50;
 const PAGES_AT_A_TIME: usize = 8;
@@ -53,7 +55,7 @@ pub(super) fn due_entry(at: Timestamp, org: OrgId, kind: char, id: uuid::Uuid) -
     let [.., last] = *id.as_bytes();
     Entry {
         partition: due_partition(last % DUE_SHARDS),
-        sort: format!("{:013}#{kind}#{org}#{}", at.millis_unsigned(), id.as_hyphenated()),
+        sort: format!("{:013}#{kind}#{org}#{}", at.millis_unsigned().min(LAST_MS), id.as_hyphenated()),
     }
 }
 

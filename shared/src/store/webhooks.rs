@@ -148,10 +148,10 @@ impl Store {
         Ok(Write::Put(delivery_row(delivery, due_at)?, When::Any))
     }
 
-    /// The write that says that this was told.
+    /// The write that says that this was told, which fails when it was.
     pub(crate) fn told_write(&self, org: OrgId, mark: EventId, now: Timestamp) -> Result<Write> {
         let row = super::row(told_key(org, mark), &Made {})?;
-        Ok(Write::Put(Row { expires_at_s: Some(now.plus_ms(TOLD_MS).seconds_ceil()), ..row }, When::Any))
+        Ok(Write::Put(Row { expires_at_s: Some(now.plus_ms(TOLD_MS).seconds_ceil()), ..row }, When::Absent))
     }
 
     /// Whether this was told.

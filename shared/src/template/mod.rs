@@ -88,6 +88,7 @@ impl Known {
     /// What a text comes to.
     pub(crate) fn text(&self, field: &str, source: &str) -> Result<String, Problem> {
         guard::text(source).map_err(|message| problem(field, message))?;
+        self.begin(field)?;
         let environment = self.environment();
         let template = environment.template_from_str(source).map_err(|wrong| said(field, &wrong))?;
         let text = template.render(self.value()).map_err(|wrong| said(field, &wrong))?;
@@ -95,11 +96,13 @@ impl Known {
         if text.len() > self.limit_bytes {
             return Err(problem(field, too_long(self.limit_bytes)));
         }
+        self.came_to(field, text.len())?;
         Ok(text)
     }
 
     fn evaluated(&self, field: &str, source: &str) -> Result<Value, Problem> {
         guard::expression(source).map_err(|message| problem(field, message))?;
+        self.begin(field)?;
         let environment = self.environment();
         let expression = environment.compile_expression(source).map_err(|wrong| said(field, &wrong))?;
         let value = expression.eval(self.value()).map_err(|wrong| said(field, &wrong))?;
@@ -124,6 +127,7 @@ impl Known {
                     }
                     let json = json(&value).map_err(|message| problem(field, message))?;
                     self.unless_used_up(field)?;
+                    self.came_to(field, json.len())?;
                     serde_json::from_str(&json).map_err(|_| problem(field, "yields what is no JSON".to_owned()))?
                 }
                 None => Json::String(self.text(field, source)?),
@@ -171,6 +175,15 @@ impl Known {
         }
         let many = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         Ok(rows.iter().map(|row| self.of_row(row, many)).collect())
+    }
+
+    fn begin(&self, field: &str) -> Result<(), Problem> {
+        if self.meter.begin() { Ok(()) } else { Err(problem(field, "does too much".to_owned())) }
+    }
+
+    fn came_to(&self, field: &str, bytes: usize) -> Result<(), Problem> {
+        let too_much = || problem(field, "comes to too much, together with the others".to_owned());
+        if self.meter.came_to(bytes) { Ok(()) } else { Err(too_much()) }
     }
 
     fn unless_used_up(&self, field: &str) -> Result<(), Problem> {

@@ -11,23 +11,44 @@ use serde_json::Value as Json;
 /// How often templates of an event may look into what it has, all together.
 const LOOKS: i64 = 2_000_000;
 
-/// How often may still be looked.
+/// How many texts and expressions of an event there may be, rows and all.
+const TEXTS: i64 = 50_000;
+/// How many bytes all of them may come to together.
+const BYTES: i64 = 32 * 1024 * 1024;
+
+/// What may still be done.
 #[derive(Debug)]
-pub(super) struct Meter(AtomicI64);
+pub(super) struct Meter {
+    looks: AtomicI64,
+    texts: AtomicI64,
+    bytes: AtomicI64,
+}
 
 impl Meter {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(LOOKS)))
+        let (looks, texts, bytes) = (AtomicI64::new(LOOKS), AtomicI64::new(TEXTS), AtomicI64::new(BYTES));
+        Arc::new(Self { looks, texts, bytes })
     }
 
     /// One look, and whether there was one left.
     fn look(&self) -> bool {
-        self.0.fetch_sub(1, Ordering::Relaxed) > 0
+        self.looks.fetch_sub(1, Ordering::Relaxed) > 0
+    }
+
+    /// One text, and whether there was one left.
+    pub(super) fn begin(&self) -> bool {
+        self.texts.fetch_sub(1, Ordering::Relaxed) > 0
+    }
+
+    /// What a text has come to, and whether all together are not too much.
+    pub(super) fn came_to(&self, bytes: usize) -> bool {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed) >= bytes
     }
 
     /// Whether somebody looked too often: what came of it is not right.
     pub(super) fn used_up(&self) -> bool {
-        self.0.load(Ordering::Relaxed) <= 0
+        self.looks.load(Ordering::Relaxed) <= 0
     }
 }
 

@@ -11,7 +11,7 @@ fn event(body: Json) -> Known {
         ("body", body),
         ("headers", json!({"x-github-event": "push"})),
         ("trigger", json!({"name": "deploys"})),
-        ("event", json!({"id": "e1"})),
+        ("event", json!({"id": "e1", "received_at": "2026-05-28T20:26:40.000Z"})),
     ])
 }
 
@@ -197,4 +197,17 @@ fn harmful() -> Vec<String> {
         chain("~1"),
         chain(" is true"),
     ]
+}
+
+#[test]
+fn what_rows_come_to_is_bounded_together() {
+    let event = event(json!({"l": vec![0; 1_000], "x": "a".repeat(250_000)}));
+    let inputs = json!({"a": vec!["{{ body.x }}"; 100]}).as_object().unwrap().clone();
+    let prompt = Prompt::Inputs(inputs);
+    let failed = event.rows("rows", "body.l").unwrap().iter().find_map(|row| row.prompt(&prompt).err()).unwrap();
+    assert_eq!(failed.message, "comes to too much, together with the others");
+    let small = Prompt::Inputs(json!({"a": vec!["{{ 1 }}"; 100]}).as_object().unwrap().clone());
+    let event = self::event(json!({"l": vec![0; 1_000]}));
+    let failed = event.rows("rows", "body.l").unwrap().iter().find_map(|row| row.prompt(&small).err()).unwrap();
+    assert_eq!(failed.message, "does too much");
 }

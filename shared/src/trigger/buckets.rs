@@ -5,13 +5,16 @@ use http::{Method, StatusCode};
 #[cfg(feature = "s3")]
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-#[cfg(feature = "s3")]
-use crate::s3::{Asked, Client};
+#[cfg(any(feature = "s3", test))]
+use crate::config::Invalid;
 use crate::{
-    config::Invalid,
     error::{Error, Result},
-    file::FILE_LIMIT_BYTES,
     id::OrgId,
+};
+#[cfg(feature = "s3")]
+use crate::{
+    file::FILE_LIMIT_BYTES,
+    s3::{Asked, Client},
 };
 
 /// What stands in a key as it is: the rest is escaped.
@@ -84,7 +87,7 @@ fn none() -> Error {
     Error::Unavailable("no bucket can be read".into())
 }
 
-#[cfg_attr(not(feature = "s3"), expect(dead_code, reason = "there is nothing to name"))]
+#[cfg(any(feature = "s3", test))]
 fn names(name: &'static str, list: &str) -> std::result::Result<Vec<(String, Option<OrgId>)>, Invalid> {
     let parts = list.split(|between: char| between == ',' || between.is_whitespace()).filter(|part| !part.is_empty());
     let read = parts.zip(1..).map(|(part, place)| {

@@ -110,6 +110,9 @@ pub async fn receive(
     };
     let genuine = scheme::verify(source, &came.headers, &came.body, &secrets, app.now());
     let (Some(trigger), Some(genuine)) = (found, genuine) else { return Err(Error::Unauthorized) };
+    if matches!(genuine, Genuine::Event(_)) {
+        limit::take_event(app, &trigger.mandate.caller(trigger.tenant()), trigger.id).await?;
+    }
     match genuine {
         Genuine::Ping => Ok(Received::Ping),
         Genuine::Challenge(challenge) => Ok(Received::Challenge(challenge)),
@@ -129,7 +132,8 @@ pub async fn receive(
     }
 }
 
-/// Takes an event of Amazon EventBridge, which has proven itself by invoking a function of the deployment.
+/// Takes an event of Amazon EventBridge, which has proven itself by invoking a function of the deployment. There is no limit of events a minute: who
+/// would be refused would not come again for long.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such trigger of this source, or it is switched off; [`Error::Invalid`] naming `event`; otherwise as
@@ -170,10 +174,6 @@ pub(super) async fn accept(
     body: Json,
 ) -> Result<Received> {
     let (tenant, caller) = (trigger.tenant(), trigger.mandate.caller(trigger.tenant()));
-    // Ends of runs are bounded by how many runs there are.
-    if trigger.definition.source != Source::Run {
-        limit::take_event(app, &caller, trigger.id).await?;
-    }
     let hash = fingerprint(&[event_id.as_bytes()]);
     let seen = app.store().seen_event(tenant, trigger.id, &hash).await?;
     if let Some(duplicate) = seen.as_ref().and_then(|seen| duplicate(app, seen)) {

@@ -16,6 +16,8 @@ pub const TOLERANCE_S: u64 = 300;
 pub const EVENT_ID_LIMIT_BYTES: usize = 256;
 /// The most signatures of a delivery that are looked at.
 const SIGNATURES_LIMIT: usize = 16;
+/// The headers that tell an event with a token from others: the first that is there. The last two are Jira's and Linear's.
+const TOLD_APART_BY: [&str; 4] = ["idempotency-key", "webhook-id", "x-atlassian-webhook-identifier", "linear-delivery"];
 /// What stands before the base64 of a secret of Standard Webhooks.
 const STANDARD_PREFIX: &str = "whsec_";
 
@@ -287,8 +289,7 @@ fn kind(source: Source, headers: &Headers, body: &[u8], claim: &Claim) -> Option
             }
         }
         Source::Token => {
-            let given =
-                ["idempotency-key", "webhook-id"].into_iter().find(|name| headers.all().any(|(its, _)| its == *name));
+            let given = TOLD_APART_BY.into_iter().find(|name| headers.all().any(|(its, _)| its == *name));
             match given {
                 Some(name) => said(name).map_or(Genuine::Unnamed(name), |id| Genuine::Event(Some(id))),
                 None => Genuine::Event(None),

@@ -172,6 +172,9 @@ pub async fn update(app: &App, caller: &Caller, id: WebhookId, change: Change) -
         if url.is_some() && webhook.url.is_none() {
             return Err(Error::invalid("url", "is said of each run and batch: this webhook has none"));
         }
+        if url.is_some() && url != webhook.url {
+            webhook.failing_since = None;
+        }
         webhook.url = url.clone().or(webhook.url.take());
         webhook.events = events.clone().unwrap_or_else(|| webhook.events.clone());
         webhook.description = description.clone().unwrap_or_else(|| webhook.description.clone());

@@ -146,19 +146,13 @@ pub(crate) async fn of_run(app: &App, run: &Run) -> store::Result<Notices> {
     let hears = |(_, kinds): &(WebhookId, Vec<Kind>)| kinds.contains(&Kind::BudgetReached);
     let listened = listeners.bus || listeners.webhooks.iter().any(hears);
     if let Some(budget) = run.refused_by.filter(|_| listened && run.reason == Some(Reason::BudgetExceeded)) {
-        budget_reached(app, run, budget, &listeners, &mut notices).await?;
+        budget_reached(app, run, budget, &listeners).await?;
     }
     Ok(notices)
 }
 
 /// A budget that others spend from too is told of once in its period.
-async fn budget_reached(
-    app: &App,
-    run: &Run,
-    budget: Budget,
-    listeners: &Listeners,
-    notices: &mut Notices,
-) -> store::Result<()> {
+async fn budget_reached(app: &App, run: &Run, budget: Budget, listeners: &Listeners) -> store::Result<()> {
     let now = run.updated_at;
     let of = match budget {
         Budget::Run | Budget::Family => return Ok(()),
@@ -175,8 +169,14 @@ async fn budget_reached(
     if patiently(|| app.store().was_told(run.tenant(), mark).boxed()).await? {
         return Ok(());
     }
-    notices.tell(run.tenant().org(), listeners, &Event::new(Kind::BudgetReached, &about, now, data));
-    notices.marks.push((run.tenant().org(), mark, now));
+    let mut told = Notices { marks: vec![(run.tenant().org(), mark, now)], ..Notices::default() };
+    told.tell(run.tenant().org(), listeners, &Event::new(Kind::BudgetReached, &about, now, data));
+    // By itself, before the end that says so: of several at the same moment one tells, and none keeps another's end from being written.
+    match patiently(|| app.store().save_notices(&told).boxed()).await {
+        Ok(()) => ask_to_send(app, run.tenant(), &told).await,
+        Err(store::Error::Conflict { .. }) => {}
+        Err(error) => return Err(error),
+    }
     Ok(())
 }
 

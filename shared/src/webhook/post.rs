@@ -27,13 +27,17 @@ const ANSWER_LIMIT_BYTES: usize = 16 * 1024;
 const TRIES: u32 = 5;
 
 /// Sends the delivery to its endpoint, and notes what the answer says of that.
-///
-/// # Errors
-/// When the secret cannot be read.
-pub(super) async fn send(app: &App, webhook: &Webhook, delivery: &Delivery) -> Result<Sent> {
+pub(super) async fn send(app: &App, webhook: &Webhook, delivery: &Delivery) -> Sent {
     let at = app.now();
     let url = delivery.url.as_ref().or(webhook.url.as_ref()).map_or("", String::as_str);
-    let headers = headers(app, webhook, delivery, at)?;
+    let headers = match headers(app, webhook, delivery, at) {
+        Ok(headers) => headers,
+        Err(error) => {
+            tracing::error!(webhook = %webhook.id, ?error, "an event cannot be signed");
+            let error = Some("it could not be signed".to_owned());
+            return Sent { last: Try { at, status: None, error, took_ms: 0 }, taken: Taken::NotNow(None) };
+        }
+    };
     let answer = post(&app.guard().of(webhook.org), url, headers, Bytes::from(delivery.body.clone())).await;
     let took_ms = app.now().since_ms(at);
     let (status, error, asked_ms) = match answer {
@@ -50,7 +54,7 @@ pub(super) async fn send(app: &App, webhook: &Webhook, delivery: &Delivery) -> R
         Some(StatusCode::GONE) if delivery.url.is_some() => Taken::Never("the address is gone (410)".to_owned()),
         Some(_) | None => Taken::NotNow(asked_ms),
     };
-    Ok(Sent { last: Try { at, status: status.map(|status| status.as_u16()), error, took_ms }, taken })
+    Sent { last: Try { at, status: status.map(|status| status.as_u16()), error, took_ms }, taken }
 }
 
 /// Sends that to the address, and to no other. The error is for a person.
@@ -97,8 +101,10 @@ pub(super) async fn noted(app: &App, webhook: Webhook, status: Option<u16>) -> R
             return Ok(());
         }
         let (tenant, id) = (webhook.tenant(), webhook.id);
+        let called = webhook.url;
         let Some(Versioned { value: mut webhook, rev }) = app.store().webhook(tenant, id).await? else { return Ok(()) };
-        if !note(&mut webhook, status, app.now()) {
+        // Of another address it says nothing.
+        if webhook.url != called || !note(&mut webhook, status, app.now()) {
             return Ok(());
         }
         match app.store().save_webhook(&webhook, rev).await {

@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     error::{Error, Result},
     id::{EventId, WebhookId},
-    page::{Page, PageRequest},
+    page::{self, Page, PageRequest},
     queue::Parcel,
     store::{self, Versioned},
     tenant::{Caller, Scope},
@@ -14,6 +14,8 @@ use crate::{
 
 /// The most deliveries that one call sends again.
 pub const REDELIVER_LIMIT: usize = 1_000;
+/// How many of a time are looked at, the newest: who wants older ones says an earlier `until`.
+const LOOKED_AT_LIMIT: usize = 20_000;
 /// How many are read at a time.
 const PAGE: usize = 100;
 
@@ -40,31 +42,32 @@ pub async fn deliveries(
     caller: &Caller,
     id: WebhookId,
     state: Option<State>,
-    page: &PageRequest,
+    request: &PageRequest,
 ) -> Result<Page<Delivery>> {
     caller.require(Scope::RunsRead)?;
     own(app, caller, id).await?;
     let of = format!("deliveries/{id}?{state:?}");
-    let mut before = page.position(&of)?;
-    let mut entries = Vec::new();
+    let mut before = request.position(&of)?;
+    let (mut entries, mut looked_at) = (Vec::new(), 0_usize);
     loop {
-        let (found, next) = app.store().deliveries(caller.tenant(), id, before.take(), page.limit).await?;
+        let (found, next) = app.store().deliveries(caller.tenant(), id, before.take(), request.limit).await?;
+        looked_at = looked_at.saturating_add(found.len());
         let found = found.into_iter().map(|found| found.value);
         for delivery in found.filter(|one| state.is_none_or(|state| one.state == state)) {
             let position = delivery.event_id.to_string();
             entries.push(delivery);
-            if entries.len() == page.limit {
+            if entries.len() == request.limit {
                 return Ok(Page::new(entries, Some(&position), &of));
             }
         }
         match next {
-            Some(next) => before = Some(next),
-            None => return Ok(Page::new(entries, None, &of)),
+            Some(next) if looked_at < page::SCAN_LIMIT => before = Some(next),
+            next => return Ok(Page::new(entries, next.as_deref(), &of)),
         }
     }
 }
 
-/// Sends deliveries again, with the ids that their events have: at most [`REDELIVER_LIMIT`]. Answers how many.
+/// Sends deliveries again, with the ids that their events have: at most [`REDELIVER_LIMIT`], of the 20,000 newest of that time. Answers how many.
 ///
 /// # Errors
 /// [`Error::NotFound`] for the endpoint or the event; [`Error::Conflict`] when the endpoint is switched off; [`Error::Forbidden`].
@@ -101,9 +104,10 @@ async fn failed(
     id: WebhookId,
     (since, until): (Timestamp, Timestamp),
 ) -> Result<Vec<Versioned<Delivery>>> {
-    let (mut all, mut before) = (Vec::new(), Some(EventId::first_of(until)));
-    while let Some(begin) = before.take() {
+    let (mut all, mut before, mut looked_at) = (Vec::new(), Some(EventId::first_of(until)), 0_usize);
+    while let Some(begin) = before.take().filter(|_| looked_at < LOOKED_AT_LIMIT) {
         let (found, next) = app.store().deliveries(caller.tenant(), id, Some(begin), PAGE).await?;
+        looked_at = looked_at.saturating_add(found.len());
         for one in found {
             if one.value.created_at < since || all.len() >= REDELIVER_LIMIT {
                 return Ok(all);

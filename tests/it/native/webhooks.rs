@@ -249,6 +249,11 @@ async fn a_budget_that_is_reached_is_told_of_once(muster: Muster) {
     made(&muster, &endpoint.url("/"), &["budget.reached"]).await;
     let agent = muster.us.agent("openai/fake").await;
     let poor = muster.us.new_key(json!({"day_budget_micro_usd": 1})).await;
+    // Many at the same moment.
+    let items: Vec<Value> = (0..20).map(|n| json!({"message": format!("say {n}")})).collect();
+    poor.post(&format!("/v1/agents/{agent}/batches"), json!({ "items": items })).await.status(202);
+    muster.drain().await;
+    assert_eq!(kinds(&endpoint.got()), ["budget.reached"]);
     for _ in 0..3 {
         let run = poor.run(&agent, "hello").await;
         muster.drain().await;
