@@ -6,6 +6,7 @@ mod agent_write;
 mod agents;
 mod attachments;
 mod chats;
+mod crons;
 pub(crate) mod error;
 mod events;
 mod fields;
@@ -191,19 +192,19 @@ crate::route::routes! { Cotool;
     cotool_save_trigger = POST "/api/agents/{agent_id}/trigger/save" => triggers::save_trigger {
         body: SaveTrigger,
         answer: 200 TriggerView,
-        access: [write api_keys, read agents, write runs, use models],
+        access: [write api_keys, read agents, write runs, write messages, write files, use models, set timers],
     }
     /// Change a trigger
     cotool_update_trigger = PUT "/api/agents/{agent_id}/trigger/{trigger_id}" => triggers::update_trigger {
         body: UpdateTrigger,
         answer: 200 TriggerView,
-        access: [write api_keys, read agents, write runs, use models],
+        access: [write api_keys, read agents, write runs, write messages, write files, use models, set timers],
     }
     /// Switch a trigger on or off
     cotool_set_trigger_status = PATCH "/api/agents/{agent_id}/trigger/{trigger_id}/status" => triggers::set_trigger_status {
         body: StatusBody,
         answer: 200 TriggerView,
-        access: [write api_keys, read agents, write runs, use models],
+        access: [write api_keys, read agents, write runs, write messages, write files, use models, set timers],
     }
     /// Run a trigger's agent with an event, which is any JSON
     ///

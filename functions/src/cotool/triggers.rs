@@ -8,13 +8,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use shared::{
     App, Caller, Error, Result, Scope,
-    id::{AgentId, TriggerId},
+    id::{AgentId, ScheduleId, TriggerId},
     order::Started,
     run::Prompt,
+    schedule::Schedule,
     trigger::{self, Cotool, Definition, Received, Shown, Source, Terms, Told, Trigger},
 };
 
 use super::{
+    crons,
     error::{self, ErrorBody},
     fields::named,
 };
@@ -36,7 +38,7 @@ pub(super) enum SourceView {
     Slack,
     Jira,
     Linear,
-    /// Not there yet: a trigger of this source is refused.
+    /// Times: no event. It is a schedule on the native surface.
     Cron,
 }
 
@@ -58,12 +60,12 @@ impl SourceView {
         Self::ALL.into_iter().find(|source| source.name() == name)
     }
 
-    /// How its events are proven. `cron` has none: what starts by times belongs to schedules, and is to be added here.
-    fn proven(self) -> Result<Source> {
+    /// How its events are proven; `None` for `cron`, which has none.
+    const fn proven(self) -> Option<Source> {
         match self {
-            Self::Slack => Ok(Source::Slack),
-            Self::Webhook | Self::Email | Self::Jira | Self::Linear => Ok(Source::Token),
-            Self::Cron => Err(Error::invalid("source", "cron is not there: make a schedule on the native surface")),
+            Self::Slack => Some(Source::Slack),
+            Self::Webhook | Self::Email | Self::Jira | Self::Linear => Some(Source::Token),
+            Self::Cron => None,
         }
     }
 
@@ -88,9 +90,13 @@ pub(super) struct SaveTrigger {
     #[serde(default = "yes")]
     enabled: bool,
     /// `message` is a template of what the agent is told, `filter` an expression that must hold: our own choice. Without a `message` the agent is told
-    /// the body as it is. All else is kept, and nothing here reads it.
+    /// the body as it is. All else is kept, and nothing here reads it. Of the source `cron` `message` is what the agent is told, and `timezone` by whose
+    /// clocks: UTC unless given.
     #[serde(default)]
     config: Map<String, Value>,
+    /// Of the source `cron`, and of no other: the five fields of cron, or what else a schedule of the native surface takes.
+    #[schemars(length(max = 256))]
+    cron_schedule: Option<String>,
     /// The sender's own; one is made unless given. Not shown again.
     #[schemars(with = "Option<String>", length(max = 256))]
     #[serde(default, deserialize_with = "hidden")]
@@ -120,6 +126,10 @@ pub(super) struct UpdateTrigger {
     /// In the place of all that was there.
     #[serde(default)]
     config: Given<Map<String, Value>>,
+    /// Of the source `cron`, and of no other.
+    #[schemars(length(max = 256))]
+    #[serde(default)]
+    cron_schedule: Given<String>,
     #[serde(default, rename = "source")]
     #[schemars(skip)]
     _source: ReadOnly,
@@ -164,6 +174,12 @@ pub(super) struct TriggerView {
     /// Shown when it is saved, and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+    /// Of the source `cron`: when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cron_schedule: Option<String>,
+    /// Of the source `cron`: when it last started a run, or was to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_run_attempted_at: Option<String>,
 }
 
 impl TriggerView {
@@ -186,6 +202,26 @@ impl TriggerView {
             created_at: trigger.created_at.rfc3339(),
             updated_at: trigger.updated_at.rfc3339(),
             secret: None,
+            cron_schedule: None,
+            last_run_attempted_at: None,
+        }
+    }
+
+    fn of_cron(schedule: &Schedule, caller: &Caller) -> Self {
+        Self {
+            id: schedule.id.to_string(),
+            agent_id: schedule.order.agent_id.to_string(),
+            organization_id: caller.tenant().org().to_string(),
+            source: SourceView::Cron,
+            name: schedule.name.clone(),
+            description: schedule.kept.description.clone(),
+            enabled: !schedule.paused,
+            config: crons::config(schedule),
+            created_at: schedule.created_at.rfc3339(),
+            updated_at: schedule.updated_at.rfc3339(),
+            secret: None,
+            cron_schedule: Some(schedule.schedule.clone()),
+            last_run_attempted_at: crons::last_attempted(schedule),
         }
     }
 
@@ -206,10 +242,12 @@ pub(super) struct FieldsView {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct FieldsDataView {
-    /// A new secret that a trigger may be saved with; nobody remembers it.
-    secret: String,
-    /// Where events go, once `{triggerId}` is known.
-    webhook_url: String,
+    /// A new secret that a trigger may be saved with; nobody remembers it. None of the source `cron`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    /// Where events go, once `{triggerId}` is known. None of the source `cron`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_url: Option<String>,
     /// What `config` may have in it that acts.
     additional_fields: Vec<FieldView>,
 }
@@ -252,28 +290,55 @@ fn in_config(error: Error) -> Error {
     named(error.with_fields(here))
 }
 
-/// The trigger in the path, of the agent in the path.
-async fn own(app: &App, caller: &Caller, request: &Request) -> Result<TriggerId> {
+/// What is in the path, of the agent in the path: a trigger, or a schedule.
+enum Own {
+    Trigger(TriggerId),
+    Cron(AgentId, ScheduleId),
+}
+
+async fn own(app: &App, caller: &Caller, request: &Request) -> Result<Own> {
     let agent_id = request.id::<AgentId>("agent_id").map_err(|_| Error::NotFound("trigger"))?;
-    let trigger = trigger::found(app, caller, request.id("trigger_id")?).await?;
-    if trigger.definition.terms.agent_id == agent_id { Ok(trigger.id) } else { Err(Error::NotFound("trigger")) }
+    match trigger::found(app, caller, request.id("trigger_id")?).await {
+        Ok(trigger) if trigger.definition.terms.agent_id == agent_id => Ok(Own::Trigger(trigger.id)),
+        Ok(_) => Err(Error::NotFound("trigger")),
+        Err(Error::NotFound(_)) => {
+            let id = request.id("trigger_id").map_err(|_| Error::NotFound("trigger"))?;
+            Ok(Own::Cron(agent_id, id))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A schedule that is not there is no trigger.
+fn no_trigger(error: Error) -> Error {
+    if matches!(error, Error::NotFound("schedule")) { Error::NotFound("trigger") } else { error }
 }
 
 pub(super) async fn list_triggers(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
-    let triggers = trigger::of_agent(app, &caller, request.id("agent_id")?).await?;
-    let views: Vec<TriggerView> = triggers.iter().map(|trigger| TriggerView::of(trigger, &caller)).collect();
-    Ok(response::ok(&views))
+    let agent_id = request.id("agent_id")?;
+    let triggers = trigger::of_agent(app, &caller, agent_id).await?;
+    let crons = crons::of_agent(app, &caller, agent_id).await?;
+    let triggers = triggers.iter().map(|trigger| TriggerView::of(trigger, &caller));
+    let crons = crons.iter().map(|schedule| TriggerView::of_cron(schedule, &caller));
+    Ok(response::ok(&triggers.chain(crons).collect::<Vec<_>>()))
 }
 
 pub(super) async fn get_trigger_fields(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     trigger::of_agent(app, &caller, request.id("agent_id")?).await?;
     let source = SourceView::named(request.parameter("source")?).ok_or(Error::NotFound("source"))?;
-    let data = FieldsDataView {
-        secret: trigger::suggested_secret(source.proven()?)?.expose_secret().to_owned(),
-        webhook_url: format!("/api/trigger/{}/{{triggerId}}", source.name()),
-        additional_fields: ACTS.map(|name| FieldView { name, required: false }).into(),
+    let data = match source.proven() {
+        Some(proven) => FieldsDataView {
+            secret: Some(trigger::suggested_secret(proven)?.expose_secret().to_owned()),
+            webhook_url: Some(format!("/api/trigger/{}/{{triggerId}}", source.name())),
+            additional_fields: ACTS.map(|name| FieldView { name, required: false }).into(),
+        },
+        None => FieldsDataView {
+            secret: None,
+            webhook_url: None,
+            additional_fields: crons::ACTS.map(|name| FieldView { name, required: name == "message" }).into(),
+        },
     };
     Ok(response::ok(&FieldsView { success: true, data }))
 }
@@ -282,8 +347,22 @@ pub(super) async fn save_trigger(app: &App, request: Request) -> Result<Response
     let caller = auth::caller(app, &request).await?;
     let agent_id: AgentId = request.id("agent_id")?;
     Box::pin(claims::once(app, &caller, &request, Scope::RunsWrite, async |claim| {
-        let SaveTrigger { source: shown_as, name, description, enabled, config, secret } = request.json()?;
-        let source = shown_as.proven()?;
+        let SaveTrigger { source: shown_as, name, description, enabled, config, cron_schedule, secret } =
+            request.json()?;
+        let Some(source) = shown_as.proven() else {
+            if secret.is_some() {
+                return Err(Error::invalid("secret", "is not used: no event proves anything"));
+            }
+            let cron = crons::Cron { name, description, enabled, cron_schedule, config };
+            let answer = |schedule: &Schedule| {
+                let response = response::ok(&TriggerView::of_cron(schedule, &caller));
+                (claims::answered(claim, &response), response)
+            };
+            return Box::pin(crons::save(app, &caller, agent_id, cron, answer)).await;
+        };
+        if cron_schedule.is_some() {
+            return Err(Error::invalid("cronSchedule", "is only for the source cron"));
+        }
         let (told, filter, config) = acting(config)?;
         let cotool = Some(Cotool { source: shown_as.name().to_owned(), config });
         let terms = Terms::of(agent_id);
@@ -301,7 +380,23 @@ pub(super) async fn update_trigger(app: &App, request: Request) -> Result<Respon
     let caller = auth::caller(app, &request).await?;
     caller.require(Scope::RunsWrite)?;
     let body: UpdateTrigger = request.json()?;
-    let id = own(app, &caller, &request).await?;
+    let id = match own(app, &caller, &request).await? {
+        Own::Trigger(id) => id,
+        Own::Cron(agent_id, id) => {
+            let change = crons::Change {
+                name: body.name.clone(),
+                description: body.description.clone(),
+                enabled: *body.enabled,
+                cron_schedule: body.cron_schedule.clone(),
+                config: body.config.clone(),
+            };
+            let schedule = crons::update(app, &caller, (agent_id, id), change).await.map_err(no_trigger)?;
+            return Ok(response::ok(&TriggerView::of_cron(&schedule, &caller)));
+        }
+    };
+    if body.cron_schedule.is_some() {
+        return Err(Error::invalid("cronSchedule", "is only for the source cron"));
+    }
     let changed = |old: &Definition| {
         let mut new = old.clone();
         set(&mut new.name, &body.name);
@@ -323,10 +418,18 @@ pub(super) async fn set_trigger_status(app: &App, request: Request) -> Result<Re
     let caller = auth::caller(app, &request).await?;
     caller.require(Scope::RunsWrite)?;
     let StatusBody { enabled } = request.json()?;
-    let id = own(app, &caller, &request).await?;
-    let changed = |old: &Definition| Ok(Definition { enabled, ..old.clone() });
-    let trigger = Box::pin(trigger::update(app, &caller, id, changed)).await.map_err(in_config)?;
-    Ok(response::ok(&TriggerView::of(&trigger, &caller)))
+    match own(app, &caller, &request).await? {
+        Own::Trigger(id) => {
+            let changed = |old: &Definition| Ok(Definition { enabled, ..old.clone() });
+            let trigger = Box::pin(trigger::update(app, &caller, id, changed)).await.map_err(in_config)?;
+            Ok(response::ok(&TriggerView::of(&trigger, &caller)))
+        }
+        Own::Cron(agent_id, id) => {
+            let change = crons::Change { enabled: Some(enabled), ..crons::Change::default() };
+            let schedule = crons::update(app, &caller, (agent_id, id), change).await.map_err(no_trigger)?;
+            Ok(response::ok(&TriggerView::of_cron(&schedule, &caller)))
+        }
+    }
 }
 
 pub(super) async fn run_trigger(app: &App, request: Request) -> Result<Response> {

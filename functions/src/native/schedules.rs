@@ -9,7 +9,7 @@ use shared::{
     error::Problem,
     id::{AgentId, FileId, ScheduleId},
     order::{Order, OrderItem, Work},
-    schedule::{self, NewSchedule},
+    schedule::{self, Kept, NewSchedule},
 };
 
 use super::{
@@ -111,6 +111,7 @@ impl CreateSchedule {
             overlap: self.overlap.into(),
             misfire: self.misfire.into(),
             paused: self.paused,
+            kept: Kept::default(),
         })
     }
 }

@@ -58,6 +58,26 @@ pub struct Order {
     pub work: Work,
 }
 
+impl Order {
+    /// What the agent says, and nothing else.
+    #[must_use]
+    pub fn of(agent_id: AgentId, work: Work) -> Self {
+        Self {
+            agent_id,
+            version: None,
+            model: None,
+            mode: None,
+            max_steps: None,
+            budget_micro_usd: None,
+            on_budget: batch::OnBudget::default(),
+            max_concurrency: None,
+            reduction: None,
+            metadata: Metadata::new(),
+            work,
+        }
+    }
+}
+
 /// What the agent is told each time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,8 @@
 //! Schedules are made, changed and deleted. What is stored could be started when it was said.
 
-use super::{Misfire, NAME_LIMIT, Overlap, SCHEDULES_LIMIT, Schedule, Timing, found};
+use super::{
+    CONFIG_LIMIT_BYTES, DESCRIPTION_LIMIT, Kept, Misfire, NAME_LIMIT, Overlap, SCHEDULES_LIMIT, Schedule, Timing, found,
+};
 use crate::{
     app::App,
     clock::Timestamp,
@@ -34,6 +36,8 @@ pub struct NewSchedule {
     pub misfire: Misfire,
     /// Whether its times do not come for the time being.
     pub paused: bool,
+    /// What the Cotool surface keeps with it.
+    pub kept: Kept,
 }
 
 impl NewSchedule {
@@ -46,6 +50,7 @@ impl NewSchedule {
             overlap: schedule.overlap,
             misfire: schedule.misfire,
             paused: schedule.paused,
+            kept: schedule.kept.clone(),
         }
     }
 
@@ -55,6 +60,14 @@ impl NewSchedule {
         if !(1..=NAME_LIMIT).contains(&self.name.chars().count()) {
             let message = format!("must be 1 to {NAME_LIMIT} characters long");
             problems.push(Problem { field: "name".to_owned(), message });
+        }
+        if self.kept.description.chars().count() > DESCRIPTION_LIMIT {
+            let message = format!("must be at most {DESCRIPTION_LIMIT} characters long");
+            problems.push(Problem { field: "description".to_owned(), message });
+        }
+        if serde_json::to_vec(&self.kept.config).map_or(0, |json| json.len()) > CONFIG_LIMIT_BYTES {
+            let message = format!("must be at most {CONFIG_LIMIT_BYTES} bytes of JSON");
+            problems.push(Problem { field: "config".to_owned(), message });
         }
         match Timing::parse(&self.schedule, &self.timezone) {
             Ok(timing) if timing.next(now, now).is_none() => {
@@ -102,6 +115,7 @@ pub async fn plan(app: &App, caller: &Caller, new: NewSchedule) -> Result<Planne
         overlap: new.overlap,
         misfire: new.misfire,
         paused: new.paused,
+        kept: new.kept,
         anchor: now,
         next_at: timing.next(now, now).filter(|_| !new.paused),
         waiting: Vec::new(),
@@ -208,6 +222,7 @@ async fn changed(app: &App, caller: &Caller, old: Schedule, new: NewSchedule) ->
         overlap: new.overlap,
         misfire: new.misfire,
         paused: new.paused,
+        kept: new.kept,
         anchor,
         next_at,
         updated_at: now,

@@ -8,6 +8,7 @@ mod timer;
 mod timing;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub(crate) use self::fire::{after, look_at, wake};
 #[cfg(feature = "aws")]
@@ -95,6 +96,9 @@ pub struct Schedule {
     pub misfire: Misfire,
     /// Whether its times do not come for the time being.
     pub paused: bool,
+    /// What the Cotool surface keeps with it.
+    #[serde(default)]
+    pub kept: Kept,
     /// From when on a rate counts: when it was last said when.
     pub(crate) anchor: Timestamp,
     /// The next time that nobody has decided on; `None` when it is paused or there is none.
@@ -119,6 +123,22 @@ pub struct Schedule {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) deleted: bool,
 }
+
+/// What only the Cotool surface knows of a schedule, which is a trigger there: nothing here reads it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What it is for: at most [`DESCRIPTION_LIMIT`] characters.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Whatever else was said of it: at most [`CONFIG_LIMIT_BYTES`] of JSON.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub config: Map<String, Value>,
+}
+
+/// The longest description of a schedule, in characters.
+pub const DESCRIPTION_LIMIT: usize = 2_000;
+/// The most bytes of JSON that are kept with a schedule.
+pub const CONFIG_LIMIT_BYTES: usize = 64 * 1024;
 
 /// A firing that waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +202,15 @@ impl Schedule {
 /// [`Error::NotFound`].
 pub async fn get(app: &App, caller: &Caller, id: ScheduleId) -> Result<Schedule> {
     caller.require(Scope::RunsRead)?;
+    Ok(found(app, caller.tenant(), id).await?.value)
+}
+
+/// The same for who changes it, whatever the caller may look at.
+///
+/// # Errors
+/// As [`get`].
+pub async fn found_to_change(app: &App, caller: &Caller, id: ScheduleId) -> Result<Schedule> {
+    caller.require(Scope::RunsWrite)?;
     Ok(found(app, caller.tenant(), id).await?.value)
 }
 

@@ -4,7 +4,7 @@ use functions::Surface;
 use serde_json::{Map, Value, json};
 
 use super::{
-    bodies,
+    besides, bodies,
     things::{Kind, Things},
 };
 use crate::harness::{Answer, Client, document};
@@ -94,7 +94,9 @@ impl Call {
             }
         }
         let in_body = self.body.map(|schema| places(self.name, schema, "body", DEPTH)).unwrap_or_default();
-        names.extend(in_body.into_iter().map(|(name, body)| (name, Some(body))));
+        // A trigger's source stays, and that of the one that there is has none of these: see `native/triggers/chains.rs`.
+        let there = |name: &str| (self.name, name) != ("update_trigger", "body.from.agent_id");
+        names.extend(in_body.into_iter().filter(|(name, _)| there(name)).map(|(name, body)| (name, Some(body))));
         let known =
             |(name, body): (String, Option<Value>)| Kind::of(self.name, &name).map(|kind| Place { name, kind, body });
         names.into_iter().filter_map(known).collect()
@@ -140,6 +142,7 @@ impl Call {
             let mut body = smallest(self.name, schema, "body");
             merge(&mut body, bodies(self.name));
             merge(&mut body, here.and_then(|here| here.body.clone()).unwrap_or_default());
+            merge(&mut body, here.map(|here| besides(self.name, &here.name)).unwrap_or_default());
             body.to_string()
         });
         Request { surface: self.surface, method: self.method.clone(), target, body: body.unwrap_or_default() }

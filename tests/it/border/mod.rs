@@ -23,8 +23,18 @@ fn bodies(call: &str) -> Value {
         }
         "create_webhook" => json!({"url": "https://hooks.example.com/", "events": ["run.done"]}),
         "redeliver_webhook" => json!({"since": "2026-01-01T00:00:00Z"}),
+        "create_trigger" => json!({"rows": "body.l", "message": "x"}),
+        "update_trigger" => json!({"rows": "body.l"}),
         "create_schedule" => json!({"file_id": Kind::File.token()}),
         "decide_run_approval" => json!({"approval_id": "appr_019a2b3c-4d5e-7f60-8123-456789abcdef"}),
+        _ => Value::Null,
+    }
+}
+
+/// What a body needs besides, for an id in that place.
+fn besides(call: &str, place: &str) -> Value {
+    match (call, place) {
+        ("create_trigger", "body.from.agent_id") => json!({"source": "run"}),
         _ => Value::Null,
     }
 }

@@ -157,9 +157,7 @@ pub(super) async fn triggers(us: &Client, canary: &str) -> Vec<Answer> {
         format!(
             r#"{{"agent_id": "{agent}", "name": "n", "source": "standard_webhooks", "message": "x", "secret": "{canary}"}}"#
         ),
-        format!(
-            r#"{{"agent_id": "{agent}", "name": "n", "source": "eventbridge", "message": "x", "secret": "{canary}"}}"#
-        ),
+        format!(r#"{{"agent_id": "{agent}", "name": "n", "source": "run", "message": "x", "secret": "{canary}"}}"#),
         canary.to_owned(),
     ] {
         let answer = us.send("POST", "/v1/triggers", body.clone()).await;

@@ -3,6 +3,7 @@
 mod agent_runs;
 mod agents;
 mod chats;
+mod crons;
 mod errors;
 mod fractured;
 mod grading;

@@ -117,7 +117,7 @@ async fn a_schedule_is_made_read_changed_and_deleted(muster: Muster) {
         "timezone": "Europe/Berlin", "status": "active", "next_at": "<time>", "last_firing": null, "waiting": 0,
         "overlap": "queue", "misfire": "run_once", "message": null, "inputs": {"city": "Oslo"}, "items": null, "file_id": null,
         "version": null, "model": null, "mode": "manual", "max_steps": 3, "budget_micro_usd": null, "on_budget": "stop_new",
-        "max_concurrency": null, "metadata": {"team": "a"}, "created_at": "<time>", "updated_at": "<time>",
+        "max_concurrency": null, "reduce": null, "metadata": {"team": "a"}, "created_at": "<time>", "updated_at": "<time>",
     });
     assert_eq!(answer.clone().shape(201), expected);
     let path = format!("{SCHEDULES}/{id}");

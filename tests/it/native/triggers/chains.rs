@@ -253,6 +253,7 @@ async fn whose_ends_they_are_is_checked(muster: Muster) {
     assert!(refusals.iter().all(|refusal| refusal.code == 404), "{refusals:?}");
     // Nobody outside says that a run has ended.
     let id = chain(us, &a, &a, json!({"message": "x"})).await;
+    us.patch(&format!("/v1/triggers/{id}"), json!({"from": {"agent_id": foreign}})).await.status(404);
     let event = json!({"type": "run.done", "data": {"run_id": "run_x"}}).to_string();
     us.nobody()
         .with("authorization", "Bearer whsec_")
