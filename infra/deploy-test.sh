@@ -9,12 +9,7 @@ if [ ! -x .venv-sam/bin/sam ]; then
     .venv-sam/bin/pip install --quiet --disable-pip-version-check \
         'aws-sam-cli==1.170.0' 'cargo-lambda==1.9.2' 'ziglang==0.17.1' 'cfn-lint==1.58.0' setuptools
 fi
-if [ ! -x .venv-aws/bin/ministack ]; then
-    python3 -m venv .venv-aws
-    .venv-aws/bin/pip install --quiet --disable-pip-version-check 'ministack==1.5.33' 'aws-sam-translator==1.115.0'
-fi
-# deploy_test.py asks the emulator with boto3, which ministack brings along only by accident.
-.venv-aws/bin/python -c 'import boto3' 2>/dev/null || .venv-aws/bin/pip install --quiet --disable-pip-version-check 'boto3==1.43.106'
+. tests/ministack.sh
 
 export PATH="$PWD/.venv-sam/bin:$PATH" SAM_CLI_TELEMETRY=0
 export AWS_DEFAULT_REGION=eu-west-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test

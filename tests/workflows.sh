@@ -4,12 +4,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 command -v jq >/dev/null || { apt-get update -qq && apt-get install -qq -y jq >/dev/null; }
-if [ ! -x .venv-aws/bin/ministack ]; then
-    python3 -m venv .venv-aws
-    .venv-aws/bin/pip install --quiet --disable-pip-version-check 'ministack==1.5.33' 'aws-sam-translator==1.115.0'
-fi
+. tests/ministack.sh
 . tests/muster.sh
-export MUSTER="$muster" MINISTACK="$PWD/.venv-aws/bin/ministack"
+export MUSTER="$muster"
 pages=infra/local/examples/workflows
 if [ $# -eq 0 ]; then set -- "$pages/nightly-research.md" "$pages/github-triage.md" "$pages/enrich-csv.md" "$pages/two-agents.md"; fi
 exec python3 tests/workflows.py "$@"

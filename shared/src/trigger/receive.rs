@@ -284,9 +284,9 @@ fn made(
 ) -> Result<Option<Work>, Vec<Problem>> {
     let one = |problem: Problem| vec![problem];
     let definition = &trigger.definition;
-    // Of an end, what was said at it.
-    let as_it_is = || if definition.source == Source::Run { body.get("output").cloned() } else { Some(body.clone()) };
-    let as_it_is = matches!(definition.told, Told::Body).then(|| as_it_is().unwrap_or_default());
+    // Of an end, what was said at it, if something was.
+    let said = body.get("output").filter(|said| definition.source == Source::Run && !said.is_null());
+    let as_it_is = matches!(definition.told, Told::Body).then(|| said.unwrap_or(&body).clone());
     let event = known(trigger, (event_id, at), headers, body);
     if let Some(filter) = &definition.filter
         && !event.holds("filter", filter).map_err(one)?

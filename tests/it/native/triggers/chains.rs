@@ -76,6 +76,7 @@ async fn ends_that_nobody_asked_for_start_nothing(muster: Muster) {
     let well = chain(us, &a, &b, json!({"message": "well"})).await;
     let ends = json!({"from": {"agent_id": a, "on": ["error", "interrupted"]}, "message": "{{ body.status }} {{ body.reason }}"});
     let badly = trigger(us, &b, "run", ends).await.id;
+    let whole = trigger(us, &b, "run", json!({"from": {"agent_id": a, "on": ["error"]}})).await.id;
     let filtered = chain(us, &b, &b, json!({"message": "x", "filter": "body.metadata.again == 'yes'"})).await;
     let path = format!("/v1/agents/{a}/runs");
     let failed = text(&us.post(&path, json!({"message": "a", "budget_micro_usd": 1})).await.status(202), "id");
@@ -92,8 +93,12 @@ async fn ends_that_nobody_asked_for_start_nothing(muster: Muster) {
         said.insert(told(us, &text(event, "run_id")).await.as_str().unwrap().to_owned());
     }
     assert_eq!(said, BTreeSet::from(["error budget_exceeded".to_owned(), "interrupted cancelled".to_owned()]));
+    // Where nothing was said, the agent is told the whole.
+    let event: Value =
+        serde_json::from_str(told(us, &text(&events(us, &whole).await[0], "run_id")).await.as_str().unwrap()).unwrap();
+    assert_eq!((&event["type"], &event["reason"]), (&json!("run.error"), &json!("budget_exceeded")));
     let seen = events(us, &filtered).await;
-    assert!(seen.len() == 3 && seen.iter().all(|event| event["outcome"] == "filtered"), "{seen:?}");
+    assert!(seen.len() == 4 && seen.iter().all(|event| event["outcome"] == "filtered"), "{seen:?}");
 }
 
 async fn each_item_of_a_batch_is_gone_on_with_once(muster: Muster) {
