@@ -13,6 +13,7 @@ use shared::{
 use super::{
     query::{SourceView, each, moments, scores},
     runs::StatusView,
+    trigger_names,
 };
 use crate::{Request, Response, auth, camel, response};
 
@@ -166,7 +167,7 @@ struct RunView {
     status: StatusView,
     /// What started it: see `triggerSourceFilter`.
     trigger_source: SourceView,
-    /// Always `null`: there are no triggers here.
+    /// The name of the trigger that has started it, if one has that is still there.
     trigger_name: Option<String>,
     /// The part of the agent's acceptance criteria that are met, 0 to 1; `null` when it was not graded, or could not be.
     eval_score: Option<f64>,
@@ -188,8 +189,8 @@ impl From<Criterion> for CriterionView {
     }
 }
 
-impl From<Run> for RunView {
-    fn from(run: Run) -> Self {
+impl RunView {
+    fn of(run: Run, trigger_name: Option<String>) -> Self {
         let (score, explanation, results) = match run.evaluation.clone() {
             Some(Evaluation { score, explanation, results }) => (score, Some(explanation), results),
             None => (None, None, Vec::new()),
@@ -205,7 +206,7 @@ impl From<Run> for RunView {
             is_streaming: !run.status.terminal(),
             status: run.status.into(),
             trigger_source: run.source().into(),
-            trigger_name: None,
+            trigger_name,
             eval_score: score,
             eval_explanation: explanation,
             acceptance_criteria_results: results.into_iter().map(Into::into).collect(),
@@ -222,7 +223,12 @@ pub(super) async fn list_agent_runs(app: &App, request: Request) -> Result<Respo
     caller.require(Scope::RunsRead)?;
     let (search, order, slice) = request.query_with_lists::<RunsQuery>(&LISTS)?.parse()?;
     let Matches { runs, total } = run::search(app, &caller, &search, order, slice).await.map_err(camel::fields)?;
-    Ok(response::ok(&RunsView { runs: runs.into_iter().map(Into::into).collect(), total_count: total }))
+    let names = trigger_names::names(app, &caller, &runs).await?;
+    let view = |run: Run| {
+        let name = trigger_names::named(&run, &names);
+        RunView::of(run, name)
+    };
+    Ok(response::ok(&RunsView { runs: runs.into_iter().map(view).collect(), total_count: total }))
 }
 
 /// Whether it was good.

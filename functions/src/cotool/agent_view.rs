@@ -1,14 +1,19 @@
 //! An agent, and its versions, as this surface shows them.
 
+use std::collections::HashMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use shared::{
     agent::{AgentVersion, Definition, Guidance, Outside},
-    id::OrgId,
+    id::{AgentId, OrgId},
 };
 
-use super::parts::{ContextDocView, InputView, PlanningView, SkillView, ToolActionConfigView, each};
+use super::{
+    parts::{ContextDocView, InputView, PlanningView, SkillView, ToolActionConfigView, each},
+    trigger_names::SummaryView,
+};
 
 /// An agent, as its current version says.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -26,8 +31,8 @@ pub(super) struct AgentView {
     deleted_at: Option<String>,
     /// Always `false`.
     is_built_in: bool,
-    /// Always empty: there are no triggers here.
-    trigger_summary: Vec<Value>,
+    /// Its triggers, newest first, schedules last; none for a key that may not look at runs.
+    trigger_summary: Vec<SummaryView>,
     /// Always `null`: it is of a service outside this project.
     last_detection_run_at: Option<String>,
 }
@@ -97,8 +102,13 @@ impl From<&Definition> for DefinitionView {
 }
 
 impl AgentView {
-    /// The agent of this organisation.
-    pub(super) fn of(org: OrgId, version: &AgentVersion) -> Self {
+    /// The agent of this organisation, which is new: no trigger starts it.
+    pub(super) fn new(org: OrgId, version: &AgentVersion) -> Self {
+        Self::of(org, version, &HashMap::new())
+    }
+
+    /// The agent of this organisation, with its triggers among these.
+    pub(super) fn of(org: OrgId, version: &AgentVersion, triggers: &HashMap<AgentId, Vec<SummaryView>>) -> Self {
         Self {
             id: version.agent_id.to_string(),
             organization_id: org.to_string(),
@@ -107,7 +117,7 @@ impl AgentView {
             updated_at: version.updated_at.rfc3339(),
             deleted_at: None,
             is_built_in: false,
-            trigger_summary: Vec::new(),
+            trigger_summary: triggers.get(&version.agent_id).cloned().unwrap_or_default(),
             last_detection_run_at: None,
         }
     }

@@ -8,6 +8,7 @@ use super::{
     agent_view::{AgentView, VersionView},
     agent_write::{CreateAgent, UpdateAgent},
     fields::named,
+    trigger_names::summaries,
 };
 use crate::{Request, Response, auth, claims, response, together};
 
@@ -26,8 +27,8 @@ pub(super) struct CopyView {
 pub(super) async fn list_agents(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agents = agent::all(app, &caller).await?;
-    let org = caller.tenant().org();
-    Ok(response::ok(&agents.iter().map(|agent| AgentView::of(org, agent)).collect::<Vec<_>>()))
+    let (org, triggers) = (caller.tenant().org(), summaries(app, &caller).await?);
+    Ok(response::ok(&agents.iter().map(|agent| AgentView::of(org, agent, &triggers)).collect::<Vec<_>>()))
 }
 
 pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response> {
@@ -37,7 +38,7 @@ pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response
         let mut draft = body.draft(app)?;
         draft.tools = agent::tools_named(app, &caller, body.tool_names()).await.map_err(named)?;
         let agent = agent::plan(app, &caller, draft).await.map_err(named)?;
-        let response = response::ok(&AgentView::of(caller.tenant().org(), &agent));
+        let response = response::ok(&AgentView::new(caller.tenant().org(), &agent));
         agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
         Ok(response)
     })
@@ -47,7 +48,7 @@ pub(super) async fn create_agent(app: &App, request: Request) -> Result<Response
 pub(super) async fn get_agent(app: &App, request: Request) -> Result<Response> {
     let caller = auth::caller(app, &request).await?;
     let agent = agent::get(app, &caller, request.id("agent_id")?).await?;
-    Ok(response::ok(&AgentView::of(caller.tenant().org(), &agent)))
+    Ok(response::ok(&AgentView::of(caller.tenant().org(), &agent, &summaries(app, &caller).await?)))
 }
 
 pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response> {
@@ -57,7 +58,7 @@ pub(super) async fn update_agent(app: &App, request: Request) -> Result<Response
     let body: UpdateAgent = request.json()?;
     body.is_of(id)?;
     let agent = agent::update(app, &caller, id, &body.change()).await.map_err(named)?;
-    Ok(response::ok(&AgentView::of(caller.tenant().org(), &agent)))
+    Ok(response::ok(&AgentView::of(caller.tenant().org(), &agent, &summaries(app, &caller).await?)))
 }
 
 pub(super) async fn update_agents(app: &App, request: Request) -> Result<Response> {
@@ -65,8 +66,9 @@ pub(super) async fn update_agents(app: &App, request: Request) -> Result<Respons
     caller.require(Scope::AgentsWrite)?;
     let asked = together::asked::<UpdateAgent>(&request)?;
     let agents = asked.done(app, &caller, |id| id.parse().ok(), UpdateAgent::change).await.map_err(named)?;
-    let org = caller.tenant().org();
-    Ok(response::ok(&AgentsView { agents: agents.iter().map(|agent| AgentView::of(org, agent)).collect() }))
+    let (org, triggers) = (caller.tenant().org(), summaries(app, &caller).await?);
+    let views = agents.iter().map(|agent| AgentView::of(org, agent, &triggers));
+    Ok(response::ok(&AgentsView { agents: views.collect() }))
 }
 
 pub(super) async fn list_agent_versions(app: &App, request: Request) -> Result<Response> {
@@ -81,7 +83,7 @@ pub(super) async fn copy_agent(app: &App, request: Request) -> Result<Response> 
     claims::once(app, &caller, &request, Scope::AgentsWrite, async |claim| {
         request.no_body()?;
         let agent = agent::plan_copy(app, &caller, id).await.map_err(named)?;
-        let response = response::ok(&CopyView { agent: AgentView::of(caller.tenant().org(), &agent) });
+        let response = response::ok(&CopyView { agent: AgentView::new(caller.tenant().org(), &agent) });
         agent::create(app, &caller, &agent, claims::answered(claim, &response)).await?;
         Ok(response)
     })

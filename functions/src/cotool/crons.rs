@@ -77,12 +77,12 @@ pub(super) async fn save(
     Ok(response)
 }
 
-/// The agent's own, newest first: schedules that start one run with a message, wherever they were made.
-pub(super) async fn of_agent(app: &App, caller: &Caller, agent_id: AgentId) -> Result<Vec<Schedule>> {
+/// All of them, newest first: schedules that start one run with a message, wherever they were made.
+pub(super) async fn all(app: &App, caller: &Caller) -> Result<Vec<Schedule>> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = schedule::list(app, caller, &PageRequest::new(Some(page::LIMIT), after)?).await?;
-        all.extend(page.entries.into_iter().filter(|schedule| is_one(schedule, agent_id)));
+        all.extend(page.entries.into_iter().filter(is_cron));
         match page.next {
             Some(next) => after = Some(next),
             None => return Ok(all),
@@ -90,8 +90,13 @@ pub(super) async fn of_agent(app: &App, caller: &Caller, agent_id: AgentId) -> R
     }
 }
 
-fn is_one(schedule: &Schedule, agent_id: AgentId) -> bool {
-    schedule.order.agent_id == agent_id && matches!(schedule.order.work, Work::Run(Prompt::Message(_)))
+/// The agent's own of these.
+pub(super) async fn of_agent(app: &App, caller: &Caller, agent_id: AgentId) -> Result<Vec<Schedule>> {
+    Ok(all(app, caller).await?.into_iter().filter(|schedule| schedule.order.agent_id == agent_id).collect())
+}
+
+const fn is_cron(schedule: &Schedule) -> bool {
+    matches!(schedule.order.work, Work::Run(Prompt::Message(_)))
 }
 
 /// What shall change about one: what is `None` stays.
@@ -111,7 +116,8 @@ pub(super) async fn update(
     (agent_id, id): (AgentId, ScheduleId),
     change: Change,
 ) -> Result<Schedule> {
-    if !is_one(&schedule::found_to_change(app, caller, id).await?, agent_id) {
+    let found = schedule::found_to_change(app, caller, id).await?;
+    if found.order.agent_id != agent_id || !is_cron(&found) {
         return Err(Error::NotFound("trigger"));
     }
     let Change { name, description, enabled, cron_schedule, config } = change;

@@ -15,6 +15,7 @@ mod prompts;
 mod query;
 mod result;
 mod runs;
+mod trigger_names;
 mod triggers;
 
 use self::{

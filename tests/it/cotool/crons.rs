@@ -29,6 +29,12 @@ async fn times_start_an_agent(muster: Muster) {
     muster.pass(24 * 60 * 60 * 1_000);
     muster.reap().await;
     muster.drain().await;
+    let summary = json!([{"id": trigger, "name": "nightly", "enabled": true}]);
+    assert_eq!(us.get(&format!("/api/agents/{id}")).await.ok()["triggerSummary"], summary);
+    assert_eq!(us.get("/api/agents").await.ok()[0]["triggerSummary"], summary);
+    let blind = us.new_key(json!({"scopes": ["agents:read"]})).await;
+    assert_eq!(blind.get(&format!("/api/agents/{id}")).await.ok()["triggerSummary"], json!([]));
+    assert_eq!(us.get("/api/agent-runs").await.ok()["runs"][0]["triggerName"], "nightly");
     let runs = us.get("/v1/runs").await.ok();
     assert_eq!((&runs["data"][0]["schedule_id"], runs["data"].as_array().unwrap().len()), (&schedule["id"], 1));
     assert!(us.get(&path).await.ok()[0]["lastRunAttemptedAt"].is_string());
