@@ -104,6 +104,12 @@ impl Batch {
         }
     }
 
+    /// Whether somebody waits for its end, or for that of a part of its runs.
+    pub(crate) fn awaited(&self) -> bool {
+        let reduces = self.reduction.as_ref().is_some_and(|reduction| reduction.outcome.is_none());
+        self.settled.is_none() && (reduces || self.webhook_url.is_some())
+    }
+
     /// Whether it is time for its reduction.
     pub(super) fn reduces(&self, progress: &Progress) -> bool {
         let Some(reduction) = self.reduction.as_ref().filter(|reduction| reduction.outcome.is_none()) else {

@@ -103,7 +103,7 @@ pub async fn recover(app: &App) -> Result<Left> {
             for due in due {
                 match due {
                     Due::Run(found) => runs.push(found.value),
-                    Due::Batch(tenant, id) => fill(app, tenant, id).await?,
+                    Due::Batch(tenant, id) => Box::pin(go_on(app, tenant, id)).await?,
                     Due::Evaluation(_, _) => (),
                     Due::Schedule(tenant, id) => schedule::wake(app, tenant, id).await,
                 }
@@ -127,12 +127,16 @@ pub async fn recover(app: &App) -> Result<Left> {
     Ok(left)
 }
 
-/// Asks for runs of a batch of which only so many are in hand at a time.
-async fn fill(app: &App, tenant: Tenant, id: BatchId) -> Result<()> {
-    match app.store().batch(tenant, id).await? {
-        Some(found) if found.value.max_concurrency.is_some() => batch::fill(app, &found.value).await,
-        Some(_) | None => Ok(()),
+/// Asks for runs of a batch of which only so many are in hand at a time; and writes down what is to be of a batch whose end somebody waits for.
+async fn go_on(app: &App, tenant: Tenant, id: BatchId) -> Result<()> {
+    let Some(batch) = app.store().batch(tenant, id).await?.map(|found| found.value) else { return Ok(()) };
+    if batch.awaited() {
+        batch::settle(app, tenant, id).await?;
     }
+    if batch.max_concurrency.is_some() {
+        batch::fill(app, &batch).await?;
+    }
+    Ok(())
 }
 
 const fn suspect(run: &Run) -> bool {
