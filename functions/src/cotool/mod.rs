@@ -199,13 +199,13 @@ crate::route::routes! { Cotool;
     cotool_update_trigger = PUT "/api/agents/{agent_id}/trigger/{trigger_id}" => triggers::update_trigger {
         body: UpdateTrigger,
         answer: 200 TriggerView,
-        access: [write api_keys, read agents, write runs, write messages, write files, use models, set timers],
+        access: [write api_keys, read agents, write runs, write messages, write files, use models, send queue, set timers],
     }
     /// Switch a trigger on or off
     cotool_set_trigger_status = PATCH "/api/agents/{agent_id}/trigger/{trigger_id}/status" => triggers::set_trigger_status {
         body: StatusBody,
         answer: 200 TriggerView,
-        access: [write api_keys, read agents, write runs, write messages, write files, use models, set timers],
+        access: [write api_keys, read agents, write runs, write messages, write files, use models, send queue, set timers],
     }
     /// Run a trigger's agent with an event, which is any JSON
     ///
@@ -213,7 +213,7 @@ crate::route::routes! { Cotool;
     /// nothing for the agent. All of this is our own choice; the vendor's document shows only the bodies.
     cotool_run_trigger = POST "/api/trigger/{source}/{trigger_id}" => triggers::run_trigger {
         answer: 200 ExecutionView | 400 | 401 | 413 | 422 | 429,
-        access: [read agents, write runs, write messages, send queue, use models],
+        access: [read agents, write runs, write messages, send queue, use models, read buckets],
         limit: shared::trigger::BODY_LIMIT_BYTES,
     }
     /// Get a chat's title and what is thought of it

@@ -393,7 +393,7 @@ crate::route::routes! { Native;
     update_schedule = PATCH "/v1/schedules/{schedule_id}" => schedules::update_schedule {
         body: UpdateSchedule,
         answer: 200 ScheduleView,
-        access: [write api_keys, read agents, write runs, write messages, write files, use models, set timers],
+        access: [write api_keys, read agents, write runs, write messages, write files, use models, send queue, set timers],
     }
     /// Delete a schedule: what it started goes on
     delete_schedule = DELETE "/v1/schedules/{schedule_id}" => schedules::delete_schedule {

@@ -27,7 +27,7 @@ const OBJECTS: &str = "!Sub \"${FilesBucket.Arn}/*\"";
 const TIMERS: [&str; 3] = ["scheduler:CreateSchedule", "scheduler:UpdateSchedule", "scheduler:DeleteSchedule"];
 const EVERY_TIMER: &str =
     "!Sub \"arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/${TimerGroup}/*\"";
-const RECEIVE: [&str; 2] = ["sqs:ReceiveMessage", "sqs:DeleteMessage"];
+const RECEIVE: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
 /// A function, as it is deployed.
 #[derive(Debug)]
@@ -103,6 +103,8 @@ impl Function {
             },
             Self {
                 timeout_s: 300,
+                // A reduction may have megabytes of results.
+                memory_mb: 1024,
                 more: REAPER,
                 ..plain(
                     "reaper",
@@ -280,16 +282,12 @@ const INVOKE: &str = "              - !If
                 - !Ref AWS::NoValue
 ";
 
-/// Objects of the buckets that the operator names, and of no others.
+/// Objects of the buckets that the operator names, and of no others. A delimiter can only be a string, so the partition is `aws`.
 const READ_SOURCES: &str = "              - !If
                 - ReadsBuckets
                 - Effect: Allow
                   Action: [s3:GetObject, s3:GetObjectVersion]
-                  Resource: !Split
-                    - \",\"
-                    - !Sub
-                      - \"arn:${AWS::Partition}:s3:::${Names}/*\"
-                      - { Names: !Join [!Sub \"/*,arn:${AWS::Partition}:s3:::\", !Ref SourceBuckets] }
+                  Resource: !Split [\",\", !Join [\"\", [\"arn:aws:s3:::\", !Join [\"/*,arn:aws:s3:::\", !Ref SourceBuckets], \"/*\"]]]
                 - !Ref AWS::NoValue
 ";
 

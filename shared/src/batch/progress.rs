@@ -144,6 +144,10 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
             }
         }
         // Another settles it, or cancels it, which the next look will see.
+        Err(store::Error::Conflict { .. }) if reduces => {
+            let found = app.store().batch(tenant, id).await?.ok_or(Error::NotFound("batch"))?;
+            return Ok((found.value, now_at));
+        }
         Err(store::Error::Conflict { .. }) => {}
         Err(error) => return Err(error.into()),
     }
@@ -153,7 +157,14 @@ pub(crate) async fn settle(app: &App, tenant: Tenant, id: BatchId) -> Result<(Ba
 /// Decides on the batch's reduction. Answers what starts the run, if there is one.
 async fn reduce(app: &App, batch: &mut Batch, progress: &Progress) -> Result<Vec<Write>> {
     let Some(mut reduction) = batch.reduction.take() else { return Ok(Vec::new()) };
-    let decided = Box::pin(super::reduce::decide(app, batch, &reduction, progress)).await?;
+    let decided = match Box::pin(super::reduce::decide(app, batch, &reduction, progress)).await {
+        // What is broken stays so, and keeps no batch from its end.
+        Err(Error::Internal(error)) => {
+            tracing::error!(batch = %batch.id, error, "a batch cannot be reduced");
+            Err("its results cannot be read".to_owned())
+        }
+        decided => decided?,
+    };
     let (outcome, writes) = match decided {
         Ok((run, input)) => (Reduced::Run(run.id), app.store().new_run_writes(&run, &input)?.into()),
         Err(why) => (Reduced::Failed(why), Vec::new()),

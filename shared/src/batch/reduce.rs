@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::{Batch, Progress, READ_TOGETHER};
+use super::{Batch, Progress};
 use crate::{
     agent::{self, InputType, Metadata},
     app::App,
@@ -22,9 +22,11 @@ use crate::{
 /// The most bytes of what a reduction is told.
 pub const REDUCTION_LIMIT_BYTES: usize = 1024 * 1024;
 /// The most bytes of what the runs of a batch have said together, of which a template makes what a reduction is told.
-pub const RESULTS_LIMIT_BYTES: usize = 16 * 1024 * 1024;
+pub const RESULTS_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 /// The most bytes of JSON of its inputs with their templates.
 const INPUTS_LIMIT_BYTES: usize = 64 * 1024;
+/// How many results are read at a time: any may be large.
+const READ_AT_A_TIME: usize = 50;
 /// How often about all runs of a batch are looked at, to see whether so many of a hundred have ended.
 const LOOKS: u16 = 32;
 
@@ -116,7 +118,8 @@ impl Batch {
             return false;
         };
         let enough = u32::from(self.items).saturating_mul(reduction.percent.into()).div_ceil(100);
-        progress.ended_at.is_some() || (progress.counts.ended() >= enough && !self.cancel_requested)
+        let part = progress.counts.ended() >= enough && progress.counts.done > 0 && !self.cancel_requested;
+        part || progress.ended_at.is_some()
     }
 
     /// Whether all runs are looked at when this one has ended: one in so many, so that all looks together cost what a few do.
@@ -220,6 +223,9 @@ pub(super) async fn decide(
         Ok(checked) => checked,
         Err(problems) => return Ok(Err(Error::Invalid(problems).to_string())),
     };
+    if text.len() > REDUCTION_LIMIT_BYTES {
+        return Ok(Err(format!("what it would be told has more than {REDUCTION_LIMIT_BYTES} bytes")));
+    }
     let (caller, now) = (reduction.mandate.caller(batch.tenant()), app.now());
     let pinned = Pinned {
         tenant: batch.tenant(),
@@ -285,12 +291,13 @@ fn lines(results: &[Json]) -> std::result::Result<Prompt, String> {
 /// What templates know of the runs that have ended, in the order of the items.
 async fn results(app: &App, batch: &Batch) -> Result<std::result::Result<Vec<Json>, String>> {
     let (mut all, mut bytes) = (Vec::new(), 0_usize);
-    for ids in batch.run_ids().chunks(READ_TOGETHER) {
+    for ids in batch.run_ids().chunks(READ_AT_A_TIME) {
         let runs = app.store().runs(batch.tenant(), ids).await?.into_iter().flatten().map(|found| found.value);
         let ended: Vec<Run> = runs.filter(|run| run.status.terminal()).collect();
         let outputs = run::outputs_of(app, batch.tenant(), &ended).await?;
         for (run, said) in ended.iter().zip(outputs) {
-            bytes = bytes.saturating_add(said.as_ref().map_or(0, String::len));
+            let error = run.error.as_ref().map_or(0, String::len);
+            bytes = bytes.saturating_add(error).saturating_add(said.as_ref().map_or(0, String::len));
             if bytes > RESULTS_LIMIT_BYTES {
                 return Ok(Err(format!("the runs have said more than {RESULTS_LIMIT_BYTES} bytes together")));
             }

@@ -169,7 +169,9 @@ async fn child(
     let now = app.now();
     let mut shared_budgets = parent.budgets_of_children(now);
     shared_budgets.extend(child.shared_budgets.iter().cloned());
-    let child = Run { parent: Some(parent.parent_of(slot)), shared_budgets, ..child };
+    // Of what it tells others goes on, and that has to end.
+    let cause = parent.cause.filter(|cause| cause.chain.is_some());
+    let child = Run { parent: Some(parent.parent_of(slot)), cause, shared_budgets, ..child };
     let limits = child.limits(now, money::organisation_budgets(app, parent.tenant()).await?);
     match agent::check_prices(app, parent.tenant(), &child.model, &definition.fallback_models, &limits).await {
         Ok(()) => {}

@@ -14,6 +14,9 @@ use crate::{
 pub const COLUMN_MESSAGE: &str = "message";
 /// So many rows are read of a file that has more than it may.
 const MORE_THAN_ALL: usize = ITEMS_LIMIT + 1;
+/// The most values of all rows together, and the most bytes of their names.
+const VALUES_LIMIT: usize = 1_000_000;
+const NAMES_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 /// How many bad lines are told.
 const PROBLEMS_TOLD: usize = 100;
 /// The column of a table that is the row's own id.
@@ -66,7 +69,14 @@ fn check_number(rows: usize) -> Result<(), Vec<Problem>> {
     Err(vec![problem(format!("must have 1 to {ITEMS_LIMIT} rows, not {rows}"))])
 }
 
+/// Refuses JSON with more values than there may be, by what stands between them.
+fn check_values(bytes: &[u8]) -> Result<(), Vec<Problem>> {
+    let between = bytes.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    if between > VALUES_LIMIT { Err(vec![problem("has too many values".to_owned())]) } else { Ok(()) }
+}
+
 fn json_values(bytes: &[u8]) -> Result<Vec<Value>, Vec<Problem>> {
+    check_values(bytes)?;
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
     for (number, line) in lines(bytes) {
         match serde_json::from_slice(line) {
@@ -104,6 +114,7 @@ fn plain(line: &str) -> Item {
 }
 
 fn json_lines(bytes: &[u8]) -> Result<Vec<Item>, Vec<Problem>> {
+    check_values(bytes)?;
     let (mut items, mut problems) = (Vec::new(), Vec::new());
     for (number, line) in lines(bytes) {
         let read = serde_json::from_slice::<Line>(line).map_err(|error| error.to_string());
@@ -152,7 +163,15 @@ fn table_of(bytes: &[u8]) -> Result<(csv::StringRecord, Vec<csv::StringRecord>),
     if let Some((_, name)) = twice {
         return Err(vec![problem(format!("the column {name:?} is there twice"))]);
     }
-    let rows = reader.records().take(MORE_THAN_ALL).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+    let (mut rows, mut cells, mut named) = (Vec::new(), 0_usize, 0_usize);
+    for row in reader.records().take(MORE_THAN_ALL) {
+        // Each row has the names of the columns with it.
+        (cells, named) = (cells.saturating_add(head.len()), named.saturating_add(head.as_slice().len()));
+        if cells > VALUES_LIMIT || named > NAMES_LIMIT_BYTES {
+            return Err(vec![problem("has too many columns, or too long names of them, for so many rows".to_owned())]);
+        }
+        rows.push(row.map_err(wrong)?);
+    }
     Ok((head, rows))
 }
 
@@ -203,6 +222,10 @@ mod tests {
         ] {
             assert_eq!(said(media_type, text), Err(wrong.to_owned()));
         }
+        let wide = format!("{}\n{}", "n".repeat(10_000_000), "x\n".repeat(10));
+        assert!(said("text/csv", &wide).unwrap_err().contains("too long names"));
+        let deep = format!("{{\"inputs\":{{\"a\":[{}0]}}}}\n", "0,".repeat(VALUES_LIMIT));
+        assert_eq!(said("application/x-ndjson", &deep), Err("file_id: has too many values".to_owned()));
         let many = "x\n".repeat(ITEMS_LIMIT + 1);
         assert_eq!(said("text/plain", &many), Err("file_id: must have 1 to 10000 rows, not 10001".to_owned()));
     }

@@ -47,7 +47,7 @@ impl<'a> Put<'a> {
         Some(Self {
             bucket: detail.get("bucket")?.get("name")?.as_str()?,
             key: object.get("key")?.as_str()?,
-            version: object.get("version-id").and_then(Json::as_str).filter(|version| !version.is_empty()),
+            version: object.get("version-id").and_then(Json::as_str).filter(|version| !matches!(*version, "" | "null")),
         })
     }
 }

@@ -148,6 +148,10 @@ async fn of_bus(app: &App, trigger: &Trigger, event: Json) -> Result<Received> {
     let own = bus::own_event(&event);
     let given = || event.get("id").and_then(Json::as_str).filter(|id| scheme::is_event_id(id)).map(str::to_owned);
     let of_object = || Some(trigger).filter(|its| its.definition.source == Source::S3).and(object::event_id(&event));
+    // The bus has those of all organisations.
+    if own.as_ref().is_some_and(|own| own.organisation_id != trigger.org.prefixed()) {
+        return Ok(Received::Filtered);
+    }
     let event_id = match &own {
         Some(own) => Some(own.event_id.clone()).filter(|id| scheme::is_event_id(id)),
         None => of_object().or_else(given),

@@ -67,14 +67,16 @@ struct Detail {
 /// An event of ours as it comes back.
 pub(crate) struct OwnEvent {
     pub(crate) event_id: String,
+    /// The organisation that it tells of.
+    pub(crate) organisation_id: String,
     pub(crate) chain: Option<Chain>,
 }
 
 /// What this event of EventBridge says, if it is one of ours.
 pub(crate) fn own_event(event: &Value) -> Option<OwnEvent> {
     let detail = event.get("detail").filter(|_| event.get("source").is_some_and(|source| source == SOURCE))?;
-    let Detail { event_id, chain, .. } = Deserialize::deserialize(detail).ok()?;
-    Some(OwnEvent { event_id, chain })
+    let Detail { event_id, organisation_id, chain, .. } = Deserialize::deserialize(detail).ok()?;
+    Some(OwnEvent { event_id, organisation_id, chain })
 }
 
 #[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "only EventBridge has a bus"))]

@@ -14,7 +14,7 @@ use crate::{
     id::{EventId, OrgId, WebhookId},
     money::Budget,
     queue::{Chunk, Parcel},
-    run::{Reason, Run, Status},
+    run::{Chain, Reason, Run, Status},
     schedule::Firing,
     store::{self, Store, row::Write},
     tenant::Tenant,
@@ -170,7 +170,8 @@ async fn budget_reached(app: &App, run: &Run, budget: Budget, listeners: &Listen
         return Ok(());
     }
     let mut told = Notices { marks: vec![(run.tenant().org(), mark, now)], ..Notices::default() };
-    told.tell(run.tenant().org(), listeners, &Event::new(Kind::BudgetReached, &about, now, data));
+    let event = Event { chain: Some(Chain::after_run(run)), ..Event::new(Kind::BudgetReached, &about, now, data) };
+    told.tell(run.tenant().org(), listeners, &event);
     // By itself, before the end that says so: of several at the same moment one tells, and none keeps another's end from being written.
     match patiently(|| app.store().save_notices(&told).boxed()).await {
         Ok(()) => ask_to_send(app, run.tenant(), &told).await,

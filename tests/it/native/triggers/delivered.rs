@@ -203,15 +203,21 @@ async fn what_comes_back_from_the_own_bus_is_part_of_a_chain(muster: Muster) {
     let us = &muster.us;
     let agent = us.agent("demo/scripted-l0").await;
     let made = trigger(us, &agent, "eventbridge", json!({"message": "{{ body.detail.run_id }}"})).await;
-    let receive = async |id: &str, event_id: &str, run: &str, length: u8| {
+    let receive_of = async |org: String, id: &str, event_id: &str, run: &str, length: u8| {
         let chain = json!({"run": run, "root": run, "length": length});
-        let detail = json!({"event_id": event_id, "organisation_id": "org_x", "timestamp": "2026-11-27T12:00:00Z",
+        let detail = json!({"event_id": event_id, "organisation_id": org, "timestamp": "2026-11-27T12:00:00Z",
             "chain": chain, "run_id": format!("run_{run}"), "status": "done"});
         let event = json!({"id": id, "detail-type": "run.done", "source": "muster", "detail": detail});
         let delivered = serde_json::from_value(json!({"trigger_id": made.id, "event": event})).unwrap();
         serde_json::to_value(functions::receive_event::receive_event(&muster.app, delivered).await.unwrap()).unwrap()
     };
+    let receive = async |id: &str, event_id: &str, run: &str, length: u8| {
+        receive_of(us.org.prefixed(), id, event_id, run, length).await
+    };
     let run = uuid::Uuid::now_v7().to_string();
+    // What another organisation's end says is nothing to this one.
+    let theirs = receive_of(muster.them.org.prefixed(), "zero", "evt_0", &run, 1).await;
+    assert_eq!(theirs["skipped"], "filtered");
     let first = receive("one", "evt_1", &run, 8).await;
     // EventBridge calls it otherwise when it is put again: it is the same.
     let again = receive("two", "evt_1", &run, 8).await;
