@@ -25,7 +25,7 @@ STACK = "muster-test"
 ARCHITECTURE = os.environ.get("ARCHITECTURE", "x86_64")
 GLIBC_LIMIT = (2, 34)
 # What it is, and some room: a change that makes it larger is seen. Without tools it was 8.0 and 3.7 MB, which is the aim.
-SIZE_LIMIT, ZIP_LIMIT = 20_600_000, 8_950_000
+SIZE_LIMIT, ZIP_LIMIT = 21_200_000, 9_200_000
 
 
 class Failed(Exception):
