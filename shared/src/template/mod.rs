@@ -25,7 +25,7 @@ pub const ROWS_LIMIT: usize = 1_000;
 const FUEL: u64 = 200_000;
 const FUEL_OF_EVENT: u64 = 2_000_000;
 /// What a text may do that has to do with thousands of results.
-const FUEL_OF_RESULTS: u64 = 5_000_000;
+const FUEL_OF_RESULTS: u64 = 1_000_000;
 /// What is left for each, however many there are.
 const FUEL_LEAST: u64 = 2_000;
 /// The longest that is said of what is wrong, in characters.

@@ -9,7 +9,7 @@ use minijinja::value::{Enumerator, Object, ObjectRepr, Value};
 use serde_json::Value as Json;
 
 /// How often templates of an event may look into what it has, all together.
-const LOOKS: i64 = 2_000_000;
+const LOOKS: i64 = 400_000;
 
 /// How many texts and expressions of an event there may be, rows and all.
 const TEXTS: i64 = 50_000;
