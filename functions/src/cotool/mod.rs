@@ -16,6 +16,7 @@ mod query;
 mod result;
 mod runs;
 mod trigger_names;
+mod trigger_views;
 mod triggers;
 
 use self::{
@@ -27,7 +28,7 @@ use self::{
     prompts::{CreatePrompt, PromptView},
     result::ResultView,
     runs::{InterruptBody, OlderStatusView, RunBody, RunStatusView, StartedView},
-    triggers::{ExecutionView, FieldsView, SaveTrigger, StatusBody, TriggerView, UpdateTrigger},
+    trigger_views::{ExecutionView, FieldsView, SaveTrigger, StatusBody, TriggerView, UpdateTrigger},
 };
 use crate::together::{UpdateAgents, UpdateQuery};
 

@@ -41,11 +41,7 @@ async fn each_end_is_gone_on_from_once_whenever_the_process_is_killed() {
             sleep(pause).await;
         }
     });
-    for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
-        served.kill();
-        served.start_again(None).await;
-    }
+    served.killed_at_random(&mut random, kills, life_ms).await;
     asking.await.unwrap();
     let runs = served.all_ended(2 * batches * items).await;
     gone_on(&runs, &first);

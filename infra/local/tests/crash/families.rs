@@ -61,11 +61,7 @@ async fn families_end_with_each_child_started_once_whenever_the_process_is_kille
     let boss = agent(&served, Some(&head)).await;
     let pause = Duration::from_millis((life_ms.0 + life_ms.1) / 2 * kills / families as u64);
     let asking = tokio::spawn(ask_for_all(served.client.clone(), boss, families, pause));
-    for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
-        served.kill();
-        served.start_again(None).await;
-    }
+    served.killed_at_random(&mut random, kills, life_ms).await;
     asking.await.unwrap();
     let runs = served.all_ended(families * FAMILY).await;
 

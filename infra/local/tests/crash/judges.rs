@@ -1,10 +1,7 @@
 //! An evaluation whose answers a judge scores, while the process is killed: before its judges' runs are accepted, behind that, while they are under
 //! way, and while verdicts are written. Each answer is scored once, and nothing is lost.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use crate::{
     by_form,
@@ -84,11 +81,7 @@ async fn answers_are_judged_whenever_the_process_is_killed() {
         let path = started(&client, &set, &agents).await;
         (ended(&client, &path).await, path)
     });
-    for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
-        served.kill();
-        served.start_again(None).await;
-    }
+    served.killed_at_random(&mut random, kills, life_ms).await;
     let (ended, path) = going.await.unwrap();
     let beyond = check(&served, &path, &ended, cases).await;
     println!("{kills} kills, {cases} answers judged twice each, {beyond} more calls of the judge than needed");

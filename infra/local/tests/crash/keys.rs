@@ -59,11 +59,7 @@ async fn a_key_has_one_effect_and_one_answer_whenever_the_process_is_killed() {
     let agent = tools::agent(&served, &tools, "idempotent", "openai/fake-l30-j50-t1").await;
     let pause = Duration::from_millis((life_ms.0 + life_ms.1) / 2 * kills / keys as u64);
     let asking = tokio::spawn(ask_for_all(served.client.clone(), agent.clone(), keys, pause));
-    for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
-        served.kill();
-        served.start_again(None).await;
-    }
+    served.killed_at_random(&mut random, kills, life_ms).await;
     let answers = asking.await.unwrap();
     let runs = served.all_ended(keys).await;
     assert_eq!(runs.len(), keys, "none lost, none twice");

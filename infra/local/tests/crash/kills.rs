@@ -54,11 +54,7 @@ async fn runs_end_once_whenever_the_process_is_killed() {
     let agent = served.client.agent("openai/fake-l30-j50").await;
     let pause = Duration::from_millis((life_ms.0 + life_ms.1) / 2 * kills / RUNS as u64);
     let asking = tokio::spawn(ask_for_all(served.client.clone(), agent, pause));
-    for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
-        served.kill();
-        served.start_again(None).await;
-    }
+    served.killed_at_random(&mut random, kills, life_ms).await;
     asking.await.unwrap();
     let runs = served.all_ended(RUNS).await;
 

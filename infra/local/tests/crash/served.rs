@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::client::Client;
+use crate::{client::Client, random::Random};
 
 const MUSTER: &str = env!("CARGO_BIN_EXE_muster");
 /// How long a process may take to be ready, or to die when it is bound to.
@@ -121,6 +121,15 @@ impl Served {
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Kills the process so many times, each time after it has lived so many milliseconds at least and at most, and starts it again.
+    pub(crate) async fn killed_at_random(&mut self, random: &mut Random, kills: u64, (least, most): (u64, u64)) {
+        for _ in 0..kills {
+            sleep(Duration::from_millis(random.between(least, most))).await;
+            self.kill();
+            self.start_again(None).await;
+        }
     }
 
     /// Sends the process a signal that Rust's library does not know: the one that stands still, if there are two.

@@ -41,11 +41,7 @@ async fn who_follows_a_run_misses_nothing_whenever_the_process_is_killed() {
         }
         asked
     });
-    for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
-        served.kill();
-        served.start_again(None).await;
-    }
+    served.killed_at_random(&mut random, kills, life_ms).await;
     let (mut told, mut again) = (0, 0);
     for follower in asking.await.unwrap() {
         let events = follower.await.unwrap();

@@ -65,11 +65,7 @@ async fn an_event_starts_one_thing_whenever_the_process_is_killed() {
         }
         answers
     });
-    for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
-        served.kill();
-        served.start_again(None).await;
-    }
+    served.killed_at_random(&mut random, kills, life_ms).await;
     let answers = delivering.await.unwrap();
     let batches = (0..events).filter(|event| !(event % TRIGGERS).is_multiple_of(2)).count();
     let expected = events - batches + batches * ROWS;

@@ -84,11 +84,7 @@ async fn every_end_is_told_whenever_the_process_is_killed() {
         }
         ids
     });
-    for _ in 0..kills {
-        sleep(Duration::from_millis(random.between(life_ms.0, life_ms.1))).await;
-        served.kill();
-        served.start_again(None).await;
-    }
+    served.killed_at_random(&mut random, kills, life_ms).await;
     let mut expected = asking.await.unwrap();
     let runs = served.all_ended(batches * items).await;
     for batch in &expected {
