@@ -149,36 +149,31 @@ impl App {
 
     /// The same application with these functions for tools: to be said before it is shared, for nothing comes of it later.
     #[must_use]
-    pub fn with_functions(mut self, functions: Functions) -> Self {
-        if let Some(parts) = Arc::get_mut(&mut self.parts) {
-            parts.functions = functions;
-        }
-        self
+    pub fn with_functions(self, functions: Functions) -> Self {
+        self.with(|parts| parts.functions = functions)
     }
 
     /// The same application with these timers of schedules: to be said as [`App::with_functions`].
     #[must_use]
-    pub fn with_timers(mut self, timers: Timers) -> Self {
-        if let Some(parts) = Arc::get_mut(&mut self.parts) {
-            parts.timers = timers;
-        }
-        self
+    pub fn with_timers(self, timers: Timers) -> Self {
+        self.with(|parts| parts.timers = timers)
     }
 
     /// The same application with this event bus: to be said as [`App::with_functions`].
     #[must_use]
-    pub fn with_bus(mut self, bus: Bus) -> Self {
-        if let Some(parts) = Arc::get_mut(&mut self.parts) {
-            parts.bus = bus;
-        }
-        self
+    pub fn with_bus(self, bus: Bus) -> Self {
+        self.with(|parts| parts.bus = bus)
     }
 
     /// The same application with these buckets for triggers: to be said as [`App::with_functions`].
     #[must_use]
-    pub fn with_buckets(mut self, buckets: Buckets) -> Self {
+    pub fn with_buckets(self, buckets: Buckets) -> Self {
+        self.with(|parts| parts.buckets = buckets)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Parts)) -> Self {
         if let Some(parts) = Arc::get_mut(&mut self.parts) {
-            parts.buckets = buckets;
+            change(parts);
         }
         self
     }

@@ -6,7 +6,7 @@ use shared::{
     App, Caller, Error, Result,
     id::{AgentId, ScheduleId},
     idempotency::Claim,
-    order::{Order, Work},
+    order::{Order, Terms, Work},
     page::{self, PageRequest},
     run::Prompt,
     schedule::{self, Kept, Misfire, NewSchedule, Outcome, Overlap, Schedule},
@@ -63,7 +63,7 @@ pub(super) async fn save(
     let (prompt, timezone, config) = acting(config)?;
     let new = NewSchedule {
         name,
-        order: Order::of(agent_id, Work::Run(prompt)),
+        order: Order { terms: Terms::of(agent_id), work: Work::Run(prompt) },
         schedule,
         timezone,
         overlap: Overlap::default(),
@@ -92,7 +92,7 @@ pub(super) async fn all(app: &App, caller: &Caller) -> Result<Vec<Schedule>> {
 
 /// The agent's own of these.
 pub(super) async fn of_agent(app: &App, caller: &Caller, agent_id: AgentId) -> Result<Vec<Schedule>> {
-    Ok(all(app, caller).await?.into_iter().filter(|schedule| schedule.order.agent_id == agent_id).collect())
+    Ok(all(app, caller).await?.into_iter().filter(|schedule| schedule.order.terms.agent_id == agent_id).collect())
 }
 
 const fn is_cron(schedule: &Schedule) -> bool {
@@ -117,7 +117,7 @@ pub(super) async fn update(
     change: Change,
 ) -> Result<Schedule> {
     let found = schedule::found_to_change(app, caller, id).await?;
-    if found.order.agent_id != agent_id || !is_cron(&found) {
+    if found.order.terms.agent_id != agent_id || !is_cron(&found) {
         return Err(Error::NotFound("trigger"));
     }
     let Change { name, description, enabled, cron_schedule, config } = change;

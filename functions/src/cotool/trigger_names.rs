@@ -48,7 +48,7 @@ pub(super) async fn summaries(app: &App, caller: &Caller) -> Result<HashMap<Agen
     for schedule in crons::all(app, caller).await? {
         let (id, enabled) = (schedule.id.to_string(), !schedule.paused);
         let summary = SummaryView { id, name: schedule.name, enabled };
-        all.entry(schedule.order.agent_id).or_default().push(summary);
+        all.entry(schedule.order.terms.agent_id).or_default().push(summary);
     }
     Ok(all)
 }

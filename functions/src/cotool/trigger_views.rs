@@ -195,7 +195,7 @@ impl TriggerView {
     pub(super) fn of_cron(schedule: &Schedule, caller: &Caller) -> Self {
         Self {
             id: schedule.id.to_string(),
-            agent_id: schedule.order.agent_id.to_string(),
+            agent_id: schedule.order.terms.agent_id.to_string(),
             organization_id: caller.tenant().org().to_string(),
             source: SourceView::Cron,
             name: schedule.name.clone(),

@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use shared::{
     App, Caller, Error, Result, Scope,
     id::{AgentId, ScheduleId, TriggerId},
-    order::Started,
+    order::{Started, Terms},
     run::Prompt,
     schedule::Schedule,
-    trigger::{self, Cotool, Definition, Received, Shown, Terms, Told, Trigger},
+    trigger::{self, Cotool, Definition, Received, Shown, Told, Trigger},
 };
 
 use super::{

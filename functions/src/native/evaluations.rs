@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use shared::{
-    App, Caller, Error, Result, Scope,
+    App, Caller, Result, Scope,
     agent::Metadata,
     evaluation::{self, NewConfiguration, NewEvaluation, Tried},
-    id::{AgentId, EvaluationId, TestSetId},
+    id::{EvaluationId, TestSetId},
     run::Origin,
 };
 
@@ -15,6 +15,7 @@ use super::{
     evaluation_views::{CellView, CellsView, EvaluationView},
     results,
     runs::{WaitQuery, look_later},
+    terms::agent,
     views::{ListQuery, PageView},
 };
 use crate::{Request, Response, auth, claims, response, wait};
@@ -54,7 +55,7 @@ impl CreateEvaluation {
     fn into_new(self, test_set_id: TestSetId) -> Result<NewEvaluation> {
         let Self { configurations, max_concurrency, budget_micro_usd, metadata } = self;
         let configuration = |ConfigurationBody { agent_id, version, model }: ConfigurationBody| {
-            let id = AgentId::parse_prefixed(&agent_id).map_err(|_| Error::NotFound("agent"))?;
+            let id = agent(&agent_id)?;
             Ok(NewConfiguration { agent: Tried::Listed { id, version }, model })
         };
         let configurations = configurations.into_iter().map(configuration).collect::<Result<_>>()?;

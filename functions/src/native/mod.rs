@@ -26,6 +26,7 @@ mod schedule_views;
 mod schedules;
 mod secrets;
 mod sent;
+mod terms;
 mod test_sets;
 mod trigger_views;
 mod triggers;

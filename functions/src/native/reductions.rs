@@ -11,6 +11,8 @@ use shared::{
     run::Prompt,
 };
 
+use super::terms::agent;
+
 /// One run over all results of a batch, when all of its runs have ended, or so many of a hundred. Templates know `batch` (`id`, `items`, `counts`,
 /// `cost_micro_usd`, `metadata`, `agent_id`, `agent_version`) and `results`: of those that have ended, in the order of the items, `index`,
 /// `custom_id`, `run_id`, `status`, `error` and `output` (JSON, if the agent has an output schema). With neither a `message` nor `inputs` it is
@@ -52,14 +54,13 @@ const fn all() -> u8 {
 impl ReduceBody {
     pub(super) fn read(self) -> Result<NewReduction> {
         let Self { agent_id, version, model, message, inputs, percent, max_steps, budget_micro_usd, metadata } = self;
-        let agent_id = agent_id.map(|id| AgentId::parse_prefixed(&id).map_err(|_| Error::NotFound("agent")));
+        let agent_id = agent_id.as_deref().map(agent).transpose()?;
         let prompt = match (message, inputs) {
             (Some(_), Some(_)) => return Err(Error::invalid("reduce.message", "must be given without inputs")),
             (Some(message), None) => Some(Prompt::Message(message)),
             (None, Some(inputs)) => Some(Prompt::Inputs(inputs)),
             (None, None) => None,
         };
-        let agent_id = agent_id.transpose()?;
         Ok(NewReduction { agent_id, version, model, prompt, percent, max_steps, budget_micro_usd, metadata })
     }
 }

@@ -4,15 +4,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
-    agent::Metadata,
     clock::Timestamp,
     id::{BatchId, FileId, RunId},
-    order::{OrderItem, Started, Work},
+    order::{Order, OrderItem, Started, Work},
     run::Prompt,
     schedule::{Failed, Firing, Misfire, Outcome, Overlap, Schedule, Skipped, Status},
 };
 
-use super::{batches::OnBudgetView, reductions::ReduceBody, views::ModeView};
+use super::terms::TermsView;
 
 /// What becomes of a firing when what was started before has not ended.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
@@ -109,7 +108,6 @@ fn told(prompt: Prompt) -> (Option<String>, Option<Map<String, Value>>) {
 pub(super) struct ScheduleView {
     id: String,
     name: String,
-    agent_id: String,
     /// The key in whose name it starts runs: the one that said last what is started or when. Its budgets hold.
     key_id: String,
     /// When, as it was said.
@@ -129,16 +127,8 @@ pub(super) struct ScheduleView {
     inputs: Option<Map<String, Value>>,
     items: Option<Vec<ScheduledItem>>,
     file_id: Option<String>,
-    /// The version that is run; `null` is the current one of that moment.
-    version: Option<u32>,
-    model: Option<String>,
-    mode: Option<ModeView>,
-    max_steps: Option<u32>,
-    budget_micro_usd: Option<u64>,
-    on_budget: OnBudgetView,
-    max_concurrency: Option<u32>,
-    reduce: Option<ReduceBody>,
-    metadata: Metadata,
+    #[serde(flatten)]
+    terms: TermsView,
     created_at: String,
     updated_at: String,
 }
@@ -146,9 +136,9 @@ pub(super) struct ScheduleView {
 impl From<Schedule> for ScheduleView {
     fn from(schedule: Schedule) -> Self {
         let (status, key_id, waiting) = (schedule.status(), schedule.key_id(), schedule.waiting());
-        let order = schedule.order;
+        let Order { terms, work } = schedule.order;
         let (mut message, mut inputs, mut items, mut file_id) = (None, None, None, None);
-        match order.work {
+        match work {
             Work::Run(prompt) => (message, inputs) = told(prompt),
             Work::Items(all) => items = Some(all.into_iter().map(ScheduledItem::from).collect()),
             Work::Rows(id) => file_id = Some(FileId::prefixed(id)),
@@ -156,7 +146,6 @@ impl From<Schedule> for ScheduleView {
         Self {
             id: schedule.id.prefixed(),
             name: schedule.name,
-            agent_id: order.agent_id.prefixed(),
             key_id: key_id.prefixed(),
             schedule: schedule.schedule,
             timezone: schedule.timezone,
@@ -174,15 +163,7 @@ impl From<Schedule> for ScheduleView {
             inputs,
             items,
             file_id,
-            version: order.version,
-            model: order.model,
-            mode: order.mode.map(Into::into),
-            max_steps: order.max_steps,
-            budget_micro_usd: order.budget_micro_usd,
-            on_budget: order.on_budget.into(),
-            max_concurrency: order.max_concurrency,
-            reduce: order.reduction.map(ReduceBody::from),
-            metadata: order.metadata,
+            terms: terms.into(),
             created_at: schedule.created_at.rfc3339(),
             updated_at: schedule.updated_at.rfc3339(),
         }

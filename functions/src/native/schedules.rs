@@ -7,8 +7,8 @@ use shared::{
     App, Error, Result, Scope,
     agent::Metadata,
     error::Problem,
-    id::{AgentId, FileId, ScheduleId},
-    order::{Order, OrderItem, Work},
+    id::{FileId, ScheduleId},
+    order::{Order, OrderItem, Terms, Work},
     schedule::{self, Kept, NewSchedule},
 };
 
@@ -17,6 +17,7 @@ use super::{
     reductions::ReduceBody,
     runs::look_later,
     schedule_views::{FiringView, MisfireView, NextView, OverlapView, ScheduleView, ScheduledItem},
+    terms::agent,
     views::{ListQuery, ModeView, PageView, prompt},
 };
 use crate::{
@@ -91,21 +92,21 @@ impl CreateSchedule {
     fn into_new(self) -> Result<NewSchedule> {
         let work = work(self.message, self.inputs, self.items, self.file_id)?;
         let missing = || Error::invalid("message", "must have message, inputs, items or file_id");
+        let terms = Terms {
+            version: self.version,
+            model: self.model,
+            mode: self.mode.map(Into::into),
+            max_steps: self.max_steps,
+            budget_micro_usd: self.budget_micro_usd,
+            on_budget: self.on_budget.into(),
+            max_concurrency: self.max_concurrency,
+            reduction: self.reduce.map(ReduceBody::read).transpose()?,
+            metadata: self.metadata,
+            ..Terms::of(agent(&self.agent_id)?)
+        };
         Ok(NewSchedule {
             name: self.name,
-            order: Order {
-                agent_id: agent(&self.agent_id)?,
-                version: self.version,
-                model: self.model,
-                mode: self.mode.map(Into::into),
-                max_steps: self.max_steps,
-                budget_micro_usd: self.budget_micro_usd,
-                on_budget: self.on_budget.into(),
-                max_concurrency: self.max_concurrency,
-                reduction: self.reduce.map(ReduceBody::read).transpose()?,
-                metadata: self.metadata,
-                work: work.ok_or_else(missing)?,
-            },
+            order: Order { terms, work: work.ok_or_else(missing)? },
             schedule: self.schedule,
             timezone: self.timezone.unwrap_or_else(|| schedule::TIMEZONE.to_owned()),
             overlap: self.overlap.into(),
@@ -167,21 +168,21 @@ pub(super) struct UpdateSchedule {
 
 impl UpdateSchedule {
     fn apply(&self, new: &mut NewSchedule) -> Result<()> {
-        let order = &mut new.order;
+        let Order { terms, work: told } = &mut new.order;
         let (message, inputs) = (self.message.clone(), self.inputs.clone());
-        set(&mut order.work, &work(message, inputs, self.items.clone(), self.file_id.clone())?);
-        set(&mut order.agent_id, &self.agent_id.as_deref().map(agent).transpose()?);
-        set(&mut order.version, &self.version);
-        set(&mut order.model, &self.model);
-        set(&mut order.mode, &self.mode.map(|mode| mode.map(Into::into)));
-        set(&mut order.max_steps, &self.max_steps);
-        set(&mut order.budget_micro_usd, &self.budget_micro_usd);
-        set(&mut order.on_budget, &self.on_budget.map(Into::into));
-        set(&mut order.max_concurrency, &self.max_concurrency);
+        set(told, &work(message, inputs, self.items.clone(), self.file_id.clone())?);
+        set(&mut terms.agent_id, &self.agent_id.as_deref().map(agent).transpose()?);
+        set(&mut terms.version, &self.version);
+        set(&mut terms.model, &self.model);
+        set(&mut terms.mode, &self.mode.map(|mode| mode.map(Into::into)));
+        set(&mut terms.max_steps, &self.max_steps);
+        set(&mut terms.budget_micro_usd, &self.budget_micro_usd);
+        set(&mut terms.on_budget, &self.on_budget.map(Into::into));
+        set(&mut terms.max_concurrency, &self.max_concurrency);
         if let Some(reduce) = &self.reduce {
-            order.reduction = reduce.clone().map(ReduceBody::read).transpose()?;
+            terms.reduction = reduce.clone().map(ReduceBody::read).transpose()?;
         }
-        set(&mut order.metadata, &self.metadata);
+        set(&mut terms.metadata, &self.metadata);
         set(&mut new.name, &self.name);
         set(&mut new.schedule, &self.schedule);
         set(&mut new.timezone, &self.timezone);
@@ -199,10 +200,6 @@ pub(super) struct NextQuery {
     /// 1 to 100, 10 unless given.
     #[schemars(range(min = 1, max = 100))]
     count: Option<usize>,
-}
-
-fn agent(id: &str) -> Result<AgentId> {
-    AgentId::parse_prefixed(id).map_err(|_| Error::NotFound("agent"))
 }
 
 /// What is started, if the body says it.

@@ -6,15 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
     Error, Result,
-    agent::Metadata,
     clock::Timestamp,
     error::Problem,
-    id::AgentId,
     run::Prompt,
-    trigger::{Definition, End, Ends, Event, Objects, Outcome, Shown, Source, Terms, Tested, Told, Trigger},
+    trigger::{Definition, End, Ends, Event, Objects, Outcome, Shown, Source, Tested, Told, Trigger},
 };
 
-use super::{batches::OnBudgetView, reductions::ReduceBody, views::ModeView};
+use super::terms::{TermsView, agent};
 use crate::hooks;
 
 /// Where events come from, and so how they are proven.
@@ -95,7 +93,7 @@ enum EndView {
 
 impl EndsView {
     pub(super) fn read(self) -> Result<Ends> {
-        let agent_id = AgentId::parse_prefixed(&self.agent_id).map_err(|_| Error::NotFound("agent"))?;
+        let agent_id = agent(&self.agent_id)?;
         let end = |end| match end {
             EndView::Done => End::Done,
             EndView::Error => End::Error,
@@ -201,7 +199,6 @@ impl From<&Told> for Parts {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct TriggerView {
     id: String,
-    agent_id: String,
     name: String,
     description: String,
     source: SourceView,
@@ -217,15 +214,8 @@ pub(super) struct TriggerView {
     rows: Option<String>,
     custom_id: Option<String>,
     filter: Option<String>,
-    version: Option<u32>,
-    model: Option<String>,
-    mode: Option<ModeView>,
-    max_steps: Option<u32>,
-    budget_micro_usd: Option<u64>,
-    on_budget: OnBudgetView,
-    max_concurrency: Option<u32>,
-    reduce: Option<ReduceBody>,
-    metadata: Metadata,
+    #[serde(flatten)]
+    terms: TermsView,
     /// Until when the secret before the last rotation holds too.
     previous_secret_until: Option<String>,
     created_at: String,
@@ -237,10 +227,8 @@ impl TriggerView {
         let Definition { name, description, source, from, object, enabled, filter, told, terms, cotool: _ } =
             trigger.definition.clone();
         let Parts { message, inputs, rows, custom_id } = Parts::from(&told);
-        let Terms { agent_id, version, model, mode, max_steps, budget_micro_usd, .. } = terms;
         Self {
             id: trigger.id.prefixed(),
-            agent_id: agent_id.prefixed(),
             name,
             description,
             source: source.into(),
@@ -253,15 +241,7 @@ impl TriggerView {
             rows,
             custom_id,
             filter,
-            version,
-            model,
-            mode: mode.map(Into::into),
-            max_steps,
-            budget_micro_usd,
-            on_budget: terms.on_budget.into(),
-            max_concurrency: terms.max_concurrency,
-            reduce: terms.reduction.map(ReduceBody::from),
-            metadata: terms.metadata,
+            terms: terms.into(),
             previous_secret_until: trigger.overlap_until(now).map(|at| at.rfc3339()),
             created_at: trigger.created_at.rfc3339(),
             updated_at: trigger.updated_at.rfc3339(),

@@ -8,13 +8,15 @@ use shared::{
     App, Error, Result, Scope,
     agent::Metadata,
     error::Problem,
-    id::{AgentId, TriggerId},
-    trigger::{self, Definition, Headers, Shown, Terms},
+    id::TriggerId,
+    order::Terms,
+    trigger::{self, Definition, Headers, Shown},
 };
 
 use super::{
     batches::OnBudgetView,
     reductions::ReduceBody,
+    terms::agent,
     trigger_views::{
         EndsView, NewTriggerView, ObjectsView, Parts, SourceView, TestedView, TriggerEventView, TriggerView,
     },
@@ -150,10 +152,6 @@ impl CreateTrigger {
     }
 }
 
-fn agent(id: &str) -> Result<AgentId> {
-    AgentId::parse_prefixed(id).map_err(|_| Error::NotFound("agent"))
-}
-
 /// What a trigger shall be instead: what is left out stays as it is. Its source stays, and its secret is rotated by a call of its own.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -220,9 +218,7 @@ impl UpdateTrigger {
             new.object = Some(object.clone().into());
         }
         let terms = &mut new.terms;
-        if let Some(id) = &*self.agent_id {
-            terms.agent_id = agent(id)?;
-        }
+        set(&mut terms.agent_id, &self.agent_id.as_deref().map(agent).transpose()?);
         set(&mut terms.version, &self.version);
         set(&mut terms.model, &self.model);
         set(&mut terms.mode, &self.mode.map(|mode| mode.map(Into::into)));

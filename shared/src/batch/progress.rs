@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
 
 use super::{Batch, OnBudget, Reduced, fill};
 use crate::{
@@ -67,6 +68,21 @@ pub struct Progress {
     /// Whether the batch's budget had no room for a call of one of its runs.
     #[serde(default)]
     pub refused: bool,
+}
+
+impl Batch {
+    /// What is told of it to webhooks and reductions, as it stands.
+    pub(crate) fn about(&self, progress: &Progress) -> Map<String, Json> {
+        let counts = progress.counts;
+        webhook::object(json!({
+            "agent_id": self.agent_id.prefixed(),
+            "agent_version": self.agent_version,
+            "items": self.items,
+            "counts": { "done": counts.done, "error": counts.error, "interrupted": counts.interrupted },
+            "cost_micro_usd": progress.usage.cost_micro_usd(),
+            "metadata": self.metadata,
+        }))
+    }
 }
 
 impl Progress {

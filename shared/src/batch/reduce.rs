@@ -258,17 +258,9 @@ async fn told(
         Err(problem) => return Ok(Err(problem)),
     };
     let Some(prompt) = &reduction.prompt else { return Ok(lines(&results)) };
-    let counts = progress.counts;
-    let about = json!({
-        "id": batch.id.prefixed(),
-        "agent_id": batch.agent_id.prefixed(),
-        "agent_version": batch.agent_version,
-        "items": batch.items,
-        "counts": { "done": counts.done, "error": counts.error, "interrupted": counts.interrupted },
-        "cost_micro_usd": progress.usage.cost_micro_usd(),
-        "metadata": batch.metadata,
-    });
-    let known = Known::of_results([("batch", about), ("results", Json::Array(results))], REDUCTION_LIMIT_BYTES);
+    let mut about = batch.about(progress);
+    about.insert("id".to_owned(), batch.id.prefixed().into());
+    let known = Known::of_results([("batch", about.into()), ("results", Json::Array(results))], REDUCTION_LIMIT_BYTES);
     Ok(known.prompt(prompt).map_err(|problem| Error::Invalid(vec![problem]).to_string()))
 }
 

@@ -22,9 +22,19 @@ use crate::{
 /// The most bytes of what an order says of its prompts: it is in a row that is rewritten. A file may have more.
 pub const ORDER_LIMIT_BYTES: usize = 256 * 1024;
 
-/// What is started, each time anew, on the agent's current version unless one is named.
+/// What is started, each time anew.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Order {
+    /// Whose runs, and how they differ from what the agent says.
+    #[serde(flatten)]
+    pub terms: Terms,
+    /// What the agent is told.
+    pub work: Work,
+}
+
+/// Whose runs are started, on the agent's current version unless one is named, and how they differ from what the agent says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
     /// Whose version is run.
     pub agent_id: AgentId,
     /// Which one; `None` is the current one of that moment.
@@ -54,14 +64,12 @@ pub struct Order {
     /// The caller's own pairs, for each run and batch.
     #[serde(default)]
     pub metadata: Metadata,
-    /// What the agent is told.
-    pub work: Work,
 }
 
-impl Order {
+impl Terms {
     /// What the agent says, and nothing else.
     #[must_use]
-    pub fn of(agent_id: AgentId, work: Work) -> Self {
+    pub fn of(agent_id: AgentId) -> Self {
         Self {
             agent_id,
             version: None,
@@ -73,7 +81,6 @@ impl Order {
             max_concurrency: None,
             reduction: None,
             metadata: Metadata::new(),
-            work,
         }
     }
 }
@@ -148,9 +155,10 @@ impl Planned {
 /// # Errors
 /// As [`run::plan`] and [`batch::plan`]; [`Error::NotFound`] for the file, [`Error::Invalid`] for its rows.
 pub(crate) async fn plan(app: &App, caller: &Caller, order: Order, cause: Cause) -> Result<Planned> {
-    let Order { agent_id, version, model, mode, max_steps, budget_micro_usd, metadata, .. } = order;
-    let (on_budget, max_concurrency, origin) = (order.on_budget, order.max_concurrency, cause.origin());
-    let items = match order.work {
+    let Order { terms, work } = order;
+    let Terms { agent_id, version, model, mode, max_steps, budget_micro_usd, metadata, .. } = terms;
+    let origin = cause.origin();
+    let items = match work {
         Work::Run(prompt) => {
             let new = NewRun {
                 version,
@@ -182,8 +190,8 @@ pub(crate) async fn plan(app: &App, caller: &Caller, order: Order, cause: Cause)
         deadline_at: None,
         metadata,
         webhook_url: None,
-        shared: Shared { budget_micro_usd, on_budget, max_concurrency },
-        reduction: order.reduction,
+        shared: Shared { budget_micro_usd, on_budget: terms.on_budget, max_concurrency: terms.max_concurrency },
+        reduction: terms.reduction,
     };
     Ok(Planned::Batch(Box::new(batch::plan(app, caller, new).await?.caused_by(cause))))
 }
@@ -195,6 +203,7 @@ pub(crate) async fn plan(app: &App, caller: &Caller, order: Order, cause: Cause)
 pub(crate) async fn check(app: &App, caller: &Caller, order: &Order, cause: Cause) -> Result<()> {
     let said = serde_json::to_vec(&order.work).map_err(|error| Error::Internal(error.into()))?;
     let problem = |field: &str, message: String| Problem { field: field.to_owned(), message };
+    let terms = &order.terms;
     let mut problems = Vec::new();
     if said.len() > ORDER_LIMIT_BYTES {
         let message = format!("must be at most {ORDER_LIMIT_BYTES} bytes; rows of a file (file_id) may be more");
@@ -203,9 +212,9 @@ pub(crate) async fn check(app: &App, caller: &Caller, order: &Order, cause: Caus
     match &order.work {
         Work::Run(_) => {
             let only = [
-                ("max_concurrency", order.max_concurrency.is_some()),
-                ("on_budget", order.on_budget != batch::OnBudget::default()),
-                ("reduce", order.reduction.is_some()),
+                ("max_concurrency", terms.max_concurrency.is_some()),
+                ("on_budget", terms.on_budget != batch::OnBudget::default()),
+                ("reduce", terms.reduction.is_some()),
             ];
             let given = only.into_iter().filter(|(_, given)| *given);
             problems.extend(given.map(|(field, _)| problem(field, "is a batch's, and this starts a run".to_owned())));
@@ -216,7 +225,7 @@ pub(crate) async fn check(app: &App, caller: &Caller, order: &Order, cause: Caus
                 format!("must have 1 to {INLINE_LIMIT} items; more as rows of a file (file_id)"),
             ));
         }
-        Work::Items(_) | Work::Rows(_) if order.max_steps.is_some() => {
+        Work::Items(_) | Work::Rows(_) if terms.max_steps.is_some() => {
             problems.push(problem("max_steps", "is a run's: the agent's own holds for a batch".to_owned()));
         }
         Work::Items(_) | Work::Rows(_) => {}

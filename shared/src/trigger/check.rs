@@ -8,7 +8,7 @@ use crate::{
     app::App,
     error::{Error, Problem, Result},
     id::TriggerId,
-    order::{self, OrderItem, Work},
+    order::{self, Order, OrderItem, Work},
     run::{By, Cause, Prompt},
     template,
     tenant::Caller,
@@ -73,7 +73,7 @@ pub(super) async fn all(app: &App, caller: &Caller, id: TriggerId, definition: &
         }
     };
     let unnumbered = |field: &str| field.replace("items[0].", "").replace("items[0]", "rows");
-    order::check(app, caller, &terms.order(work), Cause::of(By::Trigger(id)))
+    order::check(app, caller, &Order { terms: terms.clone(), work }, Cause::of(By::Trigger(id)))
         .await
         .map_err(|error| error.with_fields(unnumbered))
 }

@@ -1,16 +1,10 @@
-//! What a trigger says: which events, what the agent is told of them, and how what is started differs from what the agent says.
+//! What a trigger says: which events, what the agent is told of them, and on which terms that is started.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{Ends, Objects, Source};
-use crate::{
-    agent::{Metadata, Mode},
-    batch::{self, NewReduction},
-    id::AgentId,
-    order::{Order, Work},
-    run::Prompt,
-};
+use crate::{order::Terms, run::Prompt};
 
 /// What a trigger says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,7 +29,7 @@ pub struct Definition {
     pub filter: Option<String>,
     /// What the agent is told.
     pub told: Told,
-    /// What is started, and how it differs from what the agent says.
+    /// Whose runs it starts, and how they differ from what the agent says.
     pub terms: Terms,
     /// What the Cotool surface calls its source, and what it keeps with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -68,68 +62,6 @@ pub enum Told {
     },
     /// The event's body as it is: a run's input, or of the source `s3` the rows of the object as items of a batch.
     Body,
-}
-
-/// How what is started differs from what the agent says: see [`Order`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "they are those of an order")]
-pub struct Terms {
-    pub agent_id: AgentId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<Mode>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_steps: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub budget_micro_usd: Option<u64>,
-    #[serde(default)]
-    pub on_budget: batch::OnBudget,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_concurrency: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reduction: Option<NewReduction>,
-    #[serde(default)]
-    pub metadata: Metadata,
-}
-
-impl Terms {
-    /// What the agent says, and nothing else.
-    #[must_use]
-    pub fn of(agent_id: AgentId) -> Self {
-        Self {
-            agent_id,
-            version: None,
-            model: None,
-            mode: None,
-            max_steps: None,
-            budget_micro_usd: None,
-            on_budget: batch::OnBudget::default(),
-            max_concurrency: None,
-            reduction: None,
-            metadata: Metadata::new(),
-        }
-    }
-
-    pub(super) fn order(&self, work: Work) -> Order {
-        let Self { agent_id, version, model, mode, max_steps, budget_micro_usd, .. } = self.clone();
-        let Self { on_budget, max_concurrency, reduction, metadata, .. } = self.clone();
-        Order {
-            agent_id,
-            version,
-            model,
-            mode,
-            max_steps,
-            budget_micro_usd,
-            on_budget,
-            max_concurrency,
-            reduction,
-            metadata,
-            work,
-        }
-    }
 }
 
 /// What only the Cotool surface knows of a trigger.

@@ -18,7 +18,7 @@ pub(crate) use self::chain::{Link, go_on};
 pub use self::{
     buckets::Buckets,
     chain::{End, Ends, LINKS_FROM_LIMIT, LINKS_LIMIT},
-    definition::{Cotool, Definition, Terms, Told},
+    definition::{Cotool, Definition, Told},
     object::Objects,
     receive::{Came, Event, Outcome, Received, Tested, receive, received_from_bus, test},
     scheme::{EVENT_ID_LIMIT_BYTES, Headers, Source, TOLERANCE_S},

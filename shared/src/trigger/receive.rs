@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Problem, Result},
     id::{EventId, OrgId, TriggerId},
     limit,
-    order::{self, OrderItem, Started, Work},
+    order::{self, Order, OrderItem, Started, Work},
     run::{Chain, Prompt},
     seal::fingerprint,
     store::Versioned,
@@ -199,7 +199,7 @@ pub(super) async fn accept(
         }
         Err(problems) => return failed(app, tenant, Error::Invalid(problems), |why| known(why, KEPT_MS)).await,
     };
-    let order = trigger.definition.terms.order(work);
+    let order = Order { terms: trigger.definition.terms.clone(), work };
     let planned = match chain::planned(app, &caller, order, trigger.cause(chain)).await {
         Ok(planned) => planned,
         Err(error @ (Error::Unavailable(_) | Error::Internal(_) | Error::RateLimited { .. })) => return Err(error),
@@ -342,7 +342,7 @@ pub async fn test(app: &App, caller: &Caller, id: TriggerId, headers: &Headers, 
         Ok(None) => return Ok(Tested::Filtered),
         Err(problems) => return Ok(Tested::Failed(problems)),
     };
-    let order = trigger.definition.terms.order(work.clone());
+    let order = Order { terms: trigger.definition.terms.clone(), work: work.clone() };
     match order::plan(app, &trigger.mandate.caller(trigger.tenant()), order, trigger.cause(None)).await {
         Ok(_) => {}
         Err(error @ (Error::Unavailable(_) | Error::Internal(_) | Error::RateLimited { .. })) => return Err(error),

@@ -130,19 +130,13 @@ impl Event {
 
     /// What is told of a batch that has ended.
     pub(crate) fn of_batch(batch: &Batch, progress: &Progress, at: Timestamp) -> Self {
-        let counts = progress.counts;
-        let data = json!({
+        let mut data = batch.about(progress);
+        data.extend(object(json!({
             "batch_id": batch.id.prefixed(),
-            "agent_id": batch.agent_id.prefixed(),
-            "agent_version": batch.agent_version,
-            "items": batch.items,
-            "counts": { "done": counts.done, "error": counts.error, "interrupted": counts.interrupted },
-            "cost_micro_usd": progress.usage.cost_micro_usd(),
             "wall_ms": batch.wall_ms(progress, at),
             "reduce_run_id": batch.reduction_run().map(RunId::prefixed),
-            "metadata": batch.metadata,
-        });
-        let event = Self::new(Kind::BatchEnded, &[&batch.id.to_string()], at, object(data));
+        })));
+        let event = Self::new(Kind::BatchEnded, &[&batch.id.to_string()], at, data);
         Self { chain: Some(Chain::after_batch(batch)), ..event }
     }
 }
