@@ -1,10 +1,7 @@
 //! No adversity.
 
-use std::time::Duration;
-
 use crate::{
     model::Request,
-    queue::Chunk,
     store::{
         Backend,
         row::{Result, Write},
@@ -27,8 +24,9 @@ pub(crate) fn after<T>(outcome: Result<T>) -> Result<T> {
 #[expect(clippy::unused_async, reason = "with adversity it reads and writes")]
 pub(crate) async fn meddle(_backend: &Backend, _writes: &[Write]) {}
 
+#[cfg(feature = "embedded")]
 #[inline]
-pub(crate) const fn delivered(chunks: Vec<Chunk>) -> (Vec<Chunk>, Vec<(Chunk, Duration)>) {
+pub(crate) const fn delivered<T>(chunks: Vec<T>) -> (Vec<T>, Vec<(T, std::time::Duration)>) {
     (chunks, Vec::new())
 }
 

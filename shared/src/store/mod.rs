@@ -137,6 +137,7 @@ impl Backend {
 
     /// The same without adversity.
     pub(crate) async fn transact_plainly(&self, writes: Vec<Write>) -> Result<()> {
+        row::check_shape(&writes)?;
         on_backend!(self, backend => backend.transact(writes).await)
     }
 

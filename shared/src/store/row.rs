@@ -163,7 +163,7 @@ impl Write {
 }
 
 /// Whether a transaction that adds to a counter can be recognised when its reply was lost.
-pub(crate) fn provable(writes: &[Write]) -> bool {
+fn provable(writes: &[Write]) -> bool {
     writes.iter().any(Write::proves) || !writes.iter().any(|write| matches!(write, Write::Add(_)))
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::row::{Add, Error, Found, FoundKeys, Index, Key, Query, Result, Rev, Row, Table, When, Write, check_shape};
+use super::row::{Add, Error, Found, FoundKeys, Index, Key, Query, Result, Rev, Row, Table, When, Write};
 use crate::simulation::{Operation, Weather, outside, weather};
 
 /// How many rows are put at a time.
@@ -53,7 +53,6 @@ impl Simulated {
     }
 
     pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<()> {
-        check_shape(&writes)?;
         let weather = begun(&Operation::Write(&writes)).await?;
         let outcome = match weather.conflict.and_then(|chance| disputed(&writes, chance)) {
             Some(index) => Err(Error::Conflict { index }),

@@ -3,8 +3,6 @@
 //! Attempts, pauses and time are bounded as [`crate::aws`] says: 8 attempts within 15 s. Then the rows are read once
 //! more, and only when they do not tell either is the store unavailable.
 
-use std::collections::HashSet;
-
 use aws_sdk_dynamodb::types::{ConditionCheck, Delete, Put, TransactWriteItem, Update};
 
 use super::{
@@ -18,7 +16,7 @@ use super::{
 };
 use crate::{
     aws::{backoff::Backoff, fault::CallFault},
-    store::row::{Error, Key, Result, Rev, TRANSACTION_LIMIT, When, Write, provable},
+    store::row::{Error, Key, Result, Rev, When, Write},
 };
 
 /// The most bytes of one transaction.
@@ -26,7 +24,6 @@ const TRANSACTION_BYTES: usize = 4 << 20;
 
 impl Dynamo {
     pub(crate) async fn transact(&self, writes: Vec<Write>) -> Result<()> {
-        check(&writes)?;
         let mut actions = Vec::with_capacity(writes.len() + 1);
         let mut parts = Vec::new();
         for write in writes {
@@ -88,23 +85,6 @@ impl Dynamo {
         let only_deletions = actions.iter().all(|action| matches!(action.write, Write::Delete(..)));
         if put || (only_deletions && there.is_empty()) { Ok(()) } else { Err(error) }
     }
-}
-
-fn check(writes: &[Write]) -> Result<()> {
-    if writes.is_empty() {
-        return Err(broken("transact", "nothing to write"));
-    }
-    if writes.len() > TRANSACTION_LIMIT {
-        return Err(Error::TooLarge("a transaction of more than 100 writes"));
-    }
-    if !provable(writes) {
-        return Err(broken("transact", "a counter without a row that proves that it was added to"));
-    }
-    let mut keys = HashSet::with_capacity(writes.len());
-    if writes.iter().all(|write| keys.insert(write.key())) {
-        return Ok(());
-    }
-    Err(broken("transact", "two writes of one row in a transaction"))
 }
 
 /// What the failed conditions mean for all of the writes.

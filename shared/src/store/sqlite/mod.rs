@@ -13,7 +13,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use futures_util::future;
 
-use super::row::{Error, Found, FoundKeys, Key, Query, Result, Row, TRANSACTION_LIMIT, When, Write, check_shape};
+use super::row::{Error, Found, FoundKeys, Key, Query, Result, Row, TRANSACTION_LIMIT, When, Write};
 use readers::Readers;
 use tokio::task;
 use writer::Writer;
@@ -79,7 +79,6 @@ impl Sqlite {
     }
 
     pub(super) async fn transact(&self, writes: Vec<Write>) -> Result<()> {
-        check_shape(&writes)?;
         self.shared.writer.write(writes).await
     }
 
