@@ -10,6 +10,7 @@ mod adversity;
 pub mod agent;
 pub mod api_key;
 pub mod app;
+pub mod aside;
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod batch;

@@ -9,6 +9,7 @@ use serde::{
 use serde_json::{Map, Value};
 use shared::{
     App, Error, Result, Scope,
+    aside::aside,
     clock::Timestamp,
     error::Problem,
     limit,
@@ -271,8 +272,7 @@ pub(super) async fn filter_logs(app: &App, request: Request) -> Result<Response>
     let entries = timeline::entries(app, &caller, request.parameter("session_id")?, span(from, to));
     let entries = Box::pin(entries).await?;
     let entries = Value::from(entries.into_iter().map(Value::Object).collect::<Vec<_>>());
-    let found = tokio::task::spawn_blocking(move || filter::filtered(pre, entries, ANSWER_LIMIT_BYTES)).await;
-    let found = found.map_err(|error| Error::Internal(error.into()))??;
+    let found = aside(move || filter::filtered(pre, entries, ANSWER_LIMIT_BYTES)).await??;
     Ok(response::with_bytes(StatusCode::OK, found.into()))
 }
 

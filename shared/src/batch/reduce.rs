@@ -10,6 +10,7 @@ use super::{Batch, Progress};
 use crate::{
     agent::{self, InputType, Metadata},
     app::App,
+    aside::aside,
     error::{Error, Problem, Result},
     id::{AgentId, RunId},
     message::{Record, Slot},
@@ -257,11 +258,12 @@ async fn told(
         Ok(results) => results,
         Err(problem) => return Ok(Err(problem)),
     };
-    let Some(prompt) = &reduction.prompt else { return Ok(lines(&results)) };
+    let Some(prompt) = reduction.prompt.clone() else { return Ok(lines(&results)) };
     let mut about = batch.about(progress);
     about.insert("id".to_owned(), batch.id.prefixed().into());
-    let known = Known::of_results([("batch", about.into()), ("results", Json::Array(results))], REDUCTION_LIMIT_BYTES);
-    Ok(known.prompt(prompt).map_err(|problem| Error::Invalid(vec![problem]).to_string()))
+    let known = [("batch", about.into()), ("results", Json::Array(results))];
+    let prompt = aside(move || Known::of_results(known, REDUCTION_LIMIT_BYTES).prompt(&prompt)).await?;
+    Ok(prompt.map_err(|problem| Error::Invalid(vec![problem]).to_string()))
 }
 
 /// The results that ended well, a JSON object a line.

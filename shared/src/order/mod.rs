@@ -9,6 +9,7 @@ pub use self::rows::COLUMN_MESSAGE;
 use crate::{
     agent::{Metadata, Mode},
     app::App,
+    aside::aside,
     batch::{self, INLINE_LIMIT, ITEMS_LIMIT, Item, NewBatch, NewReduction, Shared},
     error::{Error, Problem, Result},
     file,
@@ -175,7 +176,7 @@ pub(crate) async fn plan(app: &App, caller: &Caller, order: Order, cause: Cause)
         Work::Items(items) => items.into_iter().map(Item::from).collect(),
         Work::Rows(id) => {
             let (file, bytes) = file::bytes(app, caller.tenant(), id).await?;
-            rows::read(&file.media_type, &bytes).map_err(Error::Invalid)?
+            aside(move || rows::read(&file.media_type, &bytes)).await?.map_err(Error::Invalid)?
         }
     };
     let items = items.into_iter().map(|item: Item| Item { mode, ..item }).collect();

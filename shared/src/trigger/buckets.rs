@@ -5,6 +5,7 @@ use http::{Method, StatusCode};
 #[cfg(feature = "s3")]
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::object::Put;
 #[cfg(any(feature = "s3", test))]
 use crate::config::Invalid;
 use crate::{
@@ -51,20 +52,28 @@ impl Buckets {
     #[cfg(feature = "s3")]
     pub(super) async fn read(
         &self,
-        (bucket, key): (&str, &str),
-        version: Option<&str>,
+        &Put { bucket, key, version, etag }: &Put<'_>,
     ) -> Result<std::result::Result<bytes::Bytes, String>> {
         let Some(client) = &self.client else { return Err(none()) };
         let mut url = format!("{}/{bucket}/{}", client.endpoint(), utf8_percent_encode(key, &KEPT));
         if let Some(version) = version {
             url = format!("{url}?versionId={}", utf8_percent_encode(version, NON_ALPHANUMERIC));
         }
-        let answers = &[StatusCode::NOT_FOUND, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED];
+        // A version is the same for ever; without one, another object may be in its place.
+        let quoted = etag.filter(|_| version.is_none()).map(|etag| format!("\"{etag}\""));
+        let headers: Vec<_> = quoted.iter().map(|etag| ("if-match", etag.as_str())).collect();
+        let answers = &[
+            StatusCode::NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED,
+            StatusCode::FORBIDDEN,
+            StatusCode::PRECONDITION_FAILED,
+        ];
         let (method, body, limit_bytes) = (Method::GET, bytes::Bytes::new(), FILE_LIMIT_BYTES);
         let (status, bytes) =
-            client.ask(&Asked { method, url: &url, headers: &[], body, limit_bytes, answers }).await?;
+            client.ask(&Asked { method, url: &url, headers: &headers, body, limit_bytes, answers }).await?;
         Ok(match status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Err("is not there".to_owned()),
+            StatusCode::PRECONDITION_FAILED => Err("was put again since: that is an event of its own".to_owned()),
             StatusCode::FORBIDDEN => Err("is not there, or may not be read: s3:GetObject is missing".to_owned()),
             _ if bytes.len() > FILE_LIMIT_BYTES => Err(format!("has more than {FILE_LIMIT_BYTES} bytes")),
             _ => Ok(bytes),
@@ -74,11 +83,7 @@ impl Buckets {
     /// The same where nothing can be read.
     #[cfg(not(feature = "s3"))]
     #[expect(clippy::unused_async, reason = "as where something can be read")]
-    pub(super) async fn read(
-        &self,
-        _: (&str, &str),
-        _: Option<&str>,
-    ) -> Result<std::result::Result<bytes::Bytes, String>> {
+    pub(super) async fn read(&self, _: &Put<'_>) -> Result<std::result::Result<bytes::Bytes, String>> {
         Err(none())
     }
 }

@@ -1,12 +1,15 @@
 //! Objects that are put into a bucket of S3: each starts a batch, a run for each of its rows. What is here beside what all triggers do: which
 //! objects, and how their rows become what the agent is told.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::{Definition, Source, Told, Trigger};
 use crate::{
     app::App,
+    aside::aside,
     clock::Timestamp,
     error::{Error, Problem, Result},
     order::{OrderItem, Work, rows},
@@ -32,10 +35,13 @@ pub struct Objects {
 const KEY_LIMIT_BYTES: usize = 1024;
 
 /// An object that was put, as EventBridge tells of it.
-struct Put<'a> {
-    bucket: &'a str,
-    key: &'a str,
-    version: Option<&'a str>,
+pub(super) struct Put<'a> {
+    pub(super) bucket: &'a str,
+    pub(super) key: &'a str,
+    /// Which of its versions, where the bucket keeps them.
+    pub(super) version: Option<&'a str>,
+    /// By what its bytes are told from those of another put.
+    pub(super) etag: Option<&'a str>,
 }
 
 impl<'a> Put<'a> {
@@ -48,15 +54,24 @@ impl<'a> Put<'a> {
             bucket: detail.get("bucket")?.get("name")?.as_str()?,
             key: object.get("key")?.as_str()?,
             version: object.get("version-id").and_then(Json::as_str).filter(|version| !matches!(*version, "" | "null")),
+            etag: object
+                .get("etag")
+                .and_then(Json::as_str)
+                .filter(|etag| !etag.is_empty() && etag.bytes().all(in_a_tag)),
         })
     }
+}
+
+/// What stands in an entity tag between its quotes.
+const fn in_a_tag(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'"'
 }
 
 /// By what an event of S3 is told from others: S3 may tell twice of the same, under two ids. `None` when it tells of something else.
 pub(super) fn event_id(event: &Json) -> Option<String> {
     let (put, object) = (Put::told(event)?, event.get("detail")?.get("object")?);
     let text = |field: &str| object.get(field).and_then(Json::as_str);
-    let which = put.version.or_else(|| text("sequencer")).or_else(|| text("etag"))?;
+    let which = put.version.or_else(|| text("sequencer")).or(put.etag)?;
     Some(format!("s3:{}", fingerprint(&[put.bucket.as_bytes(), put.key.as_bytes(), which.as_bytes()])))
 }
 
@@ -96,33 +111,35 @@ pub(super) async fn made(
         put.bucket == objects.bucket && put.key.starts_with(&objects.prefix) && put.key.ends_with(&objects.suffix)
     };
     let put = Put::told(&event).filter(|put| definition.object.as_ref().is_some_and(|objects| wanted(put, objects)));
-    let Some(Put { bucket, key, version }) = put else { return Ok(Ok(None)) };
+    let Some(put) = put else { return Ok(Ok(None)) };
+    let key = put.key;
     let problem = |message: String| vec![Problem { field: "object".to_owned(), message: format!("{key}: {message}") }];
-    let known = super::receive::known(trigger, (event_id, at), headers, event.clone());
-    if let Some(filter) = &definition.filter {
-        match known.holds("filter", filter) {
+    let known = Arc::new(super::receive::known(trigger, (event_id, at), headers, event.clone()));
+    if let Some(filter) = definition.filter.clone() {
+        let known = Arc::clone(&known);
+        match aside(move || known.holds("filter", &filter)).await? {
             Ok(true) => {}
             Ok(false) => return Ok(Ok(None)),
             Err(problem) => return Ok(Err(vec![problem])),
         }
     }
     // The operator may have changed their mind since the trigger was made.
-    if !app.buckets().may_read(trigger.org, bucket) {
+    if !app.buckets().may_read(trigger.org, put.bucket) {
         return Ok(Err(problem("the bucket may not be read any more".to_owned())));
     }
-    let bytes = match app.buckets().read((bucket, key), version).await? {
+    let bytes = match app.buckets().read(&put).await? {
         Ok(bytes) => bytes,
         Err(message) => return Ok(Err(problem(message))),
     };
-    Ok(items(&definition.told, &known, media_type(key), &bytes).map(|items| Some(Work::Items(items))).map_err(
-        |problems| {
-            let named = |one: Problem| match one.field.as_str() {
-                "file_id" => Problem { field: "object".to_owned(), message: format!("{key}: {}", one.message) },
-                _ => one,
-            };
-            problems.into_iter().map(named).collect()
-        },
-    ))
+    let (told, media_type) = (definition.told.clone(), media_type(key));
+    let made = aside(move || items(&told, &known, media_type, &bytes)).await?;
+    Ok(made.map(|items| Some(Work::Items(items))).map_err(|problems| {
+        let named = |one: Problem| match one.field.as_str() {
+            "file_id" => Problem { field: "object".to_owned(), message: format!("{key}: {}", one.message) },
+            _ => one,
+        };
+        problems.into_iter().map(named).collect()
+    }))
 }
 
 /// What the rows are read as.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     app::App,
+    aside::aside,
     clock::Timestamp,
     error::{Error, Problem, Result},
     id::{EventId, OrgId, TriggerId},
@@ -257,14 +258,15 @@ async fn failed(app: &App, tenant: Tenant, error: Error, known: impl FnOnce(Outc
 async fn work(
     app: &App,
     trigger: &Trigger,
-    event: (&str, Timestamp),
+    (event_id, at): (&str, Timestamp),
     headers: Map<String, Json>,
     body: Json,
 ) -> Result<Result<Option<Work>, Vec<Problem>>> {
     if trigger.definition.source == Source::S3 {
-        return object::made(app, trigger, event, headers, body).await;
+        return object::made(app, trigger, (event_id, at), headers, body).await;
     }
-    Ok(made(trigger, event, headers, body))
+    let (trigger, event_id) = (trigger.clone(), event_id.to_owned());
+    aside(move || made(&trigger, (&event_id, at), headers, body)).await
 }
 
 /// What templates know of an event.

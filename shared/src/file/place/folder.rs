@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Kept;
 use crate::{
+    aside::aside,
     error::{Error, Result},
     tenant::Tenant,
 };
@@ -88,8 +89,7 @@ fn found<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Does what waits for the disk on a thread that may wait.
+/// Does what waits for the disk.
 async fn beside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    let outcome = tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.into()))?;
-    outcome.map_err(|error| Error::Unavailable(error.into()))
+    aside(work).await?.map_err(|error| Error::Unavailable(error.into()))
 }
