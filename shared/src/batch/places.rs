@@ -40,8 +40,8 @@ pub(crate) async fn after(app: &App, run: &Run, left_place: bool) {
     if run.refused_by == Some(Budget::Batch) {
         outcome = stop(app, run.tenant(), run).await;
     }
-    // A run that ended before it took its place, because a budget had no room, leaves it too.
-    if (left_place || run.status.terminal()) && outcome.is_ok() {
+    // A run that ended before it took its place, because a budget had no room, leaves it too. Without a limit nobody waits for one.
+    if batch.max_concurrency.is_some() && (left_place || run.status.terminal()) && outcome.is_ok() {
         outcome = ask_for_next(app, run).await;
     }
     if run.status.terminal() && outcome.is_ok() {

@@ -1,6 +1,7 @@
 //! What is DynamoDB's own: parts of large bodies, lost replies, conflicts, tables. What every backend promises is in
 //! the store's contract, which also runs on this one, without and with faults.
 
+mod calls;
 mod connections;
 mod database;
 mod faults;
