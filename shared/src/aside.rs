@@ -1,13 +1,29 @@
-//! Work that takes its time, on threads of their own, so that whoever else is served does not wait for it.
+//! Long work of the processor, on threads of its own, so that whoever else is served does not wait for it.
+
+use std::{num::NonZero, sync::LazyLock, thread::available_parallelism};
+
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::error::{Error, Result};
 
-/// Does what keeps a processor or a disk busy for long. Once it has begun it goes on to its end, also when nobody waits for it any more.
+/// As many at a time as there are processors: more would only hold more memory, and leave less time to who serves.
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(available_parallelism().map_or(1, NonZero::get)));
+
+/// Does what keeps a processor busy for long, when it is its turn. Once it has begun it goes on to its end, also when nobody waits for it any
+/// more.
 ///
 /// # Errors
-/// [`Error::Internal`] when it panics.
+/// [`Error::Internal`] when it panics; [`Error::Unavailable`] when the process ends before it begins.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.into()))
+    let place = PLACES.acquire().await.map_err(|error| Error::Internal(error.into()))?;
+    let done = spawn_blocking(move || {
+        let _until_it_is_done = place;
+        work()
+    });
+    done.await.map_err(|error| match error.is_panic() {
+        true => Error::Internal(error.into()),
+        false => Error::Unavailable(error.into()),
+    })
 }
 
 #[cfg(test)]

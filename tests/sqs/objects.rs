@@ -223,12 +223,17 @@ async fn a_late_event_starts_nothing_with_what_was_put_since() {
     let late = bucket.received(&trigger, put(old, "1")).await;
     assert!(late["skipped"].is_string() && late["batch_id"].is_null(), "{late}");
     let problem = bucket.problem(&trigger).await;
-    assert_eq!(problem["message"], "lines.txt: was put again since: that is an event of its own");
+    assert_eq!(
+        problem["message"],
+        "lines.txt: is another than the event tells of: it was put again, which is an event of its own"
+    );
     let batch = bucket.received(&trigger, put(new, "2")).await["batch_id"].clone();
     assert_eq!(bucket.told(&batch).await, [(Value::Null, json!("two"))]);
     // What is no tag is not sent as one.
-    let batch = bucket.received(&trigger, put("a\"\r\nx: y", "3")).await["batch_id"].clone();
-    assert!(batch.is_string(), "{batch}");
+    for (etag, sequencer) in [("a\"\r\nx: y".to_owned(), "3"), ("x".repeat(129), "4"), (String::new(), "5")] {
+        let received = bucket.received(&trigger, put(&etag, sequencer)).await;
+        assert!(received["batch_id"].is_string(), "{received}");
+    }
 }
 
 #[tokio::test]

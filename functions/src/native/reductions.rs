@@ -54,13 +54,13 @@ const fn all() -> u8 {
 impl ReduceBody {
     pub(super) fn read(self) -> Result<NewReduction> {
         let Self { agent_id, version, model, message, inputs, percent, max_steps, budget_micro_usd, metadata } = self;
-        let agent_id = agent_id.as_deref().map(agent).transpose()?;
         let prompt = match (message, inputs) {
             (Some(_), Some(_)) => return Err(Error::invalid("reduce.message", "must be given without inputs")),
             (Some(message), None) => Some(Prompt::Message(message)),
             (None, Some(inputs)) => Some(Prompt::Inputs(inputs)),
             (None, None) => None,
         };
+        let agent_id = agent_id.as_deref().map(agent).transpose()?;
         Ok(NewReduction { agent_id, version, model, prompt, percent, max_steps, budget_micro_usd, metadata })
     }
 }

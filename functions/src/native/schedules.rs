@@ -92,6 +92,7 @@ impl CreateSchedule {
     fn into_new(self) -> Result<NewSchedule> {
         let work = work(self.message, self.inputs, self.items, self.file_id)?;
         let missing = || Error::invalid("message", "must have message, inputs, items or file_id");
+        let agent_id = agent(&self.agent_id)?;
         let terms = Terms {
             version: self.version,
             model: self.model,
@@ -102,7 +103,7 @@ impl CreateSchedule {
             max_concurrency: self.max_concurrency,
             reduction: self.reduce.map(ReduceBody::read).transpose()?,
             metadata: self.metadata,
-            ..Terms::of(agent(&self.agent_id)?)
+            ..Terms::of(agent_id)
         };
         Ok(NewSchedule {
             name: self.name,

@@ -40,8 +40,8 @@ pub(crate) async fn after(app: &App, run: &Run, left_place: bool) {
     if run.refused_by == Some(Budget::Batch) {
         outcome = stop(app, run.tenant(), run).await;
     }
-    // A run that ended before it took its place, because a budget had no room, leaves it too. Without a limit nobody waits for one.
-    if batch.max_concurrency.is_some() && (left_place || run.status.terminal()) && outcome.is_ok() {
+    // A run that ended before it took its place, because a budget had no room, leaves it too.
+    if (left_place || run.status.terminal()) && outcome.is_ok() {
         outcome = ask_for_next(app, run).await;
     }
     if run.status.terminal() && outcome.is_ok() {
@@ -88,11 +88,12 @@ async fn stop(app: &App, tenant: Tenant, run: &Run) -> Result<()> {
 }
 
 /// Asks for a run of the same batch that waits for a place: one of those that stand so many behind this one as there are places, or
-/// any around it when none of them waits.
+/// any around it when none of them waits. Without a limit none does.
 async fn ask_for_next(app: &App, run: &Run) -> Result<()> {
     let Some(batch) = &run.batch else { return Ok(()) };
+    let Some(most) = batch.max_concurrency else { return Ok(()) };
     let (tenant, id, index) = (run.tenant(), batch.id, batch.index);
-    let step = batch.max_concurrency.and_then(|most| u16::try_from(most).ok()).unwrap_or(u16::MAX);
+    let step = u16::try_from(most).unwrap_or(u16::MAX);
     let next = (1..=NEXT_LOOKED_AT).map_while(|n| u16::try_from(u32::from(step).saturating_mul(n)).ok());
     let next: Vec<RunId> =
         next.map_while(|ahead| index.checked_add(ahead)).map(|index| RunId::of_batch(id, index)).collect();

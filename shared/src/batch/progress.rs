@@ -177,7 +177,7 @@ async fn reduce(app: &App, batch: &mut Batch, progress: &Progress) -> Result<Vec
         // What is broken stays so, and keeps no batch from its end.
         Err(Error::Internal(error)) => {
             tracing::error!(batch = %batch.id, error, "a batch cannot be reduced");
-            Err("its results cannot be read".to_owned())
+            Err("what it would be told could not be made of the results".to_owned())
         }
         decided => decided?,
     };

@@ -265,3 +265,21 @@ pub(crate) async fn ended(app: &App, caller: &Caller, started: Started) -> Resul
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// As it stands in rows of schedules.
+    #[test]
+    fn the_terms_of_an_order_are_written_beside_its_work() {
+        let agent = "01a21fb9-c057-77df-a2f0-19202ca1068b";
+        let written = json!({"agent_id": agent, "version": 2, "budget_micro_usd": 5_000_000_000_u64, "on_budget": "cancel_all",
+            "metadata": {"a": "b"}, "work": {"run": {"message": "hello"}}});
+        let order: Order = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!((order.terms.version, order.terms.budget_micro_usd), (Some(2), Some(5_000_000_000)));
+        assert_eq!(serde_json::to_value(&order).unwrap(), written);
+    }
+}

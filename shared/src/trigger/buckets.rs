@@ -73,7 +73,9 @@ impl Buckets {
             client.ask(&Asked { method, url: &url, headers: &headers, body, limit_bytes, answers }).await?;
         Ok(match status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Err("is not there".to_owned()),
-            StatusCode::PRECONDITION_FAILED => Err("was put again since: that is an event of its own".to_owned()),
+            StatusCode::PRECONDITION_FAILED => {
+                Err("is another than the event tells of: it was put again, which is an event of its own".to_owned())
+            }
             StatusCode::FORBIDDEN => Err("is not there, or may not be read: s3:GetObject is missing".to_owned()),
             _ if bytes.len() > FILE_LIMIT_BYTES => Err(format!("has more than {FILE_LIMIT_BYTES} bytes")),
             _ => Ok(bytes),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
+use tokio::sync::Semaphore;
 
 use super::{Definition, Source, Told, Trigger};
 use crate::{
@@ -34,6 +35,11 @@ pub struct Objects {
 /// The longest beginning and end of keys, in bytes: as a key's.
 const KEY_LIMIT_BYTES: usize = 1024;
 
+/// The longest entity tag, in bytes: S3's have up to 38.
+const ETAG_LIMIT_BYTES: usize = 128;
+/// How many objects are in hand at a time: each may be 20 MiB, and ten times as much when it is read.
+static PLACES: Semaphore = Semaphore::const_new(4);
+
 /// An object that was put, as EventBridge tells of it.
 pub(super) struct Put<'a> {
     pub(super) bucket: &'a str,
@@ -54,17 +60,14 @@ impl<'a> Put<'a> {
             bucket: detail.get("bucket")?.get("name")?.as_str()?,
             key: object.get("key")?.as_str()?,
             version: object.get("version-id").and_then(Json::as_str).filter(|version| !matches!(*version, "" | "null")),
-            etag: object
-                .get("etag")
-                .and_then(Json::as_str)
-                .filter(|etag| !etag.is_empty() && etag.bytes().all(in_a_tag)),
+            etag: object.get("etag").and_then(Json::as_str).filter(|etag| is_etag(etag)),
         })
     }
 }
 
-/// What stands in an entity tag between its quotes.
-const fn in_a_tag(byte: u8) -> bool {
-    byte.is_ascii_graphic() && byte != b'"'
+/// Whether it can be what S3 has as an entity tag, between its quotes.
+fn is_etag(text: &str) -> bool {
+    (1..=ETAG_LIMIT_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"')
 }
 
 /// By what an event of S3 is told from others: S3 may tell twice of the same, under two ids. `None` when it tells of something else.
@@ -127,12 +130,17 @@ pub(super) async fn made(
     if !app.buckets().may_read(trigger.org, put.bucket) {
         return Ok(Err(problem("the bucket may not be read any more".to_owned())));
     }
+    let place = PLACES.acquire().await.map_err(|error| Error::Internal(error.into()))?;
     let bytes = match app.buckets().read(&put).await? {
         Ok(bytes) => bytes,
         Err(message) => return Ok(Err(problem(message))),
     };
     let (told, media_type) = (definition.told.clone(), media_type(key));
-    let made = aside(move || items(&told, &known, media_type, &bytes)).await?;
+    let made = aside(move || {
+        let _until_it_is_read = place;
+        items(&told, &known, media_type, &bytes)
+    });
+    let made = made.await?;
     Ok(made.map(|items| Some(Work::Items(items))).map_err(|problems| {
         let named = |one: Problem| match one.field.as_str() {
             "file_id" => Problem { field: "object".to_owned(), message: format!("{key}: {}", one.message) },

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use super::Kept;
 use crate::{
-    aside::aside,
     error::{Error, Result},
     tenant::Tenant,
 };
@@ -89,7 +88,8 @@ fn found<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Does what waits for the disk.
+/// Does what waits for the disk on a thread that may wait.
 async fn beside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T> {
-    aside(work).await?.map_err(|error| Error::Unavailable(error.into()))
+    let outcome = tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.into()))?;
+    outcome.map_err(|error| Error::Unavailable(error.into()))
 }
