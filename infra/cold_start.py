@@ -111,6 +111,8 @@ def start(binary, handler, event=None):
         "AWS_ENDPOINT_URL": f"http://{address}",
         "MUSTER_TABLE_PREFIX": "test-",
         "MUSTER_QUEUE_URL": f"http://{address}/000000000000/queue",
+        "MUSTER_POSTS_QUEUE_URL": f"http://{address}/000000000000/posts",
+        "MUSTER_FILES_BUCKET": "files",
         "MUSTER_QUEUE_ARN": "arn:aws:sqs:eu-west-1:000000000000:queue",
         "MUSTER_TIMER_GROUP": "test",
         "MUSTER_TIMER_ROLE": "arn:aws:iam::000000000000:role/timers",

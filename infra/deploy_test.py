@@ -165,6 +165,11 @@ class Test:
         check(size <= SIZE_LIMIT and zipped <= ZIP_LIMIT, f"too large: {size} bytes, zip {zipped}")
         return f"{size / 1e6:.2f} MB, zip {zipped / 1e6:.2f} MB, GLIBC {newest[0]}.{newest[1]}"
 
+    def start(self):
+        # Whether a function starts with what is said there by hand; the time is for reading, and not held to anything.
+        printed = run(sys.executable, "infra/cold_start.py", self.binary, "--starts", "3", "--limit-ms", "10000")
+        return " ".join(next(line for line in printed.splitlines() if line.startswith("worker")).split())
+
     def deploy(self):
         run(
             "sam", "deploy", "--stack-name", STACK, "--resolve-s3", "--capabilities", "CAPABILITY_IAM",
@@ -340,7 +345,7 @@ class Test:
 
 def main():
     steps = [
-        "build", "measure", "deploy", "first_key", "documents", "agent", "chat", "cotera_batch", "native_batch",
+        "build", "measure", "start", "deploy", "first_key", "documents", "agent", "chat", "cotera_batch", "native_batch",
         "file", "refusals", "lose", "poison", "repair", "remove",
     ]  # fmt: skip
     begun, ok = time.monotonic(), True
