@@ -25,13 +25,13 @@ pub fn document() -> Bytes {
         .clone()
 }
 
-fn described(routes: fn(Surface) -> &'static [Route]) -> Value {
+fn described<R: Iterator<Item = &'static Route>>(routes: fn(Surface) -> R) -> Value {
     let mut paths = BTreeMap::<&str, Map<String, Value>>::new();
     let mut schemas = Map::new();
     for surface in Surface::ALL {
         let mut types = Types::new(surface);
-        let operations: Vec<Value> = routes(surface).iter().map(|route| operation(route, &mut types)).collect();
-        for (route, mut operation) in routes(surface).iter().zip(operations) {
+        let operations: Vec<Value> = routes(surface).map(|route| operation(route, &mut types)).collect();
+        for (route, mut operation) in routes(surface).zip(operations) {
             types.name_refs(&mut operation);
             paths.entry(route.path).or_default().insert(route.method.as_str().to_lowercase(), operation);
         }

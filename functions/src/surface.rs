@@ -1,5 +1,7 @@
 //! The four surfaces: which one a path belongs to, and how an error looks on it. Knows no handler.
 
+use std::slice::from_ref;
+
 use bytes::Bytes;
 use http::StatusCode;
 use schemars::SchemaGenerator;
@@ -56,14 +58,14 @@ impl Surface {
     }
 
     /// Its table.
-    #[must_use]
-    pub fn routes(self) -> &'static [Route] {
-        match self {
+    pub fn routes(self) -> impl Iterator<Item = &'static Route> {
+        let parts: &[&[Route]] = match self {
             Self::Native => native::ROUTES,
-            Self::Cotera => cotera::ROUTES,
-            Self::Cotool => cotool::ROUTES,
-            Self::Coagent => coagent::ROUTES,
-        }
+            Self::Cotera => from_ref(&cotera::ROUTES),
+            Self::Cotool => from_ref(&cotool::ROUTES),
+            Self::Coagent => from_ref(&coagent::ROUTES),
+        };
+        parts.iter().copied().flatten()
     }
 
     /// The status of an error: the same everywhere, but that an unknown model is a 404 on CoAgent's surface.

@@ -71,7 +71,7 @@ crate::route::routes! { Native;
 }
 
 fn document() -> Value {
-    described(|_| ROUTES)
+    described(|_| ROUTES.iter())
 }
 
 #[test]
