@@ -4,6 +4,7 @@ mod words;
 
 use std::borrow::Cow;
 
+use secrecy::SecretString;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, Error as _, IgnoredAny},
@@ -20,6 +21,13 @@ const LOCATED: char = '\u{1f}';
 /// The error of such a type: this field below it is wrong.
 pub(crate) fn located<E: serde::de::Error>(field: &str, message: &str) -> E {
     E::custom(format!("{field}{LOCATED}{message}"))
+}
+
+/// A secret of the caller's own, which may be left out.
+pub(crate) fn hidden<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<SecretString>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }
 
 /// The value as a part of such a type.

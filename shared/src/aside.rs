@@ -20,10 +20,9 @@ pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         let _until_it_is_done = place;
         work()
     });
-    done.await.map_err(|error| match error.is_panic() {
-        true => Error::Internal(error.into()),
-        false => Error::Unavailable(error.into()),
-    })
+    done.await.map_err(
+        |error| if error.is_panic() { Error::Internal(error.into()) } else { Error::Unavailable(error.into()) },
+    )
 }
 
 #[cfg(test)]

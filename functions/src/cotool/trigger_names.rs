@@ -8,7 +8,6 @@ use serde::Serialize;
 use shared::{
     App, Caller, Error, Result, Scope,
     id::{AgentId, ScheduleId, TriggerId},
-    page::{self, PageRequest},
     run::{By, Run},
     schedule, trigger,
 };
@@ -32,18 +31,10 @@ pub(super) async fn summaries(app: &App, caller: &Caller) -> Result<HashMap<Agen
     if !caller.may(Scope::RunsRead) {
         return Ok(all);
     }
-    let mut after = None;
-    loop {
-        let page = trigger::list(app, caller, &PageRequest::new(Some(page::LIMIT), after)?).await?;
-        for trigger in page.entries {
-            let (id, enabled) = (trigger.id.to_string(), trigger.definition.enabled);
-            let summary = SummaryView { id, name: trigger.definition.name, enabled };
-            all.entry(trigger.definition.terms.agent_id).or_default().push(summary);
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
+    for trigger in trigger::all(app, caller).await? {
+        let (id, enabled) = (trigger.id.to_string(), trigger.definition.enabled);
+        let summary = SummaryView { id, name: trigger.definition.name, enabled };
+        all.entry(trigger.definition.terms.agent_id).or_default().push(summary);
     }
     for schedule in crons::all(app, caller).await? {
         let (id, enabled) = (schedule.id.to_string(), !schedule.paused);

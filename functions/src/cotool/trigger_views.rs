@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use shared::{
     Caller,
@@ -12,7 +12,10 @@ use shared::{
 };
 
 use super::crons;
-use crate::patch::{Given, ReadOnly};
+use crate::{
+    decode::hidden,
+    patch::{Given, ReadOnly},
+};
 
 /// Where events come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -90,10 +93,6 @@ pub(super) struct SaveTrigger {
 
 const fn yes() -> bool {
     true
-}
-
-fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }
 
 /// What a trigger shall be instead: what is left out stays as it is.

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use shared::{
     App, Error, Result, Scope,
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     Request, Response, auth, claims,
+    decode::hidden,
     patch::{Given, nullable, set},
     response,
 };
@@ -121,10 +122,6 @@ pub(super) struct CreateTrigger {
 
 const fn yes() -> bool {
     true
-}
-
-fn hidden<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
 }
 
 impl CreateTrigger {

@@ -223,10 +223,20 @@ pub async fn list(app: &App, caller: &Caller, page: &PageRequest) -> Result<Page
 pub async fn of_agent(app: &App, caller: &Caller, agent_id: AgentId) -> Result<Vec<Trigger>> {
     caller.require(Scope::RunsRead)?;
     agent::current(app, caller.tenant(), agent_id).await?;
+    let all = all(app, caller).await?.into_iter();
+    Ok(all.filter(|trigger| trigger.definition.terms.agent_id == agent_id).collect())
+}
+
+/// All triggers of the organisation, newest first: at most [`TRIGGERS_LIMIT`].
+///
+/// # Errors
+/// [`Error::Forbidden`].
+pub async fn all(app: &App, caller: &Caller) -> Result<Vec<Trigger>> {
+    caller.require(Scope::RunsRead)?;
     let (mut all, mut before) = (Vec::new(), None);
     loop {
         let (page, next) = app.store().triggers(caller.tenant(), before, crate::page::LIMIT).await?;
-        all.extend(page.into_iter().filter(|trigger| trigger.definition.terms.agent_id == agent_id));
+        all.extend(page);
         match next {
             Some(next) => before = Some(next),
             None => return Ok(all),
